@@ -1,0 +1,174 @@
+"""Sessions, clients and the faults that all AWS services share.
+
+Guaranteed: time-outs and retries are set here and not left to defaults that differ by version and
+service; an error of botocore leaves as one of `errors`. Clients are made by the process that uses
+them: nothing of a session survives a fork.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore import exceptions as faults
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from anamo.errors import (
+    AccessDenied,
+    AwsError,
+    CredentialsMissing,
+    RegionMissing,
+    Throttled,
+    TransientError,
+    Unreachable,
+)
+
+CONNECT_SECONDS = 4
+"""A connection inside a region takes milliseconds; a lost packet is sent again after 1 and 3 s."""
+
+DYNAMODB_READ_SECONDS = 8
+"""Single-item requests take milliseconds. A worker told to stop has some 25 s for everything."""
+
+S3_READ_SECONDS = 30
+"""S3 may think for seconds about a part of a large upload."""
+
+POOL = 16
+"""Connections a client keeps: the importer's threads, or a worker's three."""
+
+_THROTTLED = {
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "ThrottlingError",
+    "TooManyRequestsException",
+    "TransactionInProgressException",
+}
+_DENIED = {
+    "403",
+    "AccessDenied",
+    "AccessDeniedException",
+    "AllAccessDisabled",
+    "UnauthorizedAccess",
+}
+_NO_CREDENTIALS = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "InvalidToken",
+    "MissingAuthenticationTokenException",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_NO_CREDENTIALS_HERE = (
+    faults.NoCredentialsError,
+    faults.PartialCredentialsError,
+    faults.CredentialRetrievalError,
+    faults.ProfileNotFound,
+    faults.TokenRetrievalError,
+    faults.SSOError,
+)
+_UNREACHABLE = (faults.HTTPClientError, faults.ConnectionError)
+
+
+_models: list[Any] = []
+"""The loader of service models, once there is one: plain data, kept for later sessions and for
+forked processes, which would each take a tenth of a second and some memory to read them again."""
+
+
+def session(region: str | None) -> boto3.session.Session:
+    """A new session of this process; `region` None takes it from where boto3 finds it.
+
+    Raises CredentialsMissing where AWS_PROFILE names no profile.
+    """
+    with translated():
+        core = botocore.session.get_session()
+        if not _models:
+            _models.append(core.get_component("data_loader"))
+        core.register_component("data_loader", _models[0])
+        return boto3.session.Session(region_name=region, botocore_session=core)
+
+
+def dynamodb_client(made_by: boto3.session.Session, attempts: int = 2) -> Any:
+    """A DynamoDB client; `attempts` is how often botocore sends a request before it fails.
+
+    Raises RegionMissing.
+    """
+    return _client(made_by, "dynamodb", DYNAMODB_READ_SECONDS, attempts)
+
+
+def s3_client(made_by: boto3.session.Session, attempts: int = 3) -> Any:
+    """An S3 client.
+
+    Raises RegionMissing.
+    """
+    return _client(made_by, "s3", S3_READ_SECONDS, attempts)
+
+
+def _client(made_by: boto3.session.Session, service: str, read: int, attempts: int) -> Any:
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=read,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=POOL,
+        tcp_keepalive=True,
+        user_agent_extra="pyanamo",
+    )
+    with translated():
+        return made_by.client(service, config=config)  # type: ignore[call-overload]
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns botocore's errors into ours."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise translate(error) from error
+
+
+def translate(error: ClientError | BotoCoreError) -> AwsError:
+    """The error of ours that says the same; AwsError itself where none fits."""
+    if isinstance(error, ClientError):
+        return _from_answer(error)
+    if isinstance(error, faults.NoRegionError):
+        return RegionMissing()
+    if isinstance(error, faults.InvalidRegionError):
+        return RegionMissing(str(error))
+    if isinstance(error, _NO_CREDENTIALS_HERE):
+        return CredentialsMissing(f"{_first_line(error)} — set AWS_PROFILE, or run 'aws configure'")
+    if isinstance(error, _UNREACHABLE):
+        return Unreachable(
+            f"{_first_line(error)} — check the network, the region, AWS_ENDPOINT_URL"
+        )
+    return AwsError(_first_line(error))
+
+
+def _from_answer(error: ClientError) -> AwsError:
+    details = error.response.get("Error", {})
+    code, message = details.get("Code", ""), details.get("Message", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    said = f"{error.operation_name}: {message or code}"
+    if code in _THROTTLED:
+        return Throttled(said)
+    if status >= 500:
+        return TransientError(said)
+    if code in _NO_CREDENTIALS:
+        return CredentialsMissing(f"{said} — AWS does not accept the credentials, or they expired")
+    if code == "RequestTimeTooSkewed":
+        return AwsError(f"{said} — this machine's clock is wrong")
+    if code in _DENIED:
+        return AccessDenied(f"{said} — the credentials lack a permission")
+    return AwsError(f"{said} ({code})")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

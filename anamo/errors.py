@@ -1,0 +1,62 @@
+"""Everything that can go wrong by name.
+
+An exception's docstring is its default message. Losing a race is not here: it is a return value
+of `table`. `cli` turns these into exit codes, and is the only place that does.
+"""
+
+import inspect
+
+
+class AnamoError(Exception):
+    """PyAnamo cannot go on."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
+
+
+class UsageError(AnamoError):
+    """The command line or the input is wrong; nothing was written."""
+
+
+class MachineFault(AnamoError):
+    """This machine cannot run tasks now: no disk space, no memory or no process to be had."""
+
+
+class AwsError(AnamoError):
+    """AWS refused, or cannot be reached."""
+
+
+class TransientError(AwsError):
+    """AWS is throttling, failing or out of reach for now; the same request may pass later."""
+
+
+class Throttled(TransientError):
+    """AWS is throttling the requests."""
+
+
+class Unreachable(TransientError):
+    """The endpoint cannot be reached: check the network, the region and AWS_ENDPOINT_URL."""
+
+
+class CredentialsMissing(AwsError):
+    """No usable AWS credentials: set AWS_PROFILE, or run 'aws configure'."""
+
+
+class RegionMissing(AwsError):
+    """No AWS region: pass -r REGION, or set AWS_DEFAULT_REGION."""
+
+
+class AccessDenied(AwsError):
+    """AWS denies access: the credentials lack a permission that is needed."""
+
+
+class TableMissing(AwsError):
+    """The table does not exist."""
+
+
+class TableUnusable(AwsError):
+    """The table has not the key or the indexes of a workflow table."""
+
+
+class BucketMissing(AwsError):
+    """The bucket does not exist."""

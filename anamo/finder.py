@@ -1,0 +1,117 @@
+"""Finding and claiming work.
+
+Guaranteed: the requests for a claim depend neither on the size of the table nor on the number of
+workers; an item that is todo is found by whoever keeps looking. Not guaranteed: any order.
+
+Each worker reads a page of candidates from a random place on and claims them in random order, so
+that workers seldom want the same item.
+"""
+
+import random
+from collections.abc import Callable
+from time import monotonic
+from uuid import uuid4
+
+from anamo.item import ID_BITS, Item
+from anamo.table import Holder, WorkflowTable
+
+PAGE = 25
+"""Candidates of a page: a fraction of a read request per claim, and few enough to be fresh."""
+
+PAGE_SECONDS = 10.0
+"""Age at which a page is thrown away: others have claimed most of what it lists by then."""
+
+PAGE_LOSSES = 3
+"""Lost candidates in a row after which a page is thrown away."""
+
+
+class Finder:
+    """Claims items for one process.
+
+    reads, conflicts: pages asked for and claims lost to others so far. held: lockIDs of the items
+    that were locked with a lease when there was nothing else, by itemID.
+    """
+
+    def __init__(
+        self,
+        table: WorkflowTable,
+        holder: Holder,
+        draw: random.Random | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.reads = 0
+        self.conflicts = 0
+        self.held: dict[int, str] = {}
+        self._table = table
+        self._holder = holder
+        self._random = draw or random.Random()
+        self._clock = clock
+        self._candidates: list[int] = []
+        self._read_at = 0.0
+        self._losses = 0
+        self._last: int | None = None
+
+    def claim(self) -> Item | None:
+        """Claim a todo item, or else take over one whose lease has ended; None if there is none.
+
+        Raises what a request of `table` raises.
+        """
+        return self._claim_todo() or self._take_over()
+
+    def _claim_todo(self) -> Item | None:
+        while True:
+            if not self._fresh() and not self._read():
+                return None
+            candidate = self._candidates.pop()
+            item = self._table.claim(candidate, uuid4().hex, self._holder)
+            if item:
+                self._losses = 0
+                return item
+            self._losses += 1
+            self.conflicts += 1
+
+    def _take_over(self) -> Item | None:
+        """Items without a lease belong to a tool that knows none, and are left alone."""
+        now = self._table.clock.now()
+        leased = [item for item in self._table.locked() if item.lease_expires is not None]
+        self.held = {item.item_id: item.lock_id for item in leased}
+        self._random.shuffle(leased)
+        for seen in leased:
+            if (seen.lease_expires or 0) < now:
+                item = self._table.take_over(seen, uuid4().hex, self._holder)
+                if item:
+                    return item
+                self.conflicts += 1
+        return None
+
+    def _fresh(self) -> bool:
+        return (
+            bool(self._candidates)
+            and self._losses < PAGE_LOSSES
+            and self._clock() - self._read_at < PAGE_SECONDS
+        )
+
+    def _read(self) -> bool:
+        """Read a page from a random place on, or from the beginning; False if there is none."""
+        start = self._random.randrange(self._span())
+        self._candidates = self._page(start)
+        if len(self._candidates) < PAGE // 2 and start:
+            # Near the end, or where few are left: the beginning is as near
+            self._candidates = self._page(0)
+        self._random.shuffle(self._candidates)
+        self._read_at, self._losses = self._clock(), 0
+        return bool(self._candidates)
+
+    def _page(self, start: int) -> list[int]:
+        self.reads += 1
+        return self._table.todo(start, PAGE)
+
+    def _span(self) -> int:
+        """Where the todo items end, as it was at first: other tools number items from 1, and a
+        place drawn among 2**53 would always lie beyond the last.
+        """
+        if self._last is None:
+            self.reads += 1
+            last = self._table.last_todo()
+            self._last = (1 << ID_BITS) - 1 if last is None else last
+        return self._last + 1

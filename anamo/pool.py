@@ -1,0 +1,290 @@
+"""The processes of -i: starts them, watches them, passes signals on, adds up what they did.
+
+Guaranteed: the worker processes end when this one ends, however it ends; one that dies is replaced,
+a bounded number of times, and its replacement stays until what it held was taken over; tasks it
+left running are ended. This process claims and runs nothing, and has one thread, so that it can
+fork at any time.
+"""
+
+import ctypes
+import gc
+import logging
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from anamo.report import Drain, Finished, Held, Hurry, ItemEnded, Stop
+from anamo.signals import Signals, held_back
+
+REPLACEMENTS = 5
+"""How many processes are replaced, for each of -i, before their deaths count as the machine's
+fault: a task that uses up the memory kills one process a lease."""
+
+LOOK_SECONDS = 5.0
+"""How often the limits are looked at; the Spot notice comes two minutes ahead."""
+
+PR_SET_CHILD_SUBREAPER = 36
+"""prctl(2): processes whose parent dies become children of this one."""
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[["Connection[Any, Any]", Mapping[int, str]], None]
+"""What a process does: given its connection to this one and the claims it inherits, as lockIDs by
+itemID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to begin nothing more: `until` by the monotonic clock, after `failures` items in a row
+    that failed, or once `notice` says that the machine will be taken away.
+    """
+
+    until: float | None = None
+    failures: int | None = None
+    notice: Callable[[], str | None] = lambda: None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What all processes did.
+
+    items: claims that ended, by the state of their items then. done, failed: tasks. held: items
+    that were locked when nothing was left. errors: why processes could not go on. kept: where logs
+    are that S3 did not take. drained: why nothing more was begun.
+    """
+
+    items: Counter[str] = field(default_factory=Counter)
+    done: int = 0
+    failed: int = 0
+    held: int = 0
+    errors: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    drained: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """One of the processes, with the claims it holds: lockIDs by itemID."""
+
+    process: BaseProcess
+    connection: "Connection[Any, Any]"
+    held: dict[int, str]
+    finished: bool = False
+
+
+class Pool:
+    """Runs `work` in processes until all have ended; `ended` is called with each claim's end."""
+
+    def __init__(
+        self,
+        work: Work,
+        processes: int,
+        signals: Signals,
+        limits: Limits,
+        ended: Callable[[ItemEnded], object],
+    ) -> None:
+        self._work = work
+        self._processes = processes
+        self._signals = signals
+        self._limits = limits
+        self._ended = ended
+        self._context = multiprocessing.get_context("fork")
+        self._slots: list[_Slot] = []
+        self._replaced = 0
+        self._failures_in_a_row = 0
+        self._signals_passed_on = 0
+        self._tally = Tally()
+
+    def run(self) -> Tally:
+        """Start the processes, and return when the last has ended."""
+        _adopt_orphans()
+        # What is there now stays shared by all processes: collecting it would copy its pages
+        gc.freeze()
+        for _ in range(self._processes):
+            self._start({})
+        while self._slots:
+            self._pass_signals_on()
+            self._heed_limits()
+            wait([self._signals.fileno(), *self._connections(), *self._sentinels()], LOOK_SECONDS)
+            self._signals.clear()
+            for slot in list(self._slots):
+                self._listen(slot)
+                if not slot.process.is_alive():
+                    self._bury(slot)
+            self._reap_adopted()
+        return self._tally
+
+    def _connections(self) -> list["Connection[Any, Any]"]:
+        return [slot.connection for slot in self._slots if not slot.connection.closed]
+
+    def _sentinels(self) -> list[int]:
+        return [slot.process.sentinel for slot in self._slots]
+
+    # Processes
+
+    def _start(self, inherited: Mapping[int, str]) -> None:
+        mine, theirs = self._context.Pipe()
+        others = [*self._connections(), mine]
+        process = self._context.Process(target=_begin, args=(self._work, theirs, others, inherited))
+        with held_back():
+            process.start()
+        theirs.close()
+        self._slots.append(_Slot(process, mine, dict(inherited)))
+
+    def _bury(self, slot: _Slot) -> None:
+        """A process ended; replace it if it died."""
+        self._listen(slot)
+        slot.process.join()
+        slot.connection.close()
+        self._slots.remove(slot)
+        if slot.finished:
+            return
+        how = _how(slot.process.exitcode)
+        self._end_tasks_of(slot)
+        if self._signals.first is not None or self._replaced >= REPLACEMENTS * self._processes:
+            self._tally.errors.append(
+                f"a worker process {how}; its items ({len(slot.held)}) are taken over by the next "
+                "worker once their leases have ended"
+            )
+            return
+        self._replaced += 1
+        logger.warning(
+            "a worker process %s; starting another, which takes over its items (%d) once their "
+            "leases have ended",
+            how,
+            len(slot.held),
+        )
+        self._start(slot.held)
+
+    def _end_tasks_of(self, slot: _Slot) -> None:
+        """Kill the tasks a dead process left running: they would run beside their repetition."""
+        for process in _adopted(set(slot.held.values())):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(os.getpgid(process), signal.SIGKILL)
+
+    def _reap_adopted(self) -> None:
+        """Reap what became a child of this process when its parent ended."""
+        mine = {slot.process.pid for slot in self._slots}
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        with suppress(ChildProcessError):
+            while (ended := os.waitid(os.P_ALL, 0, options)) and ended.si_pid not in mine:
+                os.waitpid(ended.si_pid, 0)
+
+    # Messages
+
+    def _listen(self, slot: _Slot) -> None:
+        try:
+            while not slot.connection.closed and slot.connection.poll():
+                self._take(slot, slot.connection.recv())
+        except (EOFError, OSError):
+            slot.connection.close()
+
+    def _take(self, slot: _Slot, message: object) -> None:
+        if isinstance(message, Held):
+            slot.held[message.item_id] = message.lock_id
+        elif isinstance(message, ItemEnded):
+            slot.held.pop(message.item_id, None)
+            self._count(message)
+            self._ended(message)
+        elif isinstance(message, Finished):
+            slot.finished = True
+            self._tally.held = message.held
+            self._tally.kept += message.kept
+            self._tally.errors += [message.error] if message.error else []
+
+    def _count(self, message: ItemEnded) -> None:
+        self._tally.items[message.state] += 1
+        self._tally.done += message.done
+        self._tally.failed += len(message.failures)
+        if message.failures:
+            self._failures_in_a_row += 1
+        elif message.done:
+            self._failures_in_a_row = 0
+
+    def _tell(self, message: object) -> None:
+        for connection in self._connections():
+            with suppress(OSError):
+                connection.send(message)
+
+    def _pass_signals_on(self) -> None:
+        if self._signals.first is None or self._signals.count == self._signals_passed_on:
+            return
+        if not self._signals_passed_on:
+            self._tell(Stop(self._signals.first))
+        if self._signals.count > 1:
+            self._tell(Hurry())
+        self._signals_passed_on = self._signals.count
+
+    def _heed_limits(self) -> None:
+        if self._tally.drained or self._signals.first is not None:
+            return
+        limits = self._limits
+        why: str | None = None
+        if limits.until is not None and monotonic() >= limits.until:
+            why = "the wall time is over"
+        elif limits.failures is not None and self._failures_in_a_row >= limits.failures:
+            why = f"{self._failures_in_a_row} items in a row failed (--max-failures)"
+        else:
+            why = limits.notice()
+        if why:
+            logger.warning("%s; nothing more is begun", why)
+            self._tally.drained = why
+            self._tell(Drain(why))
+
+
+def _begin(
+    work: Work,
+    connection: "Connection[Any, Any]",
+    others: list["Connection[Any, Any]"],
+    inherited: Mapping[int, str],
+) -> None:
+    """The first thing a new process does, with signals held back."""
+    # An end held open here would keep the parent's death from the process it belongs to
+    for other in others:
+        other.close()
+    work(connection, inherited)
+
+
+def _how(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    return f"ended with exit code {exit_code}"
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of processes whose own parents die. Where the system cannot do that, the
+    tasks of a dead worker process run on.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _adopted(lock_ids: set[str]) -> list[int]:
+    """The children of this process that belong to tasks of these claims."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if _parent(folder) == os.getpid() and _lock_id(folder) in lock_ids:
+                found.append(int(folder.name))
+    return found
+
+
+def _parent(folder: Path) -> int:
+    return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _lock_id(folder: Path) -> str | None:
+    for variable in (folder / "environ").read_bytes().split(b"\0"):
+        name, _, value = variable.partition(b"=")
+        if name == b"PYANAMO_LOCK_ID":
+            return value.decode("ascii", "replace")
+    return None

@@ -1,0 +1,49 @@
+"""What the operator sees of a worker's work, on stderr."""
+
+from collections.abc import Callable
+
+from anamo.pool import Tally
+from anamo.recorder import LOST
+from anamo.report import ItemEnded
+
+SHOWN_FAILURES = 3
+"""Failed tasks of an item that its line names."""
+
+
+def item_line(ended: ItemEnded) -> str:
+    """The line for a claim that ended: state, task id, tasks, seconds, what failed."""
+    state = "given back" if ended.state == "todo" else ended.state
+    line = f"{state:<6} {ended.task_id}"
+    if ended.tasks > 1 or ended.state == "todo":
+        line += f"  {ended.done} of {ended.tasks} tasks done"
+    line += f"  {ended.seconds:.1f} s"
+    shown = [
+        f"{name}: {status}" if name else status for name, status in ended.failures[:SHOWN_FAILURES]
+    ]
+    more = len(ended.failures) - len(shown)
+    if shown:
+        line += "  " + ", ".join(shown) + (f" and {more:,} more" if more else "")
+    return line
+
+
+def summarise(
+    tally: Tally, table: str, seconds: float, logs: str, say: Callable[[str], object]
+) -> None:
+    """Say what all processes did, and what to do about what went wrong."""
+    if not tally.items and not tally.errors:
+        held = f"; {tally.held:,} items are locked by other workers" if tally.held else ""
+        say(f"table {table}: nothing to do{held}")
+        return
+    items = ", ".join(
+        f"{count:,} {_plainly(state)}" for state, count in sorted(tally.items.items())
+    )
+    say(f"items: {items or 'none'}; tasks: {tally.done:,} done, {tally.failed:,} failed")
+    say(f"{seconds:.1f} s; logs in {logs}")
+    if tally.held:
+        say(f"{tally.held:,} items are locked by other workers, or will be taken over")
+    for path in tally.kept:
+        say(f"a log that S3 did not take is kept in {path}")
+
+
+def _plainly(state: str) -> str:
+    return {"todo": "given back", LOST: "lost to other workers"}.get(state, state)

@@ -1,0 +1,70 @@
+"""What a worker process and its parent tell each other."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """To a process: stop tasks, release, end."""
+
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hurry:
+    """To a process: skip the grace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """To a process: begin nothing new."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """From a process: a line for the operator."""
+
+    text: str
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """From a process: it holds this claim now."""
+
+    item_id: int
+    lock_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemEnded:
+    """From a process: a claim ended.
+
+    state: the item's state now, or "lost" where another worker has it or nobody knows. done: how
+    many tasks ended well under this claim; failures: names and statuses of those that did not.
+    tasks: of the item. seconds: since the claim.
+    """
+
+    item_id: int
+    lock_id: str
+    task_id: str
+    state: str
+    done: int
+    failures: tuple[tuple[str, str], ...]
+    tasks: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """From a process: it ends.
+
+    error: why it could not go on, else empty. held: how many items were locked when nothing was
+    left to take. kept: where logs are that could not be brought to S3.
+    """
+
+    error: str = ""
+    held: int = 0
+    kept: tuple[str, ...] = ()

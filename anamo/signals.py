@@ -1,0 +1,76 @@
+"""Signals to the parent process.
+
+Guaranteed: from construction on SIGTERM and SIGINT set a flag and nothing else, as PID 1 too, where
+a signal without handler would be ignored.
+"""
+
+import contextlib
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupted(Exception):
+    """A signal told the process to end before it had begun its work."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+
+class Signals:
+    """What was received: `first` is the first signal's number or None, `count` how many came."""
+
+    def __init__(self) -> None:
+        self.first: int | None = None
+        self.count = 0
+        self._pipe, alarm = os.pipe()
+        os.set_blocking(self._pipe, False)
+        os.set_blocking(alarm, False)
+        signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
+        for number in STOPPING:
+            signal.signal(number, lambda number, frame: self._note(number))
+        # So that the end of an adopted process ends a wait
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+
+    def _note(self, number: int) -> None:
+        self.count += 1
+        self.first = self.first or number
+
+    def fileno(self) -> int:
+        """Readable when a signal came."""
+        return self._pipe
+
+    def clear(self) -> None:
+        """Not readable any more until the next one comes."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._pipe, 4096)
+
+    def check(self) -> None:
+        """Raises Interrupted if one told the process to end."""
+        if self.first is not None:
+            raise Interrupted(self.first)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; raises Interrupted as soon as a signal tells the process to end."""
+        until = monotonic() + seconds
+        self.check()
+        while (left := until - monotonic()) > 0:
+            select.select([self._pipe], [], [], left)
+            self.clear()
+            self.check()
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Keeps signals pending, so that none is lost between a fork and the child's own handlers."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,15 @@
+"""Text for terminals."""
+
+import re
+
+# C0 and C1 control characters, and those that reorder or hide text on a line
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """The text with everything a terminal could obey replaced by escapes: task ids and logs come
+    from data, and must not move a cursor or set a title.
+    """
+    return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)

@@ -1,0 +1,94 @@
+"""What `pyanamo.py` does without a command: check, work, say how it went.
+
+Guaranteed: nothing is claimed before table, indexes and bucket have been found usable.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from time import monotonic
+from typing import Any
+
+from anamo import aws
+from anamo.cli import ExitStatus
+from anamo.control import Control
+from anamo.errors import AnamoError
+from anamo.instance import instance_id
+from anamo.logs import LogStore
+from anamo.options import Options
+from anamo.pool import Limits, Pool, Tally
+from anamo.progress import item_line, summarise
+from anamo.report import Finished
+from anamo.signals import Signals
+from anamo.table import Holder, WorkflowTable
+from anamo.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+
+def work(
+    options: Options, signals: Signals, say: Callable[[str], object], quiet: bool
+) -> ExitStatus:
+    """Work through the table.
+
+    Raises one of `errors` where it cannot begin, Interrupted where a signal came before it did.
+    """
+    began = monotonic()
+    _check(options, signals, say)
+    signals.check()
+    holder = Holder(instance_id(), options.lease)
+    pool = Pool(
+        lambda connection, inherited: _process(options, holder, connection, inherited),
+        options.processes,
+        signals,
+        _limits(options, began),
+        (lambda ended: None) if quiet else lambda ended: say(item_line(ended)),
+    )
+    tally = pool.run()
+    where = LogStore(None, options.bucket).address(f"{options.prefix}/{options.table}/")
+    summarise(tally, options.table, monotonic() - began, where, say)
+    for error in dict.fromkeys(tally.errors):
+        say(error)
+    return _status(tally, signals)
+
+
+def _check(options: Options, signals: Signals, say: Callable[[str], object]) -> None:
+    session = aws.session(options.region)
+    table = WorkflowTable(aws.dynamodb_client(session), options.table)
+    table.wait_until_usable(signals.sleep, say)
+    LogStore(aws.s3_client(session), options.bucket).check()
+
+
+def _limits(options: Options, began: float) -> Limits:
+    until = None if options.wall_time is None else began + options.wall_time
+    return Limits(until, options.max_failures)
+
+
+def _status(tally: Tally, signals: Signals) -> ExitStatus:
+    if signals.first is not None:
+        return ExitStatus(128 + signals.first)
+    if tally.errors or tally.kept:
+        return ExitStatus.AWS
+    return ExitStatus.TASKS_FAILED if tally.failed else ExitStatus.OK
+
+
+def _process(
+    options: Options,
+    holder: Holder,
+    connection: "Connection[Any, Any]",
+    inherited: Mapping[int, str],
+) -> None:
+    """The life of one worker process."""
+    control = Control(connection)
+    control.attach()
+    try:
+        session = aws.session(options.region)
+        table = WorkflowTable(aws.dynamodb_client(session), options.table)
+        logs = LogStore(aws.s3_client(session), options.bucket)
+        finished = Worker(options, holder, control, table, logs, inherited).run()
+    except AnamoError as error:
+        finished = Finished(str(error))
+    except Exception as error:
+        logger.debug("worker process", exc_info=True)
+        finished = Finished(f"internal error: {type(error).__name__}: {error} (see --debug)")
+    control.report(finished)

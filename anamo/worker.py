@@ -1,0 +1,286 @@
+"""One worker process: claim, run, record, finish, again.
+
+Guaranteed: a task runs only while this process holds the claim of its item; a claim that is lost
+ends its tasks, and nothing of them is written. Every claim is ended before the process ends, as
+far as DynamoDB can be reached.
+
+The main thread claims, starts tasks and waits for them; one thread records (`recorder`), one keeps
+the leases alive (`heartbeat`).
+"""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Mapping
+from time import monotonic, sleep
+
+from anamo.backoff import Backoff
+from anamo.claim import Claim
+from anamo.control import Control
+from anamo.entry import abandoned_entry, tail_limit
+from anamo.errors import AnamoError, MachineFault, TransientError
+from anamo.execution import Execution, Outcome, Stop
+from anamo.finder import Finder
+from anamo.heartbeat import Heartbeat
+from anamo.instance import host_name
+from anamo.item import Item, State
+from anamo.logs import LogStore
+from anamo.options import Options
+from anamo.recorder import LOST, Recorder, RecorderOptions
+from anamo.report import Finished, Held, ItemEnded
+from anamo.table import Holder, WorkflowTable
+
+LAG_SECONDS = 1.0
+"""How long after finding nothing a worker looks again, since the index lags behind the table."""
+
+IDLE_SECONDS = 5.0
+"""Seconds between two looks of a worker that waits for work."""
+
+CLAIM_SECONDS = 900.0
+"""How long a claim is tried while DynamoDB is out of reach."""
+
+DELIVERY_SECONDS = 900.0
+"""How long a worker waits, claiming nothing, for S3 to take the logs it keeps."""
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """Works through a table until nothing is left, or it is told to stop.
+
+    inherited: claims, as lockIDs by itemID, of a process that died; the worker stays until their
+    leases have ended and it, or somebody else, has taken them over.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        holder: Holder,
+        control: Control,
+        table: WorkflowTable,
+        logs: LogStore,
+        inherited: Mapping[int, str],
+    ) -> None:
+        self._options = options
+        self._control = control
+        self._table = table
+        self._inherited = inherited
+        self._finder = Finder(table, holder)
+        self._backoff = Backoff(control.sleep)
+        self._claims: list[Claim] = []
+        recorder = RecorderOptions(holder, options.prefix, host_name(), options.retries)
+        self._recorder = Recorder(table, logs, recorder, control, self._settled)
+        self._heartbeat = Heartbeat(table, holder, lambda: list(self._claims), control.wake)
+        self._environment = {"PYANAMO": options.program, **os.environ}
+
+    def run(self) -> Finished:
+        """Work, and say how it went."""
+        error: AnamoError | None = None
+        try:
+            while item := self._next():
+                self._work(item)
+        except AnamoError as fault:
+            error = fault
+        kept = self._recorder.close()
+        self._heartbeat.close()
+        error = error or self._recorder.error
+        return Finished(str(error or ""), len(self._finder.held), kept)
+
+    # Claiming
+
+    def _next(self) -> Item | None:
+        """The next item, claimed; None if there is none left, or nothing shall be begun."""
+        nothing_since: float | None = None
+        while self._ready():
+            item = self._claim()
+            if item:
+                return item
+            if nothing_since is None:
+                nothing_since = monotonic()
+            left = nothing_since + max(LAG_SECONDS, self._options.idle_timeout) - monotonic()
+            if left <= 0 and not self._awaits_inheritance():
+                break
+            self._control.sleep(min(left, IDLE_SECONDS) if left > 0 else IDLE_SECONDS)
+        return None
+
+    def _ready(self) -> bool:
+        """Wait until there is room for a further claim; False if there must not be one."""
+        while self._recorder.claims > 1 and not self._over():
+            self._control.wait(None)
+        if self._recorder.keeps and not self._over():
+            self._recorder.deliver(DELIVERY_SECONDS)
+        return not self._over()
+
+    def _over(self) -> bool:
+        """Whether nothing new shall be begun."""
+        return bool(self._control.stopping or self._control.drained or self._recorder.error)
+
+    def _claim(self) -> Item | None:
+        try:
+            return self._backoff.persist(
+                self._finder.claim, CLAIM_SECONDS, lambda: self._control.stopping, self._say
+            )
+        except TransientError:
+            if self._control.stopping:
+                return None
+            raise
+
+    def _say(self, fault: TransientError) -> None:
+        logger.warning("claiming: %s; trying again", fault)
+
+    def _awaits_inheritance(self) -> bool:
+        held = self._finder.held
+        return any(held.get(item_id) == lock_id for item_id, lock_id in self._inherited.items())
+
+    # Running
+
+    def _work(self, item: Item) -> None:
+        """Run the tasks of a claimed item; results and the claim's end go to the recorder."""
+        claim = Claim(item, max(tail_limit(item, self._table.name), 0))
+        self._claims.append(claim)
+        self._control.report(Held(item.item_id, item.lock_id))
+        todo = list(claim.todo())
+        if todo and item.attempts > self._options.max_attempts:
+            self._abandon(claim, todo[0][0])
+            return
+        self._recorder.begin()
+        Run(claim, self._options, self._control, self._recorder, self._environment).run()
+
+    def _abandon(self, claim: Claim, name: str) -> None:
+        """Fail an item whose claims end without an outcome: it kills its workers."""
+        item = claim.item
+        entry = abandoned_entry(item.attempts - 1)
+        claim.note(name, entry)
+        landed = self._backoff.persist(
+            lambda: self._table.finish(
+                item, State.FAILED, {name: entry} if item.is_nested else entry, claim.ended
+            ),
+            CLAIM_SECONDS,
+            lambda: self._control.stopping,
+        )
+        self._settled(claim, str(State.FAILED) if landed else LOST)
+
+    def _settled(self, claim: Claim, state: str) -> None:
+        """A claim ended; called by the recorder."""
+        self._claims.remove(claim)
+        item = claim.item
+        self._control.report(
+            ItemEnded(
+                item_id=item.item_id,
+                lock_id=item.lock_id,
+                task_id=item.task_id,
+                state=state,
+                done=claim.done,
+                failures=tuple(claim.failures),
+                tasks=item.tasks,
+                seconds=monotonic() - claim.began,
+            )
+        )
+
+
+class Run:
+    """The tasks of one claim, from the first start to the last end."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        options: Options,
+        control: Control,
+        recorder: Recorder,
+        environment: Mapping[str, str],
+    ) -> None:
+        item = claim.item
+        self._claim = claim
+        self._options = options
+        self._control = control
+        self._recorder = recorder
+        self._environment = {
+            **environment,
+            "PYANAMO_TABLE": options.table,
+            "PYANAMO_ITEM_ID": str(item.item_id),
+            "PYANAMO_TASK_ID": item.task_id,
+            "PYANAMO_ATTEMPT": str(item.attempts),
+            "PYANAMO_LOCK_ID": item.lock_id,
+        }
+        self._todo = deque(claim.todo())
+        self._running: dict[str, Execution] = {}
+        self._fault: MachineFault | None = None
+
+    def run(self) -> None:
+        """Run them; returns once none is left, because they ended or had to be stopped.
+
+        Raises MachineFault where tasks cannot be started here; the item is given back then.
+        """
+        ended = False
+        try:
+            while self._todo or self._running:
+                self._heed()
+                self._start()
+                ended = self._collect()
+                if self._todo or self._running:
+                    self._control.wait(self._next_look())
+        finally:
+            self._kill()
+            if not ended:
+                self._recorder.end(self._claim)
+        if self._fault:
+            raise self._fault
+
+    def _heed(self) -> None:
+        """Stop what must be stopped."""
+        told = self._control.stopping or self._recorder.error or self._claim.lost
+        if told or self._control.drained:
+            self._todo.clear()
+        if self._control.stopping:
+            self._recorder.hurry()
+        if told:
+            grace = 0 if self._control.hurried else self._options.grace
+            for execution in self._running.values():
+                execution.stop(Stop.SHUTDOWN, grace)
+
+    def _start(self) -> None:
+        while self._todo and len(self._running) < self._options.nested and self._recorder.has_room:
+            name, script = self._todo.popleft()
+            environment = {**self._environment, "PYANAMO_NESTED_TASK": name}
+            try:
+                self._running[name] = Execution(
+                    script, environment, self._options.timeout, self._options.grace
+                )
+            except MachineFault as fault:
+                # Those that run already may well end; the rest is for another machine
+                self._todo.clear()
+                self._fault = fault
+
+    def _collect(self) -> bool:
+        """Hand in the tasks that ended; whether the last of them was handed in as such."""
+        outcomes = []
+        for name, execution in list(self._running.items()):
+            if outcome := execution.poll():
+                del self._running[name]
+                outcomes.append((name, outcome))
+        ended = [(name, outcome) for name, outcome in outcomes if not self._dropped(outcome)]
+        over = not self._todo and not self._running
+        for position, (name, outcome) in enumerate(ended, start=1):
+            last = over and position == len(ended)
+            self._recorder.add(self._claim, name, outcome, last=last)
+        return over and bool(ended)
+
+    def _dropped(self, outcome: Outcome) -> bool:
+        if outcome.interrupted:
+            outcome.close()
+        return outcome.interrupted
+
+    def _next_look(self) -> float | None:
+        looks = [execution.next_look() for execution in self._running.values()]
+        return min((look for look in looks if look is not None), default=None)
+
+    def _kill(self) -> None:
+        """Leave no task behind where an error ends the run."""
+        for execution in self._running.values():
+            execution.stop(Stop.SHUTDOWN, grace=0)
+        while self._running:
+            for name, execution in list(self._running.items()):
+                if outcome := execution.poll():
+                    outcome.close()
+                    del self._running[name]
+            sleep(0.01)

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""PyAnamo's worker: takes items from a workflow table, runs their tasks, records the outcome."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from anamo import cli
+from anamo.cli import ExitStatus
+from anamo.options import Options
+from anamo.signals import Signals
+
+EPILOG = """example:
+  python pyanamo.py -t Testing -b my-bucket -r us-east-1 -i 2 -n 4
+
+exit codes:
+  0    nothing left to take, no task failed
+  1    nothing left to take, at least one task failed
+  2    wrong usage
+  3    AWS refused or cannot be reached, or a log could not be brought to S3
+  130  stopped by SIGINT
+  143  stopped by SIGTERM"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The worker's command line."""
+    made = argparse.ArgumentParser(
+        prog="pyanamo.py",
+        description="Take items from a workflow table, run their tasks, record the outcome.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = made.add_argument
+    add("-t", "--table", required=True, type=cli.given, help="workflow table")
+    add("-b", "--bucket", required=True, type=cli.given, help="S3 bucket for the logs")
+    cli.add_common_flags(made)
+    count = cli.whole_number(1)
+    add("-i", "--items", type=count, default=1, metavar="N", help="items at once")
+    add(
+        "-n", "--nested", type=count, default=1, metavar="N", help="nested tasks of an item at once"
+    )
+    add(
+        "-k",
+        "--bucket-key",
+        type=cli.log_prefix,
+        default="PyAnamo",
+        metavar="PREFIX",
+        help="log prefix in the bucket (default: %(default)s)",
+    )
+    add(
+        "--idle-timeout",
+        type=cli.duration,
+        default=0.0,
+        metavar="TIME",
+        help="keep looking for new items that long (default: end when nothing is left)",
+    )
+    add("-q", "--quiet", action="store_true", help="no line for each item")
+    return made
+
+
+def main(arguments: argparse.Namespace) -> ExitStatus:
+    """Work through the table."""
+    signals = Signals()
+    # Here and not above, because --help needs none of it
+    from anamo.work import work
+
+    options = Options(
+        table=arguments.table,
+        bucket=arguments.bucket,
+        region=arguments.region,
+        prefix=arguments.bucket_key,
+        program=str(Path(__file__).resolve().parent),
+        processes=arguments.items,
+        nested=arguments.nested,
+        idle_timeout=arguments.idle_timeout,
+    )
+    return work(options, signals, cli.Messages("pyanamo.py"), arguments.quiet)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(parser(), main))

@@ -1,0 +1,125 @@
+"""Fixtures: local servers for the whole run, tables, buckets and child processes for one test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from tests.support.dynamodb_local import dynamodb_local
+from tests.support.environment import dummy_account, environment, scrub
+from tests.support.moto_server import moto_server
+from tests.support.proxy import Proxy
+from tests.support.scripts import Scripts
+from tests.support.table import Table, workflow_table
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --long."""
+    parser.addoption("--long", action="store_true", help="include the tests marked `long`")
+
+
+def pytest_configure() -> None:
+    """Cut this process off from the caller's AWS account; let SIGTERM, too, run the teardowns."""
+    scrub(os.environ)
+    os.environ.update(dummy_account(Path(os.devnull)))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests marked `long` unless asked for."""
+    if config.getoption("--long"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    items[:] = [item for item in items if item not in long]
+    config.hook.pytest_deselected(items=long)
+
+
+@pytest.fixture(scope="session")
+def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Endpoint URL of DynamoDB Local."""
+    with dynamodb_local(tmp_path_factory.mktemp("dynamodb-local")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """Endpoint URL of a local S3."""
+    with moto_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def dynamodb_client(dynamodb: str) -> Iterator[DynamoDBClient]:
+    """Client for DynamoDB Local; threads may share it."""
+    client: DynamoDBClient = boto3.client("dynamodb", endpoint_url=dynamodb)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3: str) -> Iterator[S3Client]:
+    """Client for the local S3; threads may share it."""
+    client: S3Client = boto3.client("s3", endpoint_url=s3)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def make_table(dynamodb_client: DynamoDBClient) -> Iterator[Callable[[], Table]]:
+    """Make as many workflow tables as the test likes, each with a name of its own."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(workflow_table(dynamodb_client))
+
+
+@pytest.fixture
+def table(make_table: Callable[[], Table]) -> Table:
+    """An empty workflow table."""
+    return make_table()
+
+
+@pytest.fixture
+def bucket(s3_client: S3Client) -> str:
+    """Name of an empty bucket; it goes with the server."""
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    s3_client.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def scripts(dynamodb: str, s3: str, tmp_path: Path) -> Iterator[Scripts]:
+    """Child processes in a scrubbed environment, each ended with the test."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with Scripts(environment(home, dynamodb=dynamodb, s3=s3), tmp_path) as scripts:
+        yield scripts
+
+
+@pytest.fixture
+def run(scripts: Scripts) -> Callable[..., Any]:
+    """`Scripts.run`: run a script to its end."""
+    return scripts.run
+
+
+@pytest.fixture
+def start(scripts: Scripts) -> Callable[..., Any]:
+    """`Scripts.start`: start a script."""
+    return scripts.start
+
+
+@pytest.fixture
+def make_proxy() -> Iterator[Callable[[str], Proxy]]:
+    """Make a proxy before an endpoint URL; what its behaviours raised fails the test at the end."""
+    with ExitStack() as stack:
+        yield lambda upstream: stack.enter_context(Proxy(upstream))

@@ -1,0 +1,93 @@
+"""DynamoDB Local, Amazon's own engine, on a free loopback port."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.waiting import eventually
+
+PREPARED = Path(__file__).parents[2] / ".test"
+JAVA = PREPARED / "java"
+ENGINE = PREPARED / "dynamodb-local"
+# Half the processor time, and a faster start: it runs for seconds, beside what is tested.
+FRUGAL = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+PR_SET_PDEATHSIG = 1
+
+libc = ctypes.CDLL(None)
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process with its parent: a killed test run leaves no server."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def free_port() -> int:
+    """Return a loopback port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def answers(url: str) -> bool:
+    """Tell whether the engine, not merely its socket, answers: an unsigned request is refused."""
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        return refusal.code == 400
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def dynamodb_local(folder: Path) -> Iterator[str]:
+    """Run the engine, in memory, and yield its endpoint URL; its output is in `folder`.
+
+    Raises:
+        RuntimeError: It is not prepared, or ended before it answered.
+    """
+    if not (ENGINE / "DynamoDBLocal.jar").exists() or not JAVA.exists():
+        raise RuntimeError("DynamoDB Local is not prepared: run ./test.sh")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [str(JAVA), *FRUGAL, "-Djava.library.path=DynamoDBLocal_lib"]
+    options = [
+        "-jar",
+        "DynamoDBLocal.jar",
+        "-sharedDb",
+        "-inMemory",
+        "-disableTelemetry",
+        "-port",
+        str(port),
+    ]
+    log = folder / "dynamodb-local.log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            [*command, *options],
+            cwd=ENGINE,
+            env={**os.environ, "HOME": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for pytest, whose teardown still needs the engine
+            preexec_fn=die_with_parent,  # noqa: PLW1509  # no thread runs yet that could hold a lock
+        ) as engine,
+    ):
+        try:
+            eventually(lambda: answers(url) or engine.poll() is not None, deadline_seconds=60)
+            if engine.poll() is not None:
+                raise RuntimeError(f"DynamoDB Local ended at once:\n{log.read_text()}")
+            yield url
+        finally:
+            engine.kill()
