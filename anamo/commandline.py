@@ -16,6 +16,12 @@ _DOLLAR = "\0\0"
 
 _REFERENCE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
 
+_PLAINLY = {
+    "No closing quotation": "a quote is not closed",
+    "No escaped character": "it ends in a backslash",
+}
+"""What shlex says, in words for who wrote the script."""
+
 
 def split(script: str, variables: Mapping[str, str]) -> list[str]:
     """The words of a Task Script, with $NAME and ${NAME} replaced outside single quotes; a name
@@ -38,9 +44,7 @@ def check(script: str) -> None:
     try:
         split(script, {})
     except ValueError as error:
-        raise ValueError(
-            str(error).replace("No closing quotation", "a quote is not closed")
-        ) from None
+        raise ValueError(_PLAINLY.get(str(error), str(error))) from None
 
 
 def _mark_variables(script: str) -> str:
