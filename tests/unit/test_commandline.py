@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import subprocess
 from collections.abc import Mapping
@@ -119,6 +120,24 @@ def test_a_value_that_looks_like_a_variable_is_not_expanded_again() -> None:
 def test_check_says_that_a_quote_is_open(script: str) -> None:
     with pytest.raises(ValueError, match=r"^a quote is not closed$"):
         commandline.check(script)
+
+
+@given(st.text() | st.text("ab '\"\\\t\n$"))
+def test_check_refuses_what_cannot_be_split_and_nothing_else(script: str) -> None:
+    try:
+        commandline.split(script, {})
+    except ValueError:
+        with pytest.raises(ValueError, match=r"quote|backslash|NUL"):
+            commandline.check(script)
+    else:
+        commandline.check(script)
+
+
+@pytest.mark.parametrize("script", ["'" + "a" * 300_000, '"' + "\\a" * 300_000, "\\a" * 300_000])
+def test_check_ends_on_long_scripts(script: str) -> None:
+    for each in (script, script + "'", script + '"', script + "\\"):
+        with contextlib.suppress(ValueError):
+            commandline.check(each)
 
 
 def test_check_says_that_nothing_follows_a_backslash() -> None:
