@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -77,7 +78,7 @@ STATES: Mapping[str, Mapping[str, Any] | None] = {
 MY_ITEM = replace(ITEM, state="locked", lock_id=MINE, attempts=2)
 AGAIN = (replace(ITEM.nested[0], status="done"), ITEM.nested[1])
 ATTEMPTS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Item], object]]] = {
-    "import": (transitions.IMPORT, lambda table, seen: not table.insert([ITEM]).there),
+    "import": (transitions.IMPORT, lambda table, seen: not table.insert([ITEM], uuid4().hex).there),
     "claim": (transitions.CLAIM, lambda table, seen: table.claim(ITEM.item_id, "new", HOLDER)),
     "take over": (transitions.TAKE_OVER, lambda table, seen: table.take_over(seen, "new", HOLDER)),
     "renew": (transitions.RENEW, lambda table, seen: table.renew(ITEM.item_id, MINE, HOLDER)),
@@ -324,7 +325,7 @@ def test_a_state_that_a_transition_does_not_lead_to_is_refused(shared: Table) ->
 def test_fifty_results_go_in_one_write(shared: Table) -> None:
     item = nested_item("Task-50", [f"seq {k}" for k in range(50)])
     table = WorkflowTable(shared.client, shared.name)
-    table.insert([item])
+    table.insert([item], uuid4().hex)
     claimed = table.claim(item.item_id, MINE, HOLDER)
     assert claimed is not None
     assert table.finish(claimed, State.DONE, {task.name: entry() for task in item.nested}, 50)
