@@ -5,6 +5,7 @@ service; an error of botocore leaves as one of `errors`. Clients are made by the
 them: nothing of a session survives a fork.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -85,7 +86,8 @@ forked processes, which would each take a tenth of a second and some memory to r
 
 
 def session(region: str | None) -> boto3.session.Session:
-    """A new session of this process; `region` None takes it from where boto3 finds it.
+    """A new session of this process; `region` None takes it from where boto3 finds it, or else from
+    AWS_REGION, which every AWS tool but boto3 and the first `aws` command reads.
 
     Raises CredentialsMissing where AWS_PROFILE names no profile.
     """
@@ -94,7 +96,8 @@ def session(region: str | None) -> boto3.session.Session:
         if not _models:
             _models.append(core.get_component("data_loader"))
         core.register_component("data_loader", _models[0])
-        return boto3.session.Session(region_name=region, botocore_session=core)
+        found = region or core.get_config_variable("region") or os.environ.get("AWS_REGION")
+        return boto3.session.Session(region_name=found or None, botocore_session=core)
 
 
 def dynamodb_client(made_by: boto3.session.Session, attempts: int = 2) -> Any:

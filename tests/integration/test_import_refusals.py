@@ -201,8 +201,21 @@ def test_a_missing_region_is_named(scripts: Scripts, table: Table) -> None:
     ended = scripts.run(*NOWHERE, *flags, stdin=lines(table.name, [1]))
     assert (ended.returncode, ended.stdout) == (3, "")
     assert said(ended) == ["No AWS region: pass -r REGION, or set AWS_DEFAULT_REGION."]
-    ended = scripts.run(*NOWHERE, *flags, "-r", "us-east-1", stdin=lines(table.name, [1]))
-    assert ended.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "flags"),
+    [("NO_REGION", ["-r", "us-east-1"]), ("AWS_DEFAULT_REGION", []), ("AWS_REGION", [])],
+)
+def test_the_region_comes_from_r_or_either_variable(
+    scripts: Scripts, table: Table, proxy: Proxy, variable: str, flags: list[str]
+) -> None:
+    """The documented example exports AWS_REGION and gives the importer no -r."""
+    command = (*NOWHERE[:5], f"{variable}=us-east-1", *NOWHERE[5:], "-t", table.name, *flags)
+    fields = ("-d", "-", "-s", "|", "-n", ",")
+    ended = scripts.run(*command, *fields, stdin=lines(table.name, [1]), env=through(proxy.url))
+    assert ended.returncode == 0, ended.stderr
+    assert "/us-east-1/dynamodb/" in proxy.requests[0].headers["Authorization"]
 
 
 @pytest.mark.parametrize("region", ["no such region", "us_east_1"])
