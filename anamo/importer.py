@@ -19,7 +19,7 @@ from uuid import uuid4
 from anamo import aws
 from anamo.backoff import FIRST, LONGEST, Backoff
 from anamo.bar import import_bar
-from anamo.errors import TableMissing, Throttled
+from anamo.errors import TableMissing, Throttled, Unreachable
 from anamo.item import Item, new_attributes, size_of
 from anamo.table import TRANSACTION_BYTES, TRANSACTION_LIMIT, WorkflowTable
 from anamo.taskfile import TaskFile
@@ -55,9 +55,7 @@ def import_all(
     client = aws.dynamodb_client(session)
     tables = [WorkflowTable(client, name) for name in found.items]
     for table in tables:
-        if create and table.create():
-            say(f"table {table.name}: made")
-        _check(table, say)
+        _prepare(table, create, say)
     for table in tables:
         items = list(found.items[table.name].values())
         with import_bar(table.name, len(items), say) as progress:
@@ -65,9 +63,23 @@ def import_all(
         yield table.name, tally
 
 
-def _check(table: WorkflowTable, say: Callable[[str], object]) -> None:
-    try:
+def _prepare(table: WorkflowTable, create: bool, say: Callable[[str], object]) -> None:
+    """Make the table if it shall be made, and wait until it can be used. Somebody is there to
+    correct an endpoint that cannot be reached; all that passes by itself is waited for.
+    """
+
+    def prepare() -> None:
+        if create and table.create():
+            say(f"table {table.name}: made")
         table.wait_until_usable(time.sleep, say)
+
+    try:
+        Backoff().persist(
+            prepare,
+            PATIENCE_SECONDS,
+            say=lambda fault: say(f"{fault}; trying again"),
+            at_once=(Unreachable,),
+        )
     except TableMissing as missing:
         raise TableMissing(f"{missing}: add --create-table to make it") from None
 

@@ -229,6 +229,19 @@ def test_four_of_five_requests_throttled_at_random_do_not_fail_an_import(
     assert waits.seconds
 
 
+@pytest.mark.parametrize(
+    ("code", "status"), [("ThrottlingException", 400), ("InternalServerError", 500)]
+)
+def test_a_question_about_the_table_that_is_throttled_is_asked_again(
+    import_file: Importer, table: Table, proxy: Proxy, code: str, status: int
+) -> None:
+    proxy.behaviour = on("DescribeTable", failing(code, status), first=3)
+    ended = import_file(table.name, lines(table.name, range(3)), env=through(proxy.url))
+    assert counts(ended) == (3, 0)
+    (line,) = said(ended)
+    assert line.endswith("as the test wants it; trying again")
+
+
 def test_reads_answered_in_part_are_asked_for_again(
     client: Any, table: Table, proxy: Proxy
 ) -> None:
