@@ -49,8 +49,7 @@ def import_all(
     create: make the tables that are missing. Raises one of `errors`; nothing has been written if
     a table was found unusable.
     """
-    session = aws.session(region)
-    client = aws.dynamodb_client(session)
+    client = aws.dynamodb_client(region)
     tables = [WorkflowTable(client, name) for name in found.items]
     for table in tables:
         if create and table.create():
