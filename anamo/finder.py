@@ -27,6 +27,9 @@ PAGE_SECONDS = 10.0
 PAGE_LOSSES = 3
 """Lost candidates in a row after which a page is thrown away."""
 
+LOOK_SECONDS = 60
+"""Longest time between two looks for ended leases: claims made since may have shorter ones."""
+
 
 class Finder:
     """Claims items for one process.
@@ -55,6 +58,7 @@ class Finder:
         self._read_at = 0.0
         self._losses = 0
         self._last: int | None = None
+        self._look_again = 0
         self._unanswered: Callable[[], Item | None] | None = None
 
     def claim(self) -> Item | None:
@@ -96,9 +100,15 @@ class Finder:
 
     def _take_over(self) -> Item | None:
         """Items without a lease belong to a tool that knows none, and are left alone."""
+        now = floor(self._table.clock.now())
+        if now <= self._look_again:
+            return None
         leased = [item for item in self._table.locked() if item.lease_expires is not None]
         self.held = {item.item_id: item.lock_id for item in leased}
-        now = floor(self._table.clock.now())
+        # Reading all that is locked costs more the more workers there are, and none of these
+        # leases can end before
+        expiries = [item.lease_expires or 0 for item in leased]
+        self._look_again = min([*expiries, now + LOOK_SECONDS]) if leased else 0
         ended = [item for item in leased if (item.lease_expires or 0) < now]
         self._random.shuffle(ended)
         for seen in ended:

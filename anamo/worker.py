@@ -35,7 +35,7 @@ LAG_SECONDS = 1.0
 """How long after finding nothing a worker looks again, since the index lags behind the table."""
 
 IDLE_SECONDS = 5.0
-"""Seconds between two looks of a worker that waits for work."""
+"""Longest time between two looks of a worker that waits for work; the first are shorter."""
 
 CLAIM_SECONDS = 900.0
 """How long a claim is tried while DynamoDB is out of reach."""
@@ -91,17 +91,18 @@ class Worker:
 
     def _next(self) -> Item | None:
         """The next item, claimed; None if there is none left, or nothing shall be begun."""
-        nothing_since: float | None = None
+        until: float | None = None
+        nap = LAG_SECONDS
         while self._ready():
             item = self._claim()
             if item:
                 return item
-            if nothing_since is None:
-                nothing_since = monotonic()
-            left = nothing_since + max(LAG_SECONDS, self._options.idle_timeout) - monotonic()
+            until = until or monotonic() + max(LAG_SECONDS, self._options.idle_timeout)
+            left = until - monotonic()
             if left <= 0 and not self._awaits_inheritance():
                 break
-            self._control.sleep(min(left, IDLE_SECONDS) if left > 0 else IDLE_SECONDS)
+            self._control.sleep(min(nap, left) if left > 0 else nap)
+            nap = min(2 * nap, IDLE_SECONDS)
         return None
 
     def _ready(self) -> bool:
