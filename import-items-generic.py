@@ -3,9 +3,13 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from anamo import cli
 from anamo.cli import ExitStatus
+
+if TYPE_CHECKING:
+    from anamo.taskfile import TaskFile
 
 EPILOG = r"""task file, one item a line:
   TaskID|Table|Task Script|arguments          with -n: one nested task per argument
@@ -62,11 +66,11 @@ def main(arguments: argparse.Namespace) -> ExitStatus:
 
     layout = Layout(arguments.separator, arguments.nested_separator)
     found = read(arguments.data, layout, cli.unique(arguments.table))
-    duplicates = f"; {found.duplicates:,} duplicate lines" if found.duplicates else ""
     if arguments.dry_run:
         for table, items in found.items.items():
-            print(f"{table}: {len(items):,} items, {sum(i.tasks for i in items.values()):,} tasks")
-        print(f"{found.lines:,} good lines{duplicates}; nothing was written (--dry-run)")
+            tasks = sum(item.tasks for item in items.values())
+            print(f"{table}: {len(items):,} items, {tasks:,} tasks{duplicates(found, table)}")
+        print(f"{found.lines:,} good lines; nothing was written (--dry-run)")
         return ExitStatus.OK
     # Here and not above, because neither --help nor --dry-run needs boto3
     from anamo.importer import import_all
@@ -75,8 +79,14 @@ def main(arguments: argparse.Namespace) -> ExitStatus:
     for table, tally in import_all(found, arguments.region, arguments.create_table, say):
         states = ", ".join(f"{count:,} {state}" for state, count in sorted(tally.there.items()))
         there = f"{tally.there.total():,} there already" + (f" ({states})" if states else "")
-        print(f"{table}: {tally.new:,} items new, {there}{duplicates}")
+        print(f"{table}: {tally.new:,} items new, {there}{duplicates(found, table)}")
     return ExitStatus.OK
+
+
+def duplicates(found: "TaskFile", table: str) -> str:
+    """What is said of a table's lines that stand in the file more than once."""
+    repeated = found.duplicates[table]
+    return f"; {repeated:,} duplicate line{'s' if repeated > 1 else ''}" if repeated else ""
 
 
 if __name__ == "__main__":

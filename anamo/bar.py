@@ -13,7 +13,7 @@ LINE_SECONDS = 10.0
 def import_bar(
     name: str, total: int, say: Callable[[str], object]
 ) -> Iterator[Callable[[int], object]]:
-    """Gives what is to be called with each number of items dealt with; any thread may."""
+    """Gives what is to be called with each number of items dealt with, by one thread at a time."""
     if not sys.stderr.isatty():
         yield _lines(name, total, say)
         return

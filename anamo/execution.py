@@ -139,15 +139,20 @@ class Execution:
             raise MachineFault(f"no file for a task's output: {error}") from error
         self._started, self._begin = _now(), monotonic()
         self._seconds = 0.0
-        self._start(environment)
+        try:
+            self._start(environment)
+        except MachineFault:
+            self._stdout.close()
+            self._stderr.close()
+            raise
 
     def _start(self, environment: Mapping[str, str]) -> None:
         try:
             words = commandline.split(self._script, environment)
         except ValueError as error:
             return self._refuse(NOT_EXECUTABLE, str(error))
-        if not words:
-            return self._refuse(NOT_FOUND, "the Task Script is empty")
+        if not words or not words[0]:
+            return self._refuse(NOT_FOUND, "the Task Script names no program")
         try:
             self._process = self._spawn(words, environment)
         except ValueError as error:

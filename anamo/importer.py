@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
+from uuid import uuid4
 
 from anamo import aws
 from anamo.backoff import FIRST, LONGEST, Backoff
@@ -70,7 +72,9 @@ def _check(table: WorkflowTable, say: Callable[[str], object]) -> None:
 
 
 class Importer:
-    """Adds items to one table; `progress` is told each number of items dealt with."""
+    """Adds items to one table; `progress` is told each number of items dealt with, by one thread at
+    a time.
+    """
 
     def __init__(
         self,
@@ -112,7 +116,7 @@ class Importer:
         pending = self._absent(batch)
         while pending and not self._stopped.is_set():
             part = next(_batches(pending, self._size))
-            insertion = self._send(self._table.insert, part)
+            insertion = self._send(partial(self._table.insert, token=uuid4().hex), part)
             if insertion is None:
                 continue
             there = insertion.there
@@ -166,7 +170,6 @@ class Importer:
         with self._lock:
             self._tally.new += new
             self._tally.there.update(there.values())
-        if new or there:
             self._progress(new + len(there))
 
 

@@ -189,9 +189,11 @@ class WorkflowTable:
             {int(key["itemID"]["N"]) for key in left},
         )
 
-    def insert(self, items: Sequence[Item]) -> Insertion:
+    def insert(self, items: Sequence[Item], token: str) -> Insertion:
         """Add up to 100 new items, all or none.
 
+        token: names this write, so that one that is sent again because its reply was lost is known
+        to have landed, and its items do not count as somebody else's.
         Raises Throttled, or TransientError where another import writes the same items just now.
         """
         condition = transitions.IMPORT.condition
@@ -207,7 +209,12 @@ class WorkflowTable:
             for item in items
         ]
         try:
-            self._send(self._client.transact_write_items, named=False, TransactItems=puts)
+            self._send(
+                self._client.transact_write_items,
+                named=False,
+                TransactItems=puts,
+                ClientRequestToken=token,
+            )
         except _Cancelled as cancelled:
             return Insertion(cancelled.states_there(items, self.name))
         return Insertion({})

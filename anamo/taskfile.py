@@ -5,8 +5,9 @@ always gives the same item. Not guaranteed: that a Task Script exists or does wh
 """
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from anamo import commandline
@@ -28,13 +29,13 @@ class Layout:
 
 @dataclass(slots=True)
 class TaskFile:
-    """What a task file holds: the items for each table by itemID, and how many of its lines repeat
-    another one.
+    """What a task file holds: the items for each table by itemID, how many of its lines are not
+    blank, and how many of each table's repeat another one.
     """
 
     items: dict[str, dict[int, Item]]
     lines: int = 0
-    duplicates: int = 0
+    duplicates: Counter[str] = field(default_factory=Counter)
 
 
 class BadLines(UsageError):
@@ -58,6 +59,8 @@ def read(path: str, layout: Layout, tables: Sequence[str]) -> TaskFile:
     Raises BadLines, or UsageError where the file cannot be read or holds nothing.
     """
     if path == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed")
         return parse("standard input", sys.stdin.buffer, layout, tables)
     try:
         with Path(path).open("rb") as file:
@@ -106,7 +109,7 @@ def _add(found: TaskFile, table: str, item: Item) -> None:
     if there is not item:
         if there != item:
             raise _BadLine(f"has by chance the itemID of task {there.task_id!r}: rename the task")
-        found.duplicates += 1
+        found.duplicates[table] += 1
 
 
 def _item(text: str, layout: Layout, tables: Sequence[str]) -> tuple[str, Item]:
@@ -162,7 +165,7 @@ def _nested(task_id: str, rest: list[str], layout: Layout) -> Item:
     for position, argument in enumerate(arguments, start=1):
         if not argument:
             raise _BadLine(f"nested argument {position} of {len(arguments)} is empty")
-        _check_script(f"{script} {argument}", f"nested argument {position} ({argument})")
+        _check_script(argument, f"nested argument {position} ({argument})")
     return nested_item(task_id, [f"{script} {argument}" for argument in arguments])
 
 

@@ -1,0 +1,60 @@
+"""Task files for a test, and the importer that reads them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tests.support.scripts import Running, Scripts
+
+PROGRAM = "import-items-generic.py"
+
+
+def lines(table: str, numbers: Iterable[int]) -> str:
+    """Make the lines of the documented example, an item of three tasks each."""
+    return "".join(f"Task-{number}|{table}|seq|{number},2,3\n" for number in numbers)
+
+
+class Importer:
+    """The importer's real script, given the content of a task file."""
+
+    def __init__(self, scripts: Scripts, folder: Path) -> None:
+        self._scripts = scripts
+        self._folder = folder
+        self._files = 0
+
+    def __call__(
+        self, table: str, content: str | bytes, *flags: str, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Import to the end; `flags` come after those of the documented example."""
+        return self.start(table, content, *flags, env=env).wait()
+
+    def start(
+        self, table: str, content: str | bytes, *flags: str, env: Mapping[str, str] | None = None
+    ) -> Running:
+        """Start an import."""
+        self._files += 1
+        path = self._folder / f"tasks-{self._files}.txt"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        command: list[str | Path] = [PROGRAM, "-t", table, "-d", path, "-s", "|", "-n", ",", *flags]
+        return self._scripts.start(*command, env=env)
+
+
+def through(url: str) -> dict[str, str]:
+    """Return what makes a script reach DynamoDB through a proxy."""
+    return {"AWS_ENDPOINT_URL_DYNAMODB": url}
+
+
+def counts(ended: subprocess.CompletedProcess[str]) -> tuple[int, int]:
+    """Return how many items an import said were new, and how many there already."""
+    assert ended.returncode == 0, ended.stderr
+    new, there = ended.stdout.partition(": ")[2].split(" items new, ")
+    return int(new.replace(",", "")), int(there.partition(" ")[0].replace(",", ""))
+
+
+def said(ended: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return what a script said on stderr, without its name before each line."""
+    found = ended.stderr.splitlines()
+    assert all(line.startswith(f"{PROGRAM}: ") for line in found), ended.stderr
+    return [line.removeprefix(f"{PROGRAM}: ") for line in found]

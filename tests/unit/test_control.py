@@ -1,0 +1,137 @@
+"""What a worker process is told, and what ends its waits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from anamo.control import Control
+from anamo.report import Drain, Held, Hurry, Stop
+from anamo.signals import STOPPING
+
+if TYPE_CHECKING:
+    Ends = tuple["Connection[Any, Any]", "Connection[Any, Any]"]
+
+LONG = 60.0
+"""Seconds that no test waits: something must end the wait."""
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    """The parent's end and the process's."""
+    parent, child = Pipe()
+    with parent, child:
+        yield parent, child
+
+
+@pytest.fixture
+def control(ends: Ends) -> Iterator[Control]:
+    before = {number: signal.getsignal(number) for number in (*STOPPING, signal.SIGCHLD)}
+    made = Control(ends[1])
+    made.attach()
+    yield made
+    signal.set_wakeup_fd(-1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def wait(control: Control) -> None:
+    """Wait, and find that it ended early."""
+    until = monotonic() + LONG
+    control.wait(until)
+    assert monotonic() < until
+
+
+def test_at_first_there_is_nothing_to_heed(control: Control) -> None:
+    assert (control.stopping, control.hurried, control.drained) == (False, False, "")
+    assert not control.out_of_time
+
+
+def test_a_wait_ends_in_time(control: Control) -> None:
+    control.wait(monotonic() - 1)
+    control.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_ends_a_wait_and_the_first_one_counts(
+    control: Control, number: signal.Signals
+) -> None:
+    threading.Timer(0.05, os.kill, [os.getpid(), number]).start()
+    wait(control)
+    os.kill(os.getpid(), signal.SIGTERM)
+    wait(control)
+    assert control.stop_signal == number
+
+
+def test_the_end_of_a_child_ends_a_wait(control: Control) -> None:
+    os.kill(os.getpid(), signal.SIGCHLD)
+    wait(control)
+    assert not control.stopping
+
+
+def test_another_thread_can_end_a_wait(control: Control) -> None:
+    threading.Timer(0.05, control.wake).start()
+    wait(control)
+
+
+def test_waking_often_fills_no_pipe(control: Control) -> None:
+    for _ in range(100_000):
+        control.wake()
+    wait(control)
+
+
+def test_the_parents_messages_are_heeded(control: Control, ends: Ends) -> None:
+    ends[0].send(Drain("the wall time is over"))
+    wait(control)
+    assert control.drained == "the wall time is over"
+    assert not control.stopping
+    ends[0].send(Stop(signal.SIGINT))
+    wait(control)
+    assert control.stop_signal == signal.SIGINT
+    assert not control.out_of_time
+    ends[0].send(Hurry())
+    wait(control)
+    assert control.out_of_time
+
+
+def test_an_unknown_message_is_ignored(control: Control, ends: Ends) -> None:
+    ends[0].send(Held(1, "lock"))
+    wait(control)
+    assert not control.stopping
+
+
+def test_the_parents_death_is_a_reason_to_end(control: Control, ends: Ends) -> None:
+    ends[0].close()
+    wait(control)
+    assert control.stop_signal == signal.SIGTERM
+    control.wait(monotonic())
+
+
+def test_sleep_ends_when_told_to_stop(control: Control, ends: Ends) -> None:
+    began = monotonic()
+    ends[0].send(Drain("no reason to wake up"))
+    ends[0].send(Stop(signal.SIGTERM))
+    control.sleep(LONG)
+    assert monotonic() < began + LONG
+    assert control.drained
+
+
+def test_sleep_ends_when_its_condition_does(control: Control) -> None:
+    control.sleep(LONG, lambda: False)
+
+
+def test_reports_reach_the_parent_and_a_dead_one_does_not_matter(
+    control: Control, ends: Ends
+) -> None:
+    control.report(Held(7, "lock"))
+    assert ends[0].recv() == Held(7, "lock")
+    ends[0].close()
+    control.report(Held(8, "lock"))

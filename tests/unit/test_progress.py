@@ -1,0 +1,72 @@
+"""What the operator is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from anamo.pool import Tally
+from anamo.progress import item_line, summarise
+from anamo.report import ItemEnded
+
+
+def ended(state: str, done: int, *failures: tuple[str, str], tasks: int = 1) -> ItemEnded:
+    return ItemEnded(7, "lock", "Task-7", state, done, failures, tasks, 1.26)
+
+
+FAILED = "Execution Failed: exit 3"
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        (ended("done", 1), "done   Task-7  1.3 s"),
+        (ended("done", 3, tasks=3), "done   Task-7  3 of 3 tasks done  1.3 s"),
+        (ended("failed", 0, ("", FAILED)), f"failed Task-7  1.3 s  {FAILED}"),
+        (
+            ended("failed", 1, ("Task_1", FAILED), tasks=2),
+            f"failed Task-7  1 of 2 tasks done  1.3 s  Task_1: {FAILED}",
+        ),
+        (ended("todo", 0), "given back Task-7  0 of 1 tasks done  1.3 s"),
+        (ended("lost", 0), "lost   Task-7  1.3 s"),
+    ],
+)
+def test_an_items_line_says_what_became_of_it(message: ItemEnded, line: str) -> None:
+    assert item_line(message) == line
+
+
+def test_the_first_failures_are_named_and_the_others_counted() -> None:
+    failures = [(f"Task_{k}", FAILED) for k in range(1503)]
+    line = item_line(ended("failed", 0, *failures, tasks=1503))
+    assert "Task_2" in line
+    assert "Task_3" not in line
+    assert line.endswith(" and 1,500 more")
+
+
+def summary(tally: Tally) -> list[str]:
+    lines: list[str] = []
+    summarise(tally, "Testing", 2.5, "s3://bucket/PyAnamo/Testing/", lines.append)
+    return lines
+
+
+def test_an_empty_table_is_said() -> None:
+    assert summary(Tally()) == ["table Testing: nothing to do"]
+    assert summary(Tally(held=1200)) == [
+        "table Testing: nothing to do; 1,200 items are locked by other workers"
+    ]
+
+
+def test_the_summary_adds_up() -> None:
+    tally = Tally(Counter(done=100, failed=2, todo=1, lost=1), done=9, failed=3, held=2)
+    tally.kept.append("/tmp/pyanamo-x/a.log.gz")
+    assert summary(tally) == [
+        "items: 100 done, 2 failed, 1 lost to other workers, 1 given back; tasks: 9 done, 3 failed",
+        "2.5 s; logs in s3://bucket/PyAnamo/Testing/",
+        "2 items are locked by other workers, or will be taken over",
+        "a log that S3 did not take is kept in /tmp/pyanamo-x/a.log.gz",
+    ]
+
+
+def test_a_worker_that_could_not_go_on_does_not_say_nothing_to_do() -> None:
+    assert "nothing to do" not in summary(Tally(errors=["denied"]))[0]
