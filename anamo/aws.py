@@ -87,17 +87,18 @@ _models: list[Any] = []
 forked processes, which would each take a tenth of a second and some memory to read them again."""
 
 
-def dynamodb_client(region: str | None) -> Any:
-    """A DynamoDB client, with credentials read anew; `region` None is where boto3 finds one.
+def dynamodb_client(region: str | None, attempts: int = 2) -> Any:
+    """A DynamoDB client, with credentials read anew.
 
+    region: None is where boto3 finds one. attempts: how often a request is sent until it fails.
     Raises RegionMissing, or CredentialsMissing where AWS_PROFILE names no profile.
     """
-    return _client(region, "dynamodb", DYNAMODB_READ_SECONDS, attempts=2)
+    return _client(region, "dynamodb", DYNAMODB_READ_SECONDS, attempts)
 
 
-def s3_client(region: str | None) -> Any:
+def s3_client(region: str | None, attempts: int = 3) -> Any:
     """An S3 client; as `dynamodb_client`."""
-    return _client(region, "s3", S3_READ_SECONDS, attempts=3)
+    return _client(region, "s3", S3_READ_SECONDS, attempts)
 
 
 def _client(region: str | None, service: str, read: int, attempts: int) -> Any:

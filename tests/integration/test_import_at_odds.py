@@ -13,7 +13,6 @@ import pytest
 
 from anamo import transitions
 from anamo.aws import dynamodb_client as our_client
-from anamo.aws import session
 from anamo.errors import AccessDenied, Unreachable
 from anamo.importer import Importer as OurImporter
 from anamo.importer import Tally
@@ -182,7 +181,7 @@ def test_an_import_into_a_throttled_table_slows_down_and_succeeds(
 def client(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client of ours that reaches the table through the proxy and does not try again itself."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", proxy.url)
-    made = our_client(session(REGION), attempts=1)
+    made = our_client(REGION, attempts=1)
     yield made
     made.close()
 
