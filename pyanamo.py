@@ -56,7 +56,61 @@ def parser() -> argparse.ArgumentParser:
         help="keep looking for new items that long (default: end when nothing is left)",
     )
     add("-q", "--quiet", action="store_true", help="no line for each item")
+    add_limits(made)
     return made
+
+
+def add_limits(made: argparse.ArgumentParser) -> None:
+    """The flags that say how long things may take and how often they may fail."""
+    add = made.add_argument_group("limits", "TIME: seconds, or 90s, 90m, 2h, 1d").add_argument
+    add(
+        "--lease",
+        type=cli.whole_number(2),
+        default=600,
+        metavar="SECONDS",
+        help="how long a claim outlives its worker; at least 2 (default: %(default)s)",
+    )
+    add(
+        "--grace",
+        type=cli.duration,
+        default=20.0,
+        metavar="TIME",
+        help="from SIGTERM to SIGKILL of a task that must stop (default: 20)",
+    )
+    add(
+        "-w",
+        "--wall-time",
+        type=cli.duration,
+        metavar="TIME",
+        help="begin no task after that long; what runs then goes on to its end",
+    )
+    add(
+        "--timeout",
+        type=cli.duration,
+        metavar="TIME",
+        help="stop a task after that long; it has failed then",
+    )
+    add(
+        "--retries",
+        type=cli.whole_number(0),
+        default=0,
+        metavar="N",
+        help="try a failed item again up to N times (default: %(default)s)",
+    )
+    count = cli.whole_number(1)
+    add(
+        "--max-failures",
+        type=count,
+        metavar="N",
+        help="begin nothing more after N failed items in a row (default: go on)",
+    )
+    add(
+        "--max-attempts",
+        type=count,
+        default=10,
+        metavar="N",
+        help="fail an item after N workers were lost while they held it (default: %(default)s)",
+    )
 
 
 def main(arguments: argparse.Namespace) -> ExitStatus:
@@ -74,6 +128,13 @@ def main(arguments: argparse.Namespace) -> ExitStatus:
         processes=arguments.items,
         nested=arguments.nested,
         idle_timeout=arguments.idle_timeout,
+        lease=arguments.lease,
+        grace=arguments.grace,
+        timeout=arguments.timeout,
+        wall_time=arguments.wall_time,
+        retries=arguments.retries,
+        max_attempts=arguments.max_attempts,
+        max_failures=arguments.max_failures,
     )
     return work(options, signals, cli.Messages("pyanamo.py"), arguments.quiet)
 

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from anamo.errors import (
     AccessDenied,
     AwsError,
+    CredentialsExpired,
     CredentialsMissing,
     RegionMissing,
     Throttled,
@@ -50,16 +51,8 @@ _THROTTLED = {
     "TooManyRequestsException",
     "TransactionInProgressException",
 }
-_DENIED = {
-    "403",
-    "AccessDenied",
-    "AccessDeniedException",
-    "AllAccessDisabled",
-    "UnauthorizedAccess",
-}
-_NO_CREDENTIALS = {
-    "ExpiredToken",
-    "ExpiredTokenException",
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+_REFUSED = {
     "IncompleteSignature",
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
@@ -69,6 +62,16 @@ _NO_CREDENTIALS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+_DENIED = {"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled"}
+_MEANINGS: list[tuple[set[str], type[AwsError], str]] = [
+    (_THROTTLED, Throttled, "AWS is throttling"),
+    (_EXPIRED, CredentialsExpired, "renew the credentials"),
+    (_REFUSED, CredentialsMissing, "AWS does not accept the credentials"),
+    (_DENIED, AccessDenied, "the credentials lack a permission"),
+    ({"RequestTimeTooSkewed"}, AwsError, "this machine's clock is wrong"),
+]
+"""Error codes, what they mean here, and what to tell the operator."""
+
 _NO_CREDENTIALS_HERE = (
     faults.NoCredentialsError,
     faults.PartialCredentialsError,
@@ -85,38 +88,22 @@ _models: list[Any] = []
 forked processes, which would each take a tenth of a second and some memory to read them again."""
 
 
-def session(region: str | None) -> boto3.session.Session:
-    """A new session of this process; `region` None takes it from where boto3 finds it, or else from
-    AWS_REGION, which every AWS tool but boto3 and the first `aws` command reads.
+def dynamodb_client(region: str | None, attempts: int = 2) -> Any:
+    """A DynamoDB client, with credentials read anew.
 
-    Raises CredentialsMissing where AWS_PROFILE names no profile.
+    region: None is where boto3 finds one, or else AWS_REGION, which nearly every other AWS tool
+    reads. attempts: how often a request is sent until it fails.
+    Raises RegionMissing, or CredentialsMissing where AWS_PROFILE names no profile.
     """
-    with translated():
-        core = botocore.session.get_session()
-        if not _models:
-            _models.append(core.get_component("data_loader"))
-        core.register_component("data_loader", _models[0])
-        found = region or core.get_config_variable("region") or os.environ.get("AWS_REGION")
-        return boto3.session.Session(region_name=found or None, botocore_session=core)
+    return _client(region, "dynamodb", DYNAMODB_READ_SECONDS, attempts)
 
 
-def dynamodb_client(made_by: boto3.session.Session, attempts: int = 2) -> Any:
-    """A DynamoDB client; `attempts` is how often botocore sends a request before it fails.
-
-    Raises RegionMissing.
-    """
-    return _client(made_by, "dynamodb", DYNAMODB_READ_SECONDS, attempts)
+def s3_client(region: str | None, attempts: int = 3) -> Any:
+    """An S3 client; as `dynamodb_client`."""
+    return _client(region, "s3", S3_READ_SECONDS, attempts)
 
 
-def s3_client(made_by: boto3.session.Session, attempts: int = 3) -> Any:
-    """An S3 client.
-
-    Raises RegionMissing.
-    """
-    return _client(made_by, "s3", S3_READ_SECONDS, attempts)
-
-
-def _client(made_by: boto3.session.Session, service: str, read: int, attempts: int) -> Any:
+def _client(region: str | None, service: str, read: int, attempts: int) -> Any:
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=read,
@@ -126,7 +113,13 @@ def _client(made_by: boto3.session.Session, service: str, read: int, attempts: i
         user_agent_extra="pyanamo",
     )
     with translated():
-        return made_by.client(service, config=config)  # type: ignore[call-overload]
+        core = botocore.session.get_session()
+        if not _models:
+            _models.append(core.get_component("data_loader"))
+        core.register_component("data_loader", _models[0])
+        found = region or core.get_config_variable("region") or os.environ.get("AWS_REGION")
+        session = boto3.session.Session(region_name=found or None, botocore_session=core)
+        return session.client(service, config=config)  # type: ignore[call-overload]
 
 
 @contextmanager
@@ -160,17 +153,10 @@ def _from_answer(error: ClientError) -> AwsError:
     code, message = details.get("Code", ""), details.get("Message", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     said = f"{error.operation_name}: {message or code}"
-    if code in _THROTTLED:
-        return Throttled(said)
-    if status >= 500:
-        return TransientError(said)
-    if code in _NO_CREDENTIALS:
-        return CredentialsMissing(f"{said} — AWS does not accept the credentials, or they expired")
-    if code == "RequestTimeTooSkewed":
-        return AwsError(f"{said} — this machine's clock is wrong")
-    if code in _DENIED:
-        return AccessDenied(f"{said} — the credentials lack a permission")
-    return AwsError(f"{said} ({code})")
+    for codes, kind, advice in _MEANINGS:
+        if code in codes:
+            return kind(f"{said} — {advice}")
+    return TransientError(said) if status >= 500 else AwsError(f"{said} ({code})")
 
 
 def _first_line(error: Exception) -> str:

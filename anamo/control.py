@@ -17,22 +17,25 @@ from typing import Any
 from anamo.report import Drain, Hurry, Stop
 from anamo.signals import STOPPING
 
-STOP_SECONDS = 22.0
-"""From a signal to the last request that is tried again: AWS Batch kills 30 s after SIGTERM."""
+RECORD_SECONDS = 2.0
+"""From the end of the grace to the last request that is tried again."""
 
 
 class Control:
     """Why this process should stop. `attach` it in the main thread.
 
+    grace: seconds that tasks have to end after a signal.
+
     stop_signal: SIGTERM or SIGINT once the process should end, else None. hurried: whether to skip
     the grace. drained: why no new task should be begun, else empty.
     """
 
-    def __init__(self, parent: "Connection[Any, Any]") -> None:
+    def __init__(self, parent: "Connection[Any, Any]", grace: float) -> None:
         self.stop_signal: int | None = None
         self.hurried = False
         self.drained = ""
         self._parent = parent
+        self._grace = grace
         self._end_by = 0.0
         self._sending = Lock()
         self._pipe, self._alarm = os.pipe()
@@ -54,7 +57,7 @@ class Control:
 
     def _stop(self, number: int) -> None:
         if self.stop_signal is None:
-            self._end_by = monotonic() + STOP_SECONDS
+            self._end_by = monotonic() + self._grace + RECORD_SECONDS
             self.stop_signal = number
 
     @property

@@ -38,6 +38,10 @@ class Unreachable(TransientError):
     """The endpoint cannot be reached: check the network, the region and AWS_ENDPOINT_URL."""
 
 
+class CredentialsExpired(TransientError):
+    """The AWS credentials have expired: renew them; whoever waits reads them again."""
+
+
 class CredentialsMissing(AwsError):
     """No usable AWS credentials: set AWS_PROFILE, or run 'aws configure'."""
 

@@ -43,6 +43,9 @@ _MACHINE = (
 )
 """Not the task's fault: no process, no memory, no space, no file descriptor to be had."""
 
+FULL = 256 * 1024
+"""Bytes left on a disk that nothing more can be written to, but for crumbs."""
+
 GROUP_LOOK_SECONDS = 0.05
 """A group's last process sends its end to somebody else, so a stopped group is looked at."""
 
@@ -96,6 +99,11 @@ class Outcome:
         if self.signal:
             return f"Execution Failed: killed by signal {self.signal}"
         return f"Execution Failed: exit {self.exit_code}"
+
+    def disk_is_full(self) -> bool:
+        """Whether there is no space for output, or where tasks run."""
+        disks = (os.fstatvfs(self.stdout.fileno()), os.statvfs("."))
+        return any(disk.f_blocks and disk.f_bavail * disk.f_frsize < FULL for disk in disks)
 
     def close(self) -> None:
         """Let go of the output."""

@@ -9,9 +9,12 @@ that workers seldom want the same item.
 
 import random
 from collections.abc import Callable
+from functools import partial
+from math import floor
 from time import monotonic
 from uuid import uuid4
 
+from anamo.holdings import Holdings
 from anamo.item import ID_BITS, Item
 from anamo.table import Holder, WorkflowTable
 
@@ -23,6 +26,9 @@ PAGE_SECONDS = 10.0
 
 PAGE_LOSSES = 3
 """Lost candidates in a row after which a page is thrown away."""
+
+LOOK_SECONDS = 60
+"""Longest time between two looks for ended leases: claims made since may have shorter ones."""
 
 
 class Finder:
@@ -36,6 +42,7 @@ class Finder:
         self,
         table: WorkflowTable,
         holder: Holder,
+        holdings: Holdings,
         draw: random.Random | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -44,44 +51,70 @@ class Finder:
         self.held: dict[int, str] = {}
         self._table = table
         self._holder = holder
+        self._holdings = holdings
         self._random = draw or random.Random()
         self._clock = clock
         self._candidates: list[int] = []
         self._read_at = 0.0
         self._losses = 0
         self._last: int | None = None
+        self._look_again = 0
+        self._unanswered: Callable[[], Item | None] | None = None
 
     def claim(self) -> Item | None:
         """Claim a todo item, or else take over one whose lease has ended; None if there is none.
 
-        Raises what a request of `table` raises.
+        Raises what a request of `table` raises; the next call then begins with the same claim,
+        which may have been won without an answer.
         """
+        if self._unanswered and (item := self._unanswered()):
+            return item
         return self._claim_todo() or self._take_over()
+
+    def _attempt(self, item_id: int, claim: Callable[[str, Holder], Item | None]) -> Item | None:
+        """Claim an item under a new lockID; None if somebody else has it."""
+        lock_id = uuid4().hex
+
+        def send() -> Item | None:
+            item = claim(lock_id, self._holder)
+            self._unanswered = None
+            if item is None:
+                self.conflicts += 1
+                self._holdings.drop(lock_id)
+            return item
+
+        self._holdings.add(item_id, lock_id)
+        self._unanswered = send
+        return send()
 
     def _claim_todo(self) -> Item | None:
         while True:
             if not self._fresh() and not self._read():
                 return None
             candidate = self._candidates.pop()
-            item = self._table.claim(candidate, uuid4().hex, self._holder)
+            item = self._attempt(candidate, partial(self._table.claim, candidate))
             if item:
                 self._losses = 0
                 return item
             self._losses += 1
-            self.conflicts += 1
 
     def _take_over(self) -> Item | None:
         """Items without a lease belong to a tool that knows none, and are left alone."""
-        now = self._table.clock.now()
+        now = floor(self._table.clock.now())
+        if now <= self._look_again:
+            return None
         leased = [item for item in self._table.locked() if item.lease_expires is not None]
         self.held = {item.item_id: item.lock_id for item in leased}
-        self._random.shuffle(leased)
-        for seen in leased:
-            if (seen.lease_expires or 0) < now:
-                item = self._table.take_over(seen, uuid4().hex, self._holder)
-                if item:
-                    return item
-                self.conflicts += 1
+        # Reading all that is locked costs more the more workers there are, and none of these
+        # leases can end before
+        expiries = [item.lease_expires or 0 for item in leased]
+        self._look_again = min([*expiries, now + LOOK_SECONDS]) if leased else 0
+        ended = [item for item in leased if (item.lease_expires or 0) < now]
+        self._random.shuffle(ended)
+        for seen in ended:
+            item = self._attempt(seen.item_id, partial(self._table.take_over, seen))
+            if item:
+                return item
         return None
 
     def _fresh(self) -> bool:

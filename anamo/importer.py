@@ -19,7 +19,7 @@ from uuid import uuid4
 from anamo import aws
 from anamo.backoff import FIRST, LONGEST, Backoff
 from anamo.bar import import_bar
-from anamo.errors import TableMissing, Throttled, Unreachable
+from anamo.errors import CredentialsExpired, TableMissing, Throttled, Unreachable
 from anamo.item import Item, new_attributes, size_of
 from anamo.table import TRANSACTION_BYTES, TRANSACTION_LIMIT, WorkflowTable
 from anamo.taskfile import TaskFile
@@ -51,8 +51,7 @@ def import_all(
     create: make the tables that are missing. Raises one of `errors`; nothing has been written if
     a table was found unusable.
     """
-    session = aws.session(region)
-    client = aws.dynamodb_client(session)
+    client = aws.dynamodb_client(region)
     tables = [WorkflowTable(client, name) for name in found.items]
     for table in tables:
         _prepare(table, create, say)
@@ -64,9 +63,7 @@ def import_all(
 
 
 def _prepare(table: WorkflowTable, create: bool, say: Callable[[str], object]) -> None:
-    """Make the table if it shall be made, and wait until it can be used. Somebody is there to
-    correct an endpoint that cannot be reached; all that passes by itself is waited for.
-    """
+    """Make the table if it shall be made, and wait until it can be used."""
 
     def prepare() -> None:
         if create and table.create():
@@ -78,7 +75,8 @@ def _prepare(table: WorkflowTable, create: bool, say: Callable[[str], object]) -
             prepare,
             PATIENCE_SECONDS,
             say=lambda fault: say(f"{fault}; trying again"),
-            at_once=(Unreachable,),
+            # Whoever started the import is still there to put these right
+            at_once=(Unreachable, CredentialsExpired),
         )
     except TableMissing as missing:
         raise TableMissing(f"{missing}: add --create-table to make it") from None
@@ -156,7 +154,10 @@ class Importer:
         """The request's answer, or None if it was throttled and should be sent again, smaller."""
         try:
             answer = self._backoff.persist(
-                lambda: request(part), PATIENCE_SECONDS, self._stopped.is_set, at_once=(Throttled,)
+                lambda: request(part),
+                PATIENCE_SECONDS,
+                self._stopped.is_set,
+                at_once=(Throttled, CredentialsExpired),
             )
         except Throttled:
             self._slow_down()

@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from anamo.aws import translate
 from anamo.entry import LogEntry
-from anamo.errors import AwsError, BucketMissing
+from anamo.errors import AwsError, BucketMissing, CredentialsExpired
 from anamo.execution import Outcome
 
 CHUNK = 1 << 20
@@ -205,10 +205,16 @@ class _Spool:
 
 
 class LogStore:
-    """A bucket's log objects. Threads may share it."""
+    """A bucket's log objects. Threads may share it.
 
-    def __init__(self, client: Any, bucket: str) -> None:
+    renew_client: makes another client once the credentials of this one have expired.
+    """
+
+    def __init__(
+        self, client: Any, bucket: str, renew_client: Callable[[], Any] | None = None
+    ) -> None:
         self._client = client
+        self._renew_client = renew_client
         self.bucket = bucket
 
     def check(self) -> None:
@@ -272,4 +278,6 @@ class LogStore:
 
     def _named(self, error: ClientError | BotoCoreError) -> AwsError:
         translation = translate(error)
+        if isinstance(translation, CredentialsExpired) and self._renew_client:
+            self._client = self._renew_client()
         return type(translation)(f"bucket {self.bucket}: {translation}")

@@ -4,6 +4,7 @@ Guaranteed: a request gives up after a second, and none is sent where AWS_EC2_ME
 true. A service that does not answer is the same as one that has nothing.
 """
 
+import os
 from collections.abc import Mapping
 
 from botocore.exceptions import BotoCoreError
@@ -14,9 +15,13 @@ SECONDS = 1
 
 
 class InstanceMetadata(IMDSFetcher):
-    """What the service says of this instance."""
+    """What the service says of this instance.
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    reachable: whether it answered the last time.
+    """
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self.reachable = True
         endpoint = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", METADATA_BASE_URL)
         super().__init__(timeout=SECONDS, num_attempts=1, base_url=endpoint, env=environment)
 
@@ -25,8 +30,27 @@ class InstanceMetadata(IMDSFetcher):
         # Botocore's type stubs leave out what its own subclasses use
         try:
             token = self._fetch_metadata_token()  # type: ignore[attr-defined]
+            self.reachable = token is not None
             if token is None:
                 return None
             return str(self._get_request(path, None, token=token).text)  # type: ignore[attr-defined]
         except (BotoCoreError, self._RETRIES_EXCEEDED_ERROR_CLS):  # type: ignore[attr-defined]
             return None
+
+
+class SpotNotice:
+    """Whether EC2 is about to take this Spot machine away; it says so two minutes ahead.
+
+    Once the service does not answer it is not asked again: a container that cannot reach it (a hop
+    limit of 1) would wait a second at each look.
+    """
+
+    def __init__(self) -> None:
+        self._metadata = InstanceMetadata()
+
+    def __call__(self) -> str | None:
+        """What is to happen, in a sentence; None as long as nothing is."""
+        if not self._metadata.reachable:
+            return None
+        notice = self._metadata.get("latest/meta-data/spot/instance-action")
+        return f"EC2 takes this Spot machine away: {notice}" if notice else None

@@ -22,7 +22,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from anamo.report import Drain, Finished, Held, Hurry, ItemEnded, Stop
+from anamo.holdings import Holdings
+from anamo.item import State
+from anamo.report import Drain, Finished, Hurry, ItemEnded, Stop
 from anamo.signals import Signals, held_back
 
 REPLACEMENTS = 5
@@ -37,17 +39,23 @@ PR_SET_CHILD_SUBREAPER = 36
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[["Connection[Any, Any]", Mapping[int, str]], None]
-"""What a process does: given its connection to this one and the claims it inherits, as lockIDs by
-itemID."""
+KILL_SECONDS = 5.0
+"""From the end of the grace to the end of a process that hangs: AWS Batch kills 30 s after SIGTERM,
+and the default grace is 20 s."""
+
+Work = Callable[["Connection[Any, Any]", Holdings], None]
+"""What a process does, given its connection to this one and where to note the claims it holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to begin nothing more: `until` by the monotonic clock, after `failures` items in a row
-    that failed, or once `notice` says that the machine will be taken away.
+    """When to stop.
+
+    grace: seconds that tasks have to end after a signal. Nothing more is begun after `until` by the
+    monotonic clock, after `failures` items in a row that failed, or once `notice` says why.
     """
 
+    grace: float
     until: float | None = None
     failures: int | None = None
     notice: Callable[[], str | None] = lambda: None
@@ -57,27 +65,28 @@ class Limits:
 class Tally:
     """What all processes did.
 
-    items: claims that ended, by the state of their items then. done, failed: tasks. held: items
-    that were locked when nothing was left. errors: why processes could not go on. kept: where logs
-    are that S3 did not take. drained: why nothing more was begun.
+    items: claims that ended, by the state of their items then. done, failed: tasks; again: those
+    that failed and will be tried again. held: items that were locked when nothing was left. errors:
+    why processes could not go on. kept: where logs are that S3 did not take.
     """
 
     items: Counter[str] = field(default_factory=Counter)
     done: int = 0
     failed: int = 0
+    again: int = 0
     held: int = 0
     errors: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
-    drained: str = ""
+    drained_by_failures: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """One of the processes, with the claims it holds: lockIDs by itemID."""
+    """One of the processes, and what can be known of it once it is dead."""
 
     process: BaseProcess
     connection: "Connection[Any, Any]"
-    held: dict[int, str]
+    holdings: Holdings
     finished: bool = False
 
 
@@ -102,6 +111,9 @@ class Pool:
         self._replaced = 0
         self._failures_in_a_row = 0
         self._signals_passed_on = 0
+        self._kill_at: float | None = None
+        self._look_at = 0.0
+        self._drained = False
         self._tally = Tally()
 
     def run(self) -> Tally:
@@ -113,8 +125,9 @@ class Pool:
             self._start({})
         while self._slots:
             self._pass_signals_on()
+            self._kill_when_due()
             self._heed_limits()
-            wait([self._signals.fileno(), *self._connections(), *self._sentinels()], LOOK_SECONDS)
+            wait([self._signals.fileno(), *self._connections(), *self._sentinels()], self._nap())
             self._signals.clear()
             for slot in list(self._slots):
                 self._listen(slot)
@@ -134,11 +147,12 @@ class Pool:
     def _start(self, inherited: Mapping[int, str]) -> None:
         mine, theirs = self._context.Pipe()
         others = [*self._connections(), mine]
-        process = self._context.Process(target=_begin, args=(self._work, theirs, others, inherited))
+        holdings = Holdings(inherited)
+        process = self._context.Process(target=_begin, args=(self._work, theirs, others, holdings))
         with held_back():
             process.start()
         theirs.close()
-        self._slots.append(_Slot(process, mine, dict(inherited)))
+        self._slots.append(_Slot(process, mine, holdings))
 
     def _bury(self, slot: _Slot) -> None:
         """A process ended; replace it if it died."""
@@ -149,25 +163,22 @@ class Pool:
         if slot.finished:
             return
         how = _how(slot.process.exitcode)
-        self._end_tasks_of(slot)
-        if self._signals.first is not None or self._replaced >= REPLACEMENTS * self._processes:
+        held = slot.holdings.read()
+        self._end_tasks(set(held.values()))
+        most = REPLACEMENTS * self._processes
+        if self._drained or self._signals.first is not None or self._replaced >= most:
             self._tally.errors.append(
-                f"a worker process {how}; its items ({len(slot.held)}) are taken over by the next "
-                "worker once their leases have ended"
+                f"a worker process {how}; {len(held)} of its items will be taken over by the next "
+                "worker, once their leases have ended"
             )
             return
         self._replaced += 1
-        logger.warning(
-            "a worker process %s; starting another, which takes over its items (%d) once their "
-            "leases have ended",
-            how,
-            len(slot.held),
-        )
-        self._start(slot.held)
+        logger.warning("a worker process %s; starting another in its place", how)
+        self._start({**slot.holdings.inherited, **held})
 
-    def _end_tasks_of(self, slot: _Slot) -> None:
+    def _end_tasks(self, lock_ids: set[str]) -> None:
         """Kill the tasks a dead process left running: they would run beside their repetition."""
-        for process in _adopted(set(slot.held.values())):
+        for process in _adopted(lock_ids):
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(os.getpgid(process), signal.SIGKILL)
 
@@ -189,10 +200,7 @@ class Pool:
             slot.connection.close()
 
     def _take(self, slot: _Slot, message: object) -> None:
-        if isinstance(message, Held):
-            slot.held[message.item_id] = message.lock_id
-        elif isinstance(message, ItemEnded):
-            slot.held.pop(message.item_id, None)
+        if isinstance(message, ItemEnded):
             self._count(message)
             self._ended(message)
         elif isinstance(message, Finished):
@@ -202,9 +210,13 @@ class Pool:
             self._tally.errors += [message.error] if message.error else []
 
     def _count(self, message: ItemEnded) -> None:
-        self._tally.items[message.state] += 1
-        self._tally.done += message.done
-        self._tally.failed += len(message.failures)
+        tally = self._tally
+        tally.items[message.state] += 1
+        tally.done += message.done
+        if message.state == State.TODO:
+            tally.again += len(message.failures)
+        else:
+            tally.failed += len(message.failures)
         if message.failures:
             self._failures_in_a_row += 1
         elif message.done:
@@ -218,14 +230,29 @@ class Pool:
     def _pass_signals_on(self) -> None:
         if self._signals.first is None or self._signals.count == self._signals_passed_on:
             return
-        if not self._signals_passed_on:
+        if self._kill_at is None:
             self._tell(Stop(self._signals.first))
+            self._kill_at = monotonic() + self._limits.grace + KILL_SECONDS
         if self._signals.count > 1:
             self._tell(Hurry())
+            self._kill_at = min(self._kill_at, monotonic() + KILL_SECONDS)
         self._signals_passed_on = self._signals.count
 
+    def _kill_when_due(self) -> None:
+        if self._kill_at is not None and monotonic() >= self._kill_at:
+            for slot in self._slots:
+                slot.process.kill()
+
+    # Limits
+
+    def _nap(self) -> float:
+        """Seconds until something is due at the latest."""
+        now = monotonic()
+        due = [time - now for time in (self._limits.until, self._kill_at) if time is not None]
+        return min([LOOK_SECONDS, *(left for left in due if left > 0)])
+
     def _heed_limits(self) -> None:
-        if self._tally.drained or self._signals.first is not None:
+        if self._drained or self._signals.first is not None:
             return
         limits = self._limits
         why: str | None = None
@@ -233,11 +260,13 @@ class Pool:
             why = "the wall time is over"
         elif limits.failures is not None and self._failures_in_a_row >= limits.failures:
             why = f"{self._failures_in_a_row} items in a row failed (--max-failures)"
-        else:
+            self._tally.drained_by_failures = True
+        elif monotonic() >= self._look_at:
+            self._look_at = monotonic() + LOOK_SECONDS
             why = limits.notice()
         if why:
             logger.warning("%s; nothing more is begun", why)
-            self._tally.drained = why
+            self._drained = True
             self._tell(Drain(why))
 
 
@@ -245,13 +274,13 @@ def _begin(
     work: Work,
     connection: "Connection[Any, Any]",
     others: list["Connection[Any, Any]"],
-    inherited: Mapping[int, str],
+    holdings: Holdings,
 ) -> None:
     """The first thing a new process does, with signals held back."""
     # An end held open here would keep the parent's death from the process it belongs to
     for other in others:
         other.close()
-    work(connection, inherited)
+    work(connection, holdings)
 
 
 def _how(exit_code: int | None) -> str:

@@ -15,15 +15,19 @@ def item_line(ended: ItemEnded) -> str:
     state = "given back" if ended.state == "todo" else ended.state
     line = f"{state:<6} {ended.task_id}"
     if ended.tasks > 1 or ended.state == "todo":
-        line += f"  {ended.done} of {ended.tasks} tasks done"
+        line += f"  {ended.all_done} of {ended.tasks} tasks done"
     line += f"  {ended.seconds:.1f} s"
     shown = [
-        f"{name}: {status}" if name else status for name, status in ended.failures[:SHOWN_FAILURES]
+        f"{name} {_reason(status)}".strip() for name, status in ended.failures[:SHOWN_FAILURES]
     ]
     more = len(ended.failures) - len(shown)
     if shown:
         line += "  " + ", ".join(shown) + (f" and {more:,} more" if more else "")
     return line
+
+
+def _reason(status: str) -> str:
+    return status.removeprefix("Execution Failed: ")
 
 
 def summarise(
@@ -37,7 +41,8 @@ def summarise(
     items = ", ".join(
         f"{count:,} {_plainly(state)}" for state, count in sorted(tally.items.items())
     )
-    say(f"items: {items or 'none'}; tasks: {tally.done:,} done, {tally.failed:,} failed")
+    again = f", {tally.again:,} failed and to be tried again" if tally.again else ""
+    say(f"items: {items or 'none'}; tasks: {tally.done:,} done, {tally.failed:,} failed{again}")
     say(f"{seconds:.1f} s; logs in {logs}")
     if tally.held:
         say(f"{tally.held:,} items are locked by other workers, or will be taken over")

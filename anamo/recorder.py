@@ -38,9 +38,9 @@ being run again, and fifty short tasks cost a few writes instead of fifty."""
 LOG_SECONDS = 120.0
 """How long a log is offered to S3 before its outcome is recorded without it."""
 
-RECORD_SECONDS = 6 * 3600.0
-"""How long a result is offered to DynamoDB. Longer than any outage: the task would have to be run
-again, and nobody else can take the item over while DynamoDB is away."""
+RECORD_SECONDS = 3600.0
+"""How long a result is offered to DynamoDB: its task, which may have taken days, would have to be
+run again."""
 
 MOST_PENDING = 2 * GROUP_LIMIT
 """Results that wait to be written before no further task is started; each has two open files."""
@@ -142,11 +142,19 @@ class Recorder:
         """Cut waits short, since the process is to end."""
         self._hurry.set()
 
-    def deliver(self, seconds: float) -> None:
-        """Offer the logs that were kept to S3 again, for that long. Raises the last AwsError."""
+    def deliver(self, seconds: float, stop: Callable[[], bool]) -> None:
+        """Offer the logs that were kept to S3 again, for that long each or until `stop()`.
+
+        Raises the AwsError that is why S3 does not take one, unless told to stop.
+        """
         while self._kept:
             put = partial(self._logs.put, self._kept[0])
-            self._backoff.persist(put, seconds, self._out_of_time)
+            try:
+                self._backoff.persist(put, seconds, stop)
+            except TransientError:
+                if stop():
+                    return
+                raise
             _discard(self._kept.pop(0))
 
     def close(self) -> tuple[str, ...]:
@@ -154,7 +162,7 @@ class Recorder:
         self._queue.put(None)
         self._thread.join()
         with suppress(AwsError):
-            self.deliver(0)
+            self.deliver(0, lambda: True)
         if self._directory and not self._kept:
             shutil.rmtree(self._directory, ignore_errors=True)
         return tuple(str(packed.body) for packed in self._kept)
@@ -210,7 +218,7 @@ class Recorder:
         self.error = self.error or error  # type: ignore[assignment]
         if last:
             with suppress(AnamoError):
-                if self._table.release(claim.item, {}, claim.ended):
+                if self._table.release(claim.item, {}, claim.progress.ended):
                     return State.TODO.value
         return LOST
 
@@ -221,33 +229,33 @@ class Recorder:
         if self.error:
             return self._give_up(claim, self.error, last)
         entries = self._store(claim, results) if results else {}
-        for name, entry in entries.items():
-            claim.note(name, entry)
         state, write = self._next(claim, entries, last)
         landed = self._backoff.persist(
             write, RECORD_SECONDS, self._out_of_time, self._say("recording")
         )
         if not landed:
             claim.lost = True
-        return state if landed else LOST
+            return LOST
+        claim.note(entries)
+        return state
 
     def _next(
         self, claim: Claim, entries: Mapping[str, LogEntry], last: bool
     ) -> tuple[str, Callable[[], bool]]:
         """The state that the item gets, and the write that does it."""
-        item, ended, table = claim.item, claim.ended, self._table
+        item, table, progress = claim.item, self._table, claim.with_results(entries)
+        ended = progress.ended
         results = entries if item.is_nested or not entries else entries[SINGLE]
         if not last:
-            return State.LOCKED.value, lambda: table.record(
-                item, self._options.holder, entries, ended
-            )
-        if not claim.complete:
+            holder = self._options.holder
+            return State.LOCKED.value, lambda: table.record(item, holder, entries, ended)
+        if not progress.complete:
             return State.TODO.value, lambda: table.release(item, results, ended)
-        if claim.failed and item.failures < self._options.retries:
-            again = claim.to_be_retried()
+        if progress.failed and item.failures < self._options.retries:
+            again = claim.to_be_retried(progress)
             left = sum(task.status == State.DONE for task in again)
             return State.TODO.value, lambda: table.retry(item, results, left, again)
-        state = State.FAILED if claim.failed else State.DONE
+        state = State.FAILED if progress.failed else State.DONE
         return state.value, lambda: table.finish(item, state, results, ended)
 
     def _store(self, claim: Claim, results: Sequence[_Result]) -> dict[str, LogEntry]:

@@ -23,36 +23,21 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """From a process: a line for the operator."""
-
-    text: str
-    level: int
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """From a process: it holds this claim now."""
-
-    item_id: int
-    lock_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class ItemEnded:
     """From a process: a claim ended.
 
     state: the item's state now, or "lost" where another worker has it or nobody knows. done: how
     many tasks ended well under this claim; failures: names and statuses of those that did not.
-    tasks: of the item. seconds: since the claim.
+    all_done, tasks: of the item, how many of its tasks are done by now and how many it has.
+    seconds: since the claim.
     """
 
     item_id: int
-    lock_id: str
     task_id: str
     state: str
     done: int
     failures: tuple[tuple[str, str], ...]
+    all_done: int
     tasks: int
     seconds: float
 

@@ -22,7 +22,14 @@ from anamo import transitions
 from anamo.aws import translate
 from anamo.clock import DatabaseClock
 from anamo.entry import LogEntry
-from anamo.errors import AwsError, TableMissing, TableUnusable, Throttled, TransientError
+from anamo.errors import (
+    AwsError,
+    CredentialsExpired,
+    TableMissing,
+    TableUnusable,
+    Throttled,
+    TransientError,
+)
 from anamo.item import (
     NULL,
     Attributes,
@@ -92,10 +99,20 @@ class _ConditionFailed(Exception):
 
 
 class WorkflowTable:
-    """One table, reached through one client. Threads may share it."""
+    """One table. Threads may share it.
 
-    def __init__(self, client: Any, name: str, clock: DatabaseClock | None = None) -> None:
+    renew_client: makes another client once the credentials of this one have expired.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        name: str,
+        clock: DatabaseClock | None = None,
+        renew_client: Callable[[], Any] | None = None,
+    ) -> None:
         self._client = client
+        self._renew_client = renew_client
         self.name = name
         self.clock = clock or DatabaseClock()
 
@@ -388,7 +405,10 @@ class WorkflowTable:
             answer = method(**request)
         except ClientError as error:
             self._learn(error.response, sent)
-            raise _from_dynamodb(error, self.name) from error
+            fault = _from_dynamodb(error, self.name)
+            if isinstance(fault, CredentialsExpired) and self._renew_client:
+                self._client = self._renew_client()
+            raise fault from error
         except BotoCoreError as error:
             raise translate(error) from error
         self._learn(answer, sent)

@@ -4,7 +4,8 @@ Guaranteed: nothing is claimed before table, indexes and bucket have been found 
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any
@@ -13,8 +14,11 @@ from anamo import aws
 from anamo.cli import ExitStatus
 from anamo.control import Control
 from anamo.errors import AnamoError
-from anamo.instance import instance_id
+from anamo.holdings import Holdings
+from anamo.instance import instance_id, on_ec2
+from anamo.item import State
 from anamo.logs import LogStore
+from anamo.metadata import SpotNotice
 from anamo.options import Options
 from anamo.pool import Limits, Pool, Tally
 from anamo.progress import item_line, summarise
@@ -38,7 +42,7 @@ def work(
     signals.check()
     holder = Holder(instance_id(), options.lease)
     pool = Pool(
-        lambda connection, inherited: _process(options, holder, connection, inherited),
+        lambda *given: _process(options, holder, *given),
         options.processes,
         signals,
         _limits(options, began),
@@ -53,15 +57,15 @@ def work(
 
 
 def _check(options: Options, signals: Signals, say: Callable[[str], object]) -> None:
-    session = aws.session(options.region)
-    table = WorkflowTable(aws.dynamodb_client(session), options.table)
+    table = WorkflowTable(aws.dynamodb_client(options.region), options.table)
     table.wait_until_usable(signals.sleep, say)
-    LogStore(aws.s3_client(session), options.bucket).check()
+    LogStore(aws.s3_client(options.region), options.bucket).check()
 
 
 def _limits(options: Options, began: float) -> Limits:
     until = None if options.wall_time is None else began + options.wall_time
-    return Limits(until, options.max_failures)
+    notice = SpotNotice() if on_ec2() else lambda: None
+    return Limits(options.grace, until, options.max_failures, notice)
 
 
 def _status(tally: Tally, signals: Signals) -> ExitStatus:
@@ -69,23 +73,25 @@ def _status(tally: Tally, signals: Signals) -> ExitStatus:
         return ExitStatus(128 + signals.first)
     if tally.errors or tally.kept:
         return ExitStatus.AWS
-    return ExitStatus.TASKS_FAILED if tally.failed else ExitStatus.OK
+    failed = tally.items[State.FAILED] or tally.drained_by_failures
+    return ExitStatus.TASKS_FAILED if failed else ExitStatus.OK
 
 
 def _process(
     options: Options,
     holder: Holder,
     connection: "Connection[Any, Any]",
-    inherited: Mapping[int, str],
+    holdings: Holdings,
 ) -> None:
     """The life of one worker process."""
-    control = Control(connection)
+    control = Control(connection, options.grace)
     control.attach()
     try:
-        session = aws.session(options.region)
-        table = WorkflowTable(aws.dynamodb_client(session), options.table)
-        logs = LogStore(aws.s3_client(session), options.bucket)
-        finished = Worker(options, holder, control, table, logs, inherited).run()
+        dynamodb = partial(aws.dynamodb_client, options.region)
+        s3 = partial(aws.s3_client, options.region)
+        table = WorkflowTable(dynamodb(), options.table, renew_client=dynamodb)
+        logs = LogStore(s3(), options.bucket, renew_client=s3)
+        finished = Worker(options, holder, control, table, logs, holdings).run()
     except AnamoError as error:
         finished = Finished(str(error))
     except Exception as error:

@@ -22,19 +22,20 @@ from anamo.errors import AnamoError, MachineFault, TransientError
 from anamo.execution import Execution, Outcome, Stop
 from anamo.finder import Finder
 from anamo.heartbeat import Heartbeat
+from anamo.holdings import Holdings
 from anamo.instance import host_name
 from anamo.item import Item, State
 from anamo.logs import LogStore
 from anamo.options import Options
 from anamo.recorder import LOST, Recorder, RecorderOptions
-from anamo.report import Finished, Held, ItemEnded
+from anamo.report import Finished, ItemEnded
 from anamo.table import Holder, WorkflowTable
 
 LAG_SECONDS = 1.0
 """How long after finding nothing a worker looks again, since the index lags behind the table."""
 
 IDLE_SECONDS = 5.0
-"""Seconds between two looks of a worker that waits for work."""
+"""Longest time between two looks of a worker that waits for work; the first are shorter."""
 
 CLAIM_SECONDS = 900.0
 """How long a claim is tried while DynamoDB is out of reach."""
@@ -48,8 +49,8 @@ logger = logging.getLogger(__name__)
 class Worker:
     """Works through a table until nothing is left, or it is told to stop.
 
-    inherited: claims, as lockIDs by itemID, of a process that died; the worker stays until their
-    leases have ended and it, or somebody else, has taken them over.
+    It stays until the leases of claims it inherits in `holdings` have ended, and it, or somebody
+    else, has taken them over.
     """
 
     def __init__(
@@ -59,13 +60,13 @@ class Worker:
         control: Control,
         table: WorkflowTable,
         logs: LogStore,
-        inherited: Mapping[int, str],
+        holdings: Holdings,
     ) -> None:
         self._options = options
         self._control = control
         self._table = table
-        self._inherited = inherited
-        self._finder = Finder(table, holder)
+        self._holdings = holdings
+        self._finder = Finder(table, holder, holdings)
         self._backoff = Backoff(control.sleep)
         self._claims: list[Claim] = []
         recorder = RecorderOptions(holder, options.prefix, host_name(), options.retries)
@@ -90,17 +91,18 @@ class Worker:
 
     def _next(self) -> Item | None:
         """The next item, claimed; None if there is none left, or nothing shall be begun."""
-        nothing_since: float | None = None
+        until: float | None = None
+        nap = LAG_SECONDS
         while self._ready():
             item = self._claim()
             if item:
                 return item
-            if nothing_since is None:
-                nothing_since = monotonic()
-            left = nothing_since + max(LAG_SECONDS, self._options.idle_timeout) - monotonic()
+            until = until or monotonic() + max(LAG_SECONDS, self._options.idle_timeout)
+            left = until - monotonic()
             if left <= 0 and not self._awaits_inheritance():
                 break
-            self._control.sleep(min(left, IDLE_SECONDS) if left > 0 else IDLE_SECONDS)
+            self._control.sleep(min(nap, left) if left > 0 else nap)
+            nap = min(2 * nap, IDLE_SECONDS)
         return None
 
     def _ready(self) -> bool:
@@ -108,7 +110,7 @@ class Worker:
         while self._recorder.claims > 1 and not self._over():
             self._control.wait(None)
         if self._recorder.keeps and not self._over():
-            self._recorder.deliver(DELIVERY_SECONDS)
+            self._recorder.deliver(DELIVERY_SECONDS, self._over)
         return not self._over()
 
     def _over(self) -> bool:
@@ -130,7 +132,7 @@ class Worker:
 
     def _awaits_inheritance(self) -> bool:
         held = self._finder.held
-        return any(held.get(item_id) == lock_id for item_id, lock_id in self._inherited.items())
+        return any(held.get(item) == lock for item, lock in self._holdings.inherited.items())
 
     # Running
 
@@ -138,7 +140,6 @@ class Worker:
         """Run the tasks of a claimed item; results and the claim's end go to the recorder."""
         claim = Claim(item, max(tail_limit(item, self._table.name), 0))
         self._claims.append(claim)
-        self._control.report(Held(item.item_id, item.lock_id))
         todo = list(claim.todo())
         if todo and item.attempts > self._options.max_attempts:
             self._abandon(claim, todo[0][0])
@@ -150,28 +151,31 @@ class Worker:
         """Fail an item whose claims end without an outcome: it kills its workers."""
         item = claim.item
         entry = abandoned_entry(item.attempts - 1)
-        claim.note(name, entry)
+        results = {name: entry}
+        ended = claim.with_results(results).ended
         landed = self._backoff.persist(
             lambda: self._table.finish(
-                item, State.FAILED, {name: entry} if item.is_nested else entry, claim.ended
+                item, State.FAILED, results if item.is_nested else entry, ended
             ),
             CLAIM_SECONDS,
             lambda: self._control.stopping,
         )
+        claim.note(results)
         self._settled(claim, str(State.FAILED) if landed else LOST)
 
     def _settled(self, claim: Claim, state: str) -> None:
         """A claim ended; called by the recorder."""
         self._claims.remove(claim)
+        self._holdings.drop(claim.item.lock_id)
         item = claim.item
         self._control.report(
             ItemEnded(
                 item_id=item.item_id,
-                lock_id=item.lock_id,
                 task_id=item.task_id,
                 state=state,
                 done=claim.done,
                 failures=tuple(claim.failures),
+                all_done=claim.progress.done,
                 tasks=item.tasks,
                 seconds=monotonic() - claim.began,
             )
@@ -247,28 +251,36 @@ class Run:
                     script, environment, self._options.timeout, self._options.grace
                 )
             except MachineFault as fault:
-                # Those that run already may well end; the rest is for another machine
-                self._todo.clear()
-                self._fault = fault
+                self._give_up(fault)
 
     def _collect(self) -> bool:
         """Hand in the tasks that ended; whether the last of them was handed in as such."""
-        outcomes = []
+        ended = []
         for name, execution in list(self._running.items()):
             if outcome := execution.poll():
                 del self._running[name]
-                outcomes.append((name, outcome))
-        ended = [(name, outcome) for name, outcome in outcomes if not self._dropped(outcome)]
+                if self._counts(outcome):
+                    ended.append((name, outcome))
+                else:
+                    outcome.close()
         over = not self._todo and not self._running
         for position, (name, outcome) in enumerate(ended, start=1):
             last = over and position == len(ended)
             self._recorder.add(self._claim, name, outcome, last=last)
         return over and bool(ended)
 
-    def _dropped(self, outcome: Outcome) -> bool:
-        if outcome.interrupted:
-            outcome.close()
-        return outcome.interrupted
+    def _counts(self, outcome: Outcome) -> bool:
+        """Whether this is how the task ends, and not how we or this machine ended it."""
+        if not outcome.succeeded and not outcome.interrupted and outcome.disk_is_full():
+            # It failed for want of space, most likely, and may well pass elsewhere
+            self._give_up(MachineFault("the disk is full; what failed on it is given back"))
+            return False
+        return not outcome.interrupted
+
+    def _give_up(self, fault: MachineFault) -> None:
+        """Start no more: what runs may well end, the rest is for another machine."""
+        self._todo.clear()
+        self._fault = fault
 
     def _next_look(self) -> float | None:
         looks = [execution.next_look() for execution in self._running.values()]

@@ -13,8 +13,7 @@ import pytest
 
 from anamo import transitions
 from anamo.aws import dynamodb_client as our_client
-from anamo.aws import session
-from anamo.errors import AccessDenied, Unreachable
+from anamo.errors import AccessDenied, AwsError, CredentialsExpired, Unreachable
 from anamo.importer import Importer as OurImporter
 from anamo.importer import Tally
 from anamo.item import Item, nested_item
@@ -182,7 +181,7 @@ def test_an_import_into_a_throttled_table_slows_down_and_succeeds(
 def client(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client of ours that reaches the table through the proxy and does not try again itself."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", proxy.url)
-    made = our_client(session(REGION), attempts=1)
+    made = our_client(REGION, attempts=1)
     yield made
     made.close()
 
@@ -239,7 +238,8 @@ def test_a_question_about_the_table_that_is_throttled_is_asked_again(
     ended = import_file(table.name, lines(table.name, range(3)), env=through(proxy.url))
     assert counts(ended) == (3, 0)
     (line,) = said(ended)
-    assert line.endswith("as the test wants it; trying again")
+    assert line.startswith(f"table {table.name}: DescribeTable: as the test wants it")
+    assert line.endswith("; trying again")
 
 
 def test_reads_answered_in_part_are_asked_for_again(
@@ -295,9 +295,15 @@ def test_one_that_stays_away_ends_the_import(
         OurImporter(WorkflowTable(client, table.name), sleep=Waits()).run(items(250))
 
 
-def test_a_refusal_ends_all_threads_at_once(client: Any, table: Table, proxy: Proxy) -> None:
-    proxy.behaviour = on(PUT, failing("AccessDeniedException"))
-    with pytest.raises(AccessDenied):
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("AccessDeniedException", AccessDenied), ("ExpiredTokenException", CredentialsExpired)],
+)
+def test_a_refusal_ends_all_threads_at_once(
+    client: Any, table: Table, proxy: Proxy, code: str, error: type[AwsError]
+) -> None:
+    proxy.behaviour = on(PUT, failing(code))
+    with pytest.raises(error):
         OurImporter(WorkflowTable(client, table.name), sleep=Waits()).run(items(3000))
     assert proxy.operations[PUT] <= 8
     assert table.items() == []

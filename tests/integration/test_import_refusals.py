@@ -250,7 +250,7 @@ def test_denied_access_is_named(
     ("code", "words"),
     [
         ("UnrecognizedClientException", "does not accept the credentials"),
-        ("ExpiredTokenException", "or they expired"),
+        ("ExpiredTokenException", "renew the credentials"),
         ("ValidationException", "(ValidationException)"),
     ],
 )

@@ -140,6 +140,24 @@ def on(operation: str, behaviour: Behaviour, first: int = sys.maxsize) -> Behavi
     return selecting
 
 
+class Holding:
+    """A behaviour that keeps requests waiting, then passes them; `seen` says that one came."""
+
+    def __init__(self) -> None:
+        self.seen = False
+        self._free = threading.Event()
+
+    def release(self) -> None:
+        """Let them go on."""
+        self._free.set()
+
+    def __call__(self, request: Request, forward: Forward) -> Reply | None:
+        """Keep it waiting, then execute it."""
+        self.seen = True
+        self._free.wait(30)
+        return forward(request)
+
+
 class Proxy:
     """The proxy itself, listening on a free loopback port while the context is open."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anamo.control import Control
-from anamo.report import Drain, Held, Hurry, Stop
+from anamo.report import Drain, Finished, Hurry, Stop
 from anamo.signals import STOPPING
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def ends() -> Iterator[Ends]:
 @pytest.fixture
 def control(ends: Ends) -> Iterator[Control]:
     before = {number: signal.getsignal(number) for number in (*STOPPING, signal.SIGCHLD)}
-    made = Control(ends[1])
+    made = Control(ends[1], 1.0)
     made.attach()
     yield made
     signal.set_wakeup_fd(-1)
@@ -103,7 +103,7 @@ def test_the_parents_messages_are_heeded(control: Control, ends: Ends) -> None:
 
 
 def test_an_unknown_message_is_ignored(control: Control, ends: Ends) -> None:
-    ends[0].send(Held(1, "lock"))
+    ends[0].send(Finished("1"))
     wait(control)
     assert not control.stopping
 
@@ -131,7 +131,7 @@ def test_sleep_ends_when_its_condition_does(control: Control) -> None:
 def test_reports_reach_the_parent_and_a_dead_one_does_not_matter(
     control: Control, ends: Ends
 ) -> None:
-    control.report(Held(7, "lock"))
-    assert ends[0].recv() == Held(7, "lock")
+    control.report(Finished("7"))
+    assert ends[0].recv() == Finished("7")
     ends[0].close()
-    control.report(Held(8, "lock"))
+    control.report(Finished("8"))

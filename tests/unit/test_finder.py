@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anamo.finder import PAGE, PAGE_LOSSES, PAGE_SECONDS, Finder
+from anamo.holdings import Holdings
 from anamo.item import NULL, Item, new_attributes, single_item
 from anamo.table import Holder, WorkflowTable
 from tests.support.table import Table
@@ -59,8 +60,18 @@ class FakeTable(WorkflowTable):
         return Item(seen.item_id, "Task", "true", lock_id=lock_id)
 
 
+class Unnoted(Holdings):
+    """For a finder that never lets go of what it claimed."""
+
+    def add(self, item_id: int, lock_id: str) -> None:
+        """Note nothing."""
+
+    def drop(self, lock_id: str) -> None:
+        """Forget nothing."""
+
+
 def finder(table: WorkflowTable, seed: int = 7, clock: Callable[[], float] = lambda: 0.0) -> Finder:
-    return Finder(table, HOLDER, random.Random(seed), clock)
+    return Finder(table, HOLDER, Unnoted({}), random.Random(seed), clock)
 
 
 def claim_all(found: Finder) -> list[int]:
@@ -105,7 +116,7 @@ def test_near_the_end_the_beginning_is_read() -> None:
     table = FakeTable(set(range(1, 101)))
     draw = random.Random()
     draw.randrange = lambda *_: 98  # type: ignore[method-assign]
-    Finder(table, HOLDER, draw, lambda: 0.0).claim()
+    Finder(table, HOLDER, Unnoted({}), draw, lambda: 0.0).claim()
     assert table.reads == [98, 0]
     assert table.claimed[0] <= PAGE
 

@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anamo.aws import s3_client as our_client
-from anamo.aws import session
 from anamo.entry import STREAM_TAIL, LogEntry
 from anamo.errors import (
     AccessDenied,
@@ -327,7 +326,7 @@ def refused(
     """Make a store whose requests are treated in a certain way."""
     proxy = make_proxy(s3)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
-    client = our_client(session(None), attempts=1)
+    client = our_client(None, attempts=1)
 
     def store(behaviour: Behaviour) -> LogStore:
         proxy.behaviour = behaviour

@@ -12,7 +12,7 @@ from anamo.report import ItemEnded
 
 
 def ended(state: str, done: int, *failures: tuple[str, str], tasks: int = 1) -> ItemEnded:
-    return ItemEnded(7, "lock", "Task-7", state, done, failures, tasks, 1.26)
+    return ItemEnded(7, "Task-7", state, done, failures, done, tasks, 1.26)
 
 
 FAILED = "Execution Failed: exit 3"
@@ -23,10 +23,10 @@ FAILED = "Execution Failed: exit 3"
     [
         (ended("done", 1), "done   Task-7  1.3 s"),
         (ended("done", 3, tasks=3), "done   Task-7  3 of 3 tasks done  1.3 s"),
-        (ended("failed", 0, ("", FAILED)), f"failed Task-7  1.3 s  {FAILED}"),
+        (ended("failed", 0, ("", FAILED)), "failed Task-7  1.3 s  exit 3"),
         (
             ended("failed", 1, ("Task_1", FAILED), tasks=2),
-            f"failed Task-7  1 of 2 tasks done  1.3 s  Task_1: {FAILED}",
+            "failed Task-7  1 of 2 tasks done  1.3 s  Task_1 exit 3",
         ),
         (ended("todo", 0), "given back Task-7  0 of 1 tasks done  1.3 s"),
         (ended("lost", 0), "lost   Task-7  1.3 s"),

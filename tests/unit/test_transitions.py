@@ -15,7 +15,6 @@ import pytest
 
 from anamo import transitions
 from anamo.aws import dynamodb_client as our_client
-from anamo.aws import session
 from anamo.entry import LogEntry
 from anamo.errors import TransientError
 from anamo.item import NULL, Item, State, from_attributes, nested_item, new_attributes
@@ -347,7 +346,7 @@ def unlucky(
 ) -> Iterator[WorkflowTable]:
     """The table through a client whose first write loses its reply."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", proxy.url)
-    client = our_client(session(REGION))
+    client = our_client(REGION)
     proxy.behaviour = on("UpdateItem", dropping_reply, first=1)
     yield WorkflowTable(client, shared.name)
     client.close()

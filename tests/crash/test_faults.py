@@ -1,0 +1,307 @@
+"""DynamoDB, S3 and the disk on a bad day: no outcome is lost, no item ends in a wrong state."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.fleet import Fleet
+from tests.support.proxy import (
+    Behaviour,
+    Forward,
+    Proxy,
+    Reply,
+    Request,
+    cutting,
+    dropping_reply,
+    failing,
+    passing,
+)
+from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+FindFaults = Callable[[], list[str]]
+THROTTLED = failing("ProvisionedThroughputExceededException")
+BROKEN = failing("InternalServerError", 500)
+
+
+@pytest.fixture
+def database(fleet: Fleet, dynamodb: str, make_proxy: Callable[[str], Proxy]) -> Proxy:
+    """What stands between the fleet's workers and DynamoDB."""
+    proxy = make_proxy(dynamodb)
+    fleet.environment["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.url
+    return proxy
+
+
+@pytest.fixture
+def store(fleet: Fleet, s3: str, make_proxy: Callable[[str], Proxy]) -> Proxy:
+    """What stands between the fleet's workers and S3."""
+    proxy = make_proxy(s3)
+    fleet.environment["AWS_ENDPOINT_URL_S3"] = proxy.url
+    return proxy
+
+
+def at_random(share: float, seed: int, *behaviours: Behaviour) -> Behaviour:
+    """Treat that share of the writes in one of these ways, and pass all else."""
+    draw, lock = random.Random(seed), threading.Lock()
+
+    def behaviour(request: Request, forward: Forward) -> Reply | None:
+        with lock:
+            chosen = draw.choice(behaviours) if draw.random() < share else passing
+        return (chosen if request.operation == "UpdateItem" else passing)(request, forward)
+
+    return behaviour
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dropped_replies_lose_no_claim_and_no_outcome(
+    seed: int, fleet: Fleet, database: Proxy, find_faults: FindFaults
+) -> None:
+    database.behaviour = at_random(0.2, seed, dropping_reply)
+    fleet.add([f"{fleet.ledger.script}|0,0,0"] * 30, "-n", ",")
+    workers = [fleet.start("-i", "2", "-q") for _ in range(2)]
+    for worker in workers:
+        ended = worker.wait()
+        assert ended.returncode == 0, ended.stderr
+    assert fleet.table.states() == {"done": 30}
+    assert {item["Attempts"] for item in fleet.table.items()} == {1}
+    assert len(fleet.ledger.starts()) == 90
+    assert find_faults() == []
+
+
+def test_without_recognition_dropped_replies_leave_items_locked(
+    fleet: Fleet, database: Proxy
+) -> None:
+    fleet.guard = "recognition"
+    database.behaviour = at_random(0.2, 0, dropping_reply)
+    fleet.add([f"{fleet.ledger.script}|0,0,0"] * 30, "-n", ",")
+    fleet.start("-i", "2", "-q").wait()
+    assert fleet.table.states()["locked"] > 0
+
+
+@pytest.mark.parametrize(
+    "behaviours", [[THROTTLED], [BROKEN], [cutting], [THROTTLED, BROKEN, cutting]]
+)
+def test_a_database_that_refuses_half_of_the_writes_only_slows_down(
+    behaviours: list[Behaviour], fleet: Fleet, database: Proxy, find_faults: FindFaults
+) -> None:
+    database.behaviour = at_random(0.5, 1, *behaviours)
+    fleet.add([f"{fleet.ledger.script}|0,0"] * 15, "-n", ",")
+    ended = fleet.start("-i", "2", "-q").wait(120)
+    assert ended.returncode == 0, ended.stderr
+    assert fleet.table.states() == {"done": 15}
+    assert len(fleet.ledger.starts()) == 30
+    assert find_faults() == []
+
+
+def lose_the_database_in_mid_task(
+    fleet: Fleet, database: Proxy
+) -> subprocess.CompletedProcess[str]:
+    """DynamoDB is away when a task ends, and back once recording it has been tried."""
+    fleet.add([f"{fleet.ledger.script}|0.5"], "-n", ",")
+    worker = fleet.start("-v")
+    eventually(fleet.ledger.starts)
+    with database.down():
+        eventually(lambda: "recording" in worker.stderr or worker.process.poll() is not None)
+    return worker.wait()
+
+
+def test_an_outcome_waits_for_the_database(
+    fleet: Fleet, database: Proxy, find_faults: FindFaults
+) -> None:
+    ended = lose_the_database_in_mid_task(fleet, database)
+    assert ended.returncode == 0, ended.stderr
+    assert fleet.table.states() == {"done": 1}
+    assert find_faults() == []
+
+
+def test_without_patience_the_outcome_is_lost(fleet: Fleet, database: Proxy) -> None:
+    fleet.guard = "patience"
+    ended = lose_the_database_in_mid_task(fleet, database)
+    assert ended.returncode == 3
+    assert fleet.table.states()["done"] == 0
+
+
+def test_expired_credentials_are_read_again(
+    fleet: Fleet, database: Proxy, find_faults: FindFaults, tmp_path: Path
+) -> None:
+    file = tmp_path / "credentials"
+    write_credentials(file, "OLDKEY")
+    fleet.environment |= {
+        "AWS_ACCESS_KEY_ID": "",
+        "AWS_SECRET_ACCESS_KEY": "",
+        "AWS_SHARED_CREDENTIALS_FILE": str(file),
+    }
+    fleet.add([f"{fleet.ledger.script}|0.5"], "-n", ",")
+    worker = fleet.start()
+    eventually(fleet.ledger.starts)
+    database.behaviour = lambda request, forward: (
+        failing("ExpiredTokenException")(request, forward)
+        if "OLDKEY" in request.headers["Authorization"]
+        else forward(request)
+    )
+    eventually(lambda: "expired" in worker.stderr.lower() or "renew" in worker.stderr)
+    write_credentials(file, "NEWKEY")
+    ended = worker.wait()
+    assert ended.returncode == 0, ended.stderr
+    assert fleet.table.states() == {"done": 1}
+    assert find_faults() == []
+
+
+def write_credentials(file: Path, key: str) -> None:
+    """A shared credentials file with this access key."""
+    file.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = secret\n")
+
+
+def log_of(entry: dict[str, str], client: S3Client) -> bytes:
+    """A task's whole log, by what its entry says."""
+    bucket, _, key = entry["S3"].removeprefix("s3://").partition("/")
+    reply = client.get_object(Bucket=bucket, Key=key, Range=f"bytes={entry['S3_Range']}")
+    return gzip.decompress(reply["Body"].read())
+
+
+def test_a_log_waits_for_s3(fleet: Fleet, store: Proxy, s3_client: S3Client) -> None:
+    fleet.add(["bash -c 'sleep 0.5; echo precious'"])
+    worker = fleet.start("-v")
+    eventually(lambda: fleet.table.states()["locked"] == 1)
+    with store.down():
+        eventually(lambda: "logs:" in worker.stderr)
+        assert fleet.table.states() == {"locked": 1}
+    ended = worker.wait()
+    assert ended.returncode == 0, ended.stderr
+    (item,) = fleet.table.items()
+    assert item["ItemState"] == "done"
+    assert b"precious" in log_of(item["Log"], s3_client)
+
+
+def refuse_first_logs(fleet: Fleet, store: Proxy, refused: int) -> subprocess.CompletedProcess[str]:
+    """S3 denies so many uploads, in a run of two items."""
+    denied = failing("AccessDenied", 403)
+    left = iter(range(refused))
+    store.behaviour = lambda request, forward: (
+        denied(request, forward)
+        if request.method == "PUT" and next(left, None) is not None
+        else forward(request)
+    )
+    fleet.add([f"echo precious {number}" for number in range(6)])
+    return fleet.start().wait()
+
+
+def test_a_log_that_s3_refuses_is_kept_and_delivered_later(
+    fleet: Fleet, store: Proxy, s3_client: S3Client
+) -> None:
+    ended = refuse_first_logs(fleet, store, refused=1)
+    assert ended.returncode == 0, ended.stderr
+    assert "log kept in" in ended.stderr
+    assert fleet.table.states() == {"done": 6}
+    entries = [item["Log"] for item in fleet.table.items()]
+    assert sum("AccessDenied; kept at" in entry.get("S3_Note", "") for entry in entries) == 1
+    assert all(b"\nprecious" in log_of(entry, s3_client) for entry in entries)
+
+
+def test_without_delivery_the_log_is_lost(fleet: Fleet, store: Proxy, s3_client: S3Client) -> None:
+    fleet.guard = "delivery"
+    refuse_first_logs(fleet, store, refused=1)
+    entries = [item["Log"] for item in fleet.table.items()]
+    (refused,) = [entry for entry in entries if "S3_Note" in entry]
+    with pytest.raises(s3_client.exceptions.NoSuchKey):
+        log_of(refused, s3_client)
+
+
+def test_a_worker_that_cannot_deliver_logs_claims_no_more_and_says_where_they_are(
+    fleet: Fleet, store: Proxy
+) -> None:
+    ended = refuse_first_logs(fleet, store, refused=1000)
+    assert ended.returncode == 3
+    kept = [line for line in ended.stderr.splitlines() if "is kept in" in line]
+    # One more item may run while the first log is refused
+    assert 1 <= len(kept) == fleet.table.states()["done"] <= 2
+    for line in kept:
+        assert b"\nprecious" in gzip.decompress(Path(line.rpartition(" ")[2]).read_bytes())
+    assert fleet.table.states()["todo"] == 6 - len(kept)
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_bucket_that_goes_away_stops_the_worker_not_the_record(
+    fleet: Fleet, store: Proxy
+) -> None:
+    gone = failing("NoSuchBucket", 404)
+    store.behaviour = lambda request, forward: (
+        gone(request, forward) if request.method == "PUT" else forward(request)
+    )
+    fleet.add(["true"] * 6)
+    ended = fleet.start().wait()
+    assert ended.returncode == 3
+    assert f"bucket {fleet.bucket} does not exist" in ended.stderr
+    states = fleet.table.states()
+    assert 1 <= states["done"] <= 2
+    assert states["todo"] == 6 - states["done"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=True)
+    yield folder
+    # Lazily: what a failed test left running may still have files there
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_gives_the_item_back(fleet: Fleet, small_disk: Path) -> None:
+    fleet.environment["TMPDIR"] = str(small_disk)
+    fleet.add(["head -c 20000000 /dev/urandom"])
+    ended = fleet.start().wait()
+    assert ended.returncode == 3, ended.stderr
+    assert "the disk is full" in ended.stderr
+    (item,) = fleet.table.items()
+    assert (item["ItemState"], item["Attempts"]) == ("todo", 0)
+
+
+def test_without_the_look_at_the_disk_the_task_is_blamed(fleet: Fleet, small_disk: Path) -> None:
+    fleet.guard = "disk_check"
+    fleet.environment["TMPDIR"] = str(small_disk)
+    fleet.add(["head -c 20000000 /dev/urandom"])
+    fleet.start().wait()
+    assert fleet.table.states()["todo"] == 0
+
+
+def test_a_machine_without_processes_gives_the_item_back(fleet: Fleet) -> None:
+    """A limit of open files stands in for one of processes, which does not bind root."""
+    fleet.add(["true"])
+    under = ["bash", "-c", 'ulimit -n 14; exec "$@"', "bash"]
+    ended = fleet.start(under=under).wait()
+    assert ended.returncode == 3, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert fleet.table.states() == {"todo": 1}
+
+
+def test_on_retry_only_the_failed_nested_tasks_run(fleet: Fleet, find_faults: FindFaults) -> None:
+    mark = fleet.folder / "second-try"
+    line = f'bash -c|"exit 0"@"test -e {mark} || (touch {mark}; exit 7)"@"exit 0"'
+    fleet.add([line], "-n", "@")
+    ended = fleet.start("--retries", "2").wait()
+    assert ended.returncode == 0, ended.stderr
+    (item,) = fleet.table.items()
+    assert (item["ItemState"], item["Failures"], item["Attempts"]) == ("done", 1, 1)
+    assert [fault for fault in find_faults() if "Task_1" not in fault] == []
+
+
+def test_an_item_fails_after_its_retries(fleet: Fleet) -> None:
+    fleet.add(["bash -c 'exit 9'"])
+    ended = fleet.start("--retries", "2").wait()
+    assert ended.returncode == 1, ended.stderr
+    (item,) = fleet.table.items()
+    assert (item["ItemState"], item["Failures"]) == ("failed", 3)
+    assert item["Log"]["Status"] == "Execution Failed: exit 9"
+    assert ended.stderr.count("exit 9") == 3

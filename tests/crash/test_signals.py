@@ -1,0 +1,163 @@
+"""SIGTERM and SIGINT: what ended is recorded, what did not is given back, in time."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.fleet import Fleet
+from tests.support.proxy import Holding, Proxy, on
+from tests.support.waiting import eventually
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("processes", ["1", "3"])
+def test_a_signal_gives_items_back_with_their_progress(
+    number: int, code: int, processes: str, fleet: Fleet, find_faults: Callable[[], list[str]]
+) -> None:
+    fleet.add([f"{fleet.ledger.script}|0,60,0"] * 3, "-n", ",")
+    worker = fleet.start("-i", processes)
+    eventually(lambda: any(item["Log_Length"] == 1 for item in fleet.table.items()))
+    worker.signal(number)
+    ended = worker.wait(20)
+    assert ended.returncode == code, ended.stderr
+    items = fleet.table.items()
+    assert {item["ItemState"] for item in items} == {"todo"}
+    assert {item["lockID"] for item in items} == {item["InstanceID"] for item in items} == {"NULL"}
+    assert {item["Attempts"] for item in items} == {0}
+    assert not any("Lease_Expires" in item for item in items)
+    recorded = [item["TaskScript"]["Task_0"]["Status"] == "done" for item in items]
+    assert any(recorded)
+    assert find_faults() == []
+
+
+def test_without_releasing_the_items_stay_locked(fleet: Fleet) -> None:
+    fleet.guard = "release"
+    fleet.add([f"{fleet.ledger.script}|60"], "-n", ",")
+    worker = fleet.start()
+    eventually(fleet.ledger.starts)
+    worker.signal(signal.SIGTERM)
+    worker.wait()
+    assert fleet.table.states() == {"locked": 1}
+
+
+def test_a_signal_to_the_whole_group_counts_once(fleet: Fleet, tmp_path: Path) -> None:
+    mark = tmp_path / "told"
+    fleet.add([f"bash -c 'trap \"sleep 1; touch {mark}; exit 0\" TERM; echo; sleep 60 & wait'"])
+    worker = fleet.start("-i", "2")
+    eventually(lambda: fleet.table.states()["locked"] == 1 and worker_has_task(worker.pid))
+    os.killpg(worker.pid, signal.SIGTERM)
+    assert worker.wait().returncode == 143
+    # The task had its grace, ended by itself and well: that is on record
+    assert mark.exists()
+    assert fleet.table.states() == {"done": 1}
+
+
+def worker_has_task(pid: int) -> bool:
+    """Whether a task of the worker runs a `sleep`."""
+    return any(
+        process.name() == "sleep" for process in psutil.Process(pid).children(recursive=True)
+    )
+
+
+def test_a_task_that_ignores_sigterm_is_killed_after_the_grace(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    mark = tmp_path / "ready"
+    fleet.add([f"bash -c 'trap \"\" TERM; touch {mark}; while true; do sleep 0.1; done'"])
+    worker = fleet.start("--grace", "1")
+    eventually(mark.exists)
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(20).returncode == 143
+    assert fleet.table.states() == {"todo": 1}
+
+
+def test_a_second_signal_skips_the_grace(fleet: Fleet, tmp_path: Path) -> None:
+    mark = tmp_path / "ready"
+    fleet.add([f"bash -c 'trap \"\" TERM; touch {mark}; while true; do sleep 0.1; done'"])
+    worker = fleet.start("--grace", "600")
+    eventually(mark.exists)
+    worker.signal(signal.SIGTERM)
+    worker.signal(signal.SIGINT)
+    assert worker.wait(20).returncode in (143, 130)
+    assert fleet.table.states() == {"todo": 1}
+
+
+def test_no_task_survives_its_worker(fleet: Fleet, tmp_path: Path) -> None:
+    mark = tmp_path / "ready"
+    fleet.add([f"bash -c '(trap \"\" TERM; touch {mark}; exec sleep 60) & exec sleep 60'"])
+    worker = fleet.start("--grace", "1")
+    eventually(mark.exists)
+    worker.signal(signal.SIGTERM)
+    worker.wait(20)
+    assert fleet.scripts.alive() == []
+
+
+@pytest.mark.parametrize("operation", ["Query", "UpdateItem", "DescribeTable"])
+def test_a_signal_in_the_middle_of_a_request_is_heeded(
+    operation: str,
+    fleet: Fleet,
+    dynamodb: str,
+    make_proxy: Callable[[str], Proxy],
+) -> None:
+    """UpdateItem is the claim: it is answered after the signal, and the item given back."""
+    proxy = make_proxy(dynamodb)
+    fleet.environment["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.url
+    fleet.add([f"{fleet.ledger.script}|60"], "-n", ",")
+    under_way = Holding()
+    proxy.behaviour = on(operation, under_way, first=1)
+    worker = fleet.start()
+    eventually(lambda: under_way.seen)
+    worker.signal(signal.SIGTERM)
+    under_way.release()
+    assert worker.wait(20).returncode == 143
+    assert fleet.table.states() == {"todo": 1}
+    assert fleet.ledger.starts() == []
+
+
+def test_a_signal_while_a_log_is_on_its_way_loses_no_outcome(
+    fleet: Fleet, s3: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    proxy = make_proxy(s3)
+    fleet.environment["AWS_ENDPOINT_URL_S3"] = proxy.url
+    held = Holding()
+    proxy.behaviour = lambda request, forward: (
+        held(request, forward) if request.method == "PUT" else forward(request)
+    )
+    fleet.add(["echo done"])
+    worker = fleet.start()
+    eventually(lambda: held.seen)
+    worker.signal(signal.SIGTERM)
+    held.release()
+    assert worker.wait(20).returncode == 143
+    assert fleet.table.states() == {"done": 1}
+
+
+def test_as_pid_1_signals_are_heeded_and_orphans_reaped(fleet: Fleet, tmp_path: Path) -> None:
+    """`unshare` makes the worker PID 1 of a namespace, as in a container without an init."""
+    mark = tmp_path / "ready"
+    orphan = "(sleep 0.2 &)"
+    fleet.add([f"bash -c '{orphan}; touch {mark}; sleep 60'"])
+    worker = fleet.start("-i", "2", under=["unshare", "--pid", "--fork", "--kill-child"])
+    eventually(mark.exists)
+    pid_1 = inner(worker.pid)
+    eventually(lambda: not zombies(pid_1))
+    os.kill(pid_1, signal.SIGTERM)
+    worker.wait(20)
+    assert fleet.table.states() == {"todo": 1}
+
+
+def inner(pid: int) -> int:
+    """The process that `unshare` started."""
+    return int(psutil.Process(pid).children()[0].pid)
+
+
+def zombies(pid: int) -> list[int]:
+    """Children of a process that nobody has waited for."""
+    found = psutil.Process(pid).children()
+    return [each.pid for each in found if each.status() == psutil.STATUS_ZOMBIE]

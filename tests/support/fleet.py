@@ -1,0 +1,86 @@
+"""Workers on one table: task files in, processes out, and ways to end them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from tests.support.history import Ledger
+from tests.support.scripts import ROOT, Running, Scripts
+from tests.support.table import Table
+
+
+class Fleet:
+    """Starts importers and workers for one table and bucket.
+
+    ledger: to which tasks write that they start. guard: the guard of `tests.support.sabotage` to
+    take away, none by default. environment: what to set for the workers.
+    """
+
+    def __init__(self, scripts: Scripts, table: Table, bucket: str, folder: Path) -> None:
+        self.scripts = scripts
+        self.table = table
+        self.bucket = bucket
+        self.folder = folder
+        self.ledger = Ledger(folder / "ledger")
+        self.guard: str | None = None
+        self.environment: dict[str, str] = {}
+
+    def add(self, lines: Sequence[str], *flags: str) -> None:
+        """Import items: each line is what follows `TaskID|Table|`, or has {id} in it as well."""
+        file = self.folder / "tasks.txt"
+        with file.open("w") as text:
+            for number, line in enumerate(lines):
+                text.write(f"T{number}|{self.table.name}|{line}\n")
+        done = self.scripts.run(
+            "import-items-generic.py", "-t", self.table.name, "-d", file, "-s", "|", *flags
+        )
+        assert done.returncode == 0, done.stderr
+
+    def start(self, *flags: str, under: Sequence[str] = ()) -> Running:
+        """Start a worker; `under` is a command that starts it, if any."""
+        script = ["pyanamo.py"]
+        if self.guard:
+            script = ["tests/support/sabotage.py", self.guard, "pyanamo.py"]
+        where = ["-t", self.table.name, "-b", self.bucket, "-r", "us-east-1"]
+        if under:
+            script = [*under, sys.executable, str(ROOT / script[0]), *script[1:]]
+        return self.scripts.start(*script, *where, *flags, env=self.environment)
+
+
+def children(running: Running) -> list[psutil.Process]:
+    """The worker processes of a worker."""
+    return _living(psutil.Process(running.pid).children())
+
+
+def tree(running: Running) -> list[psutil.Process]:
+    """A worker with its worker processes and its tasks."""
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(running.pid)
+        return [parent, *_living(parent.children(recursive=True))]
+    return []
+
+
+def _living(processes: list[psutil.Process]) -> list[psutil.Process]:
+    living = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                living.append(process)
+    return living
+
+
+def kill_machine(running: Running) -> None:
+    """End a worker and all it started at once, as a machine that vanishes does."""
+    # Stopped first, so that nothing is started while the list is worked through
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for process in tree(running):
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+    running.process.wait()
