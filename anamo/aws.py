@@ -116,6 +116,9 @@ def _client(region: str | None, service: str, read: int, attempts: int) -> Any:
             _models.append(core.get_component("data_loader"))
         core.register_component("data_loader", _models[0])
         session = boto3.session.Session(region_name=region, botocore_session=core)
+        # Where an endpoint is set, botocore would be content with an AWS_REGION that is empty
+        if not session.region_name:
+            raise RegionMissing
         return session.client(service, config=config)  # type: ignore[call-overload]
 
 
