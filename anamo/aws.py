@@ -118,7 +118,10 @@ def _client(region: str | None, service: str, read: int, attempts: int) -> Any:
             _models.append(core.get_component("data_loader"))
         core.register_component("data_loader", _models[0])
         found = region or core.get_config_variable("region") or os.environ.get("AWS_REGION")
-        session = boto3.session.Session(region_name=found or None, botocore_session=core)
+        # Where an endpoint is set, botocore would be content with a region that is empty
+        if not found:
+            raise RegionMissing
+        session = boto3.session.Session(region_name=found, botocore_session=core)
         return session.client(service, config=config)  # type: ignore[call-overload]
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.dynamodb_local import dynamodb_local
 from tests.support.environment import dummy_account, environment, scrub
+from tests.support.fleet import Fleet
 from tests.support.moto_server import moto_server
 from tests.support.proxy import Proxy
 from tests.support.scripts import Scripts
@@ -116,6 +117,12 @@ def run(scripts: Scripts) -> Callable[..., Any]:
 def start(scripts: Scripts) -> Callable[..., Any]:
     """`Scripts.start`: start a script."""
     return scripts.start
+
+
+@pytest.fixture
+def fleet(scripts: Scripts, table: Table, bucket: str, tmp_path: Path) -> Fleet:
+    """Importers and workers for the table."""
+    return Fleet(scripts, table, bucket, tmp_path)
 
 
 @pytest.fixture

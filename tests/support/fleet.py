@@ -32,12 +32,13 @@ class Fleet:
         self.guard: str | None = None
         self.environment: dict[str, str] = {}
 
-    def add(self, lines: Sequence[str], *flags: str) -> None:
-        """Import items: each line is what follows `TaskID|Table|`, or has {id} in it as well."""
+    def add(self, lines: Sequence[str], *flags: str, task_ids: Sequence[str] | None = None) -> None:
+        """Import items: each line is what follows `TaskID|Table|`; tasks are T0, T1 and so on."""
+        names = task_ids or [f"T{number}" for number in range(len(lines))]
         file = self.folder / "tasks.txt"
         with file.open("w") as text:
-            for number, line in enumerate(lines):
-                text.write(f"T{number}|{self.table.name}|{line}\n")
+            for name, line in zip(names, lines, strict=True):
+                text.write(f"{name}|{self.table.name}|{line}\n")
         done = self.scripts.run(
             "import-items-generic.py", "-t", self.table.name, "-d", file, "-s", "|", *flags
         )
