@@ -19,7 +19,7 @@ from uuid import uuid4
 from anamo import aws
 from anamo.backoff import FIRST, LONGEST, Backoff
 from anamo.bar import import_bar
-from anamo.errors import CredentialsExpired, TableMissing, Throttled, Unreachable
+from anamo.errors import CredentialsExpired, TableMissing, Throttled
 from anamo.item import Item, new_attributes, size_of
 from anamo.table import TRANSACTION_BYTES, TRANSACTION_LIMIT, WorkflowTable
 from anamo.taskfile import TaskFile
@@ -63,21 +63,8 @@ def import_all(
 
 
 def _prepare(table: WorkflowTable, create: bool, say: Callable[[str], object]) -> None:
-    """Make the table if it shall be made, and wait until it can be used."""
-
-    def prepare() -> None:
-        if create and table.create():
-            say(f"table {table.name}: made")
-        table.wait_until_usable(time.sleep, say)
-
     try:
-        Backoff().persist(
-            prepare,
-            PATIENCE_SECONDS,
-            say=lambda fault: say(f"{fault}; trying again"),
-            # Whoever started the import is still there to put these right
-            at_once=(Unreachable, CredentialsExpired),
-        )
+        table.prepare(time.sleep, say, create=create)
     except TableMissing as missing:
         raise TableMissing(f"{missing}: add --create-table to make it") from None
 

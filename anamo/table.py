@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from anamo import transitions
 from anamo.aws import translate
+from anamo.backoff import Backoff
 from anamo.clock import DatabaseClock
 from anamo.entry import LogEntry
 from anamo.errors import (
@@ -29,6 +30,7 @@ from anamo.errors import (
     TableUnusable,
     Throttled,
     TransientError,
+    Unreachable,
 )
 from anamo.item import (
     NULL,
@@ -54,6 +56,12 @@ TRANSACTION_BYTES = 4_000_000
 
 GROUP_LIMIT = 50
 """Results of one write: an update expression may have 4 KB and 300 operators."""
+
+CHECK_SECONDS = 300.0
+"""How long a check before the work is tried again while AWS throttles or fails."""
+
+AT_ONCE = (Unreachable, CredentialsExpired)
+"""Faults that end such a check at once."""
 
 ACTIVATION_SECONDS = 900
 """How long a table that is being made is waited for; four indexes take a minute or two."""
@@ -140,13 +148,32 @@ class WorkflowTable:
             return False
         return True
 
-    def wait_until_usable(
+    def prepare(
+        self,
+        sleep: Callable[[float], object],
+        say: Callable[[str], object],
+        *,
+        create: bool = False,
+    ) -> None:
+        """Check key and indexes, and wait for a table that is being made; `create` makes it.
+
+        Throttling and failures are waited for: a thousand workers may start at once. Raises
+        TableMissing, TableUnusable which says what is wrong, and at once Unreachable and
+        CredentialsExpired, which whoever just typed the command will put right.
+        """
+
+        def try_it() -> None:
+            if create and self.create():
+                say(f"table {self.name}: made")
+            self._wait_until_usable(sleep, say)
+
+        Backoff(sleep).persist(
+            try_it, CHECK_SECONDS, say=lambda fault: say(f"{fault}; trying again"), at_once=AT_ONCE
+        )
+
+    def _wait_until_usable(
         self, sleep: Callable[[float], object], say: Callable[[str], object]
     ) -> None:
-        """Check key and indexes, and wait for a table that is being made.
-
-        Raises TableMissing, or TableUnusable which says what is wrong.
-        """
         deadline = self.clock.monotonic() + ACTIVATION_SECONDS
         described = self._describe(sleep)
         _check_schema(self.name, described)
@@ -360,11 +387,13 @@ class WorkflowTable:
         update.values[":mine"] = {"S": update.lock_id}
         if ":target" in " ".join(transition.set):
             update.values[":target"] = {"S": target.value}
+        # A transition that frees the item takes the lockID away, and only its holder may
+        left = NULL if ":null" in update.values else update.lock_id
         try:
             self._write(transition, item_id, update, "NONE")
         except _ConditionFailed as failed:
             item = from_attributes(failed.item) if failed.item else None
-            return _landed(item, target, update.lock_id)
+            return _landed(item, target, left)
         return True
 
     def _write(

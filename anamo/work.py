@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 
 from anamo import aws
+from anamo.backoff import Backoff
 from anamo.cli import ExitStatus
 from anamo.control import Control
 from anamo.errors import AnamoError
@@ -24,7 +25,7 @@ from anamo.pool import Limits, Pool, Tally
 from anamo.progress import item_line, summarise
 from anamo.report import Finished
 from anamo.signals import Signals
-from anamo.table import Holder, WorkflowTable
+from anamo.table import AT_ONCE, CHECK_SECONDS, Holder, WorkflowTable
 from anamo.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -58,8 +59,9 @@ def work(
 
 def _check(options: Options, signals: Signals, say: Callable[[str], object]) -> None:
     table = WorkflowTable(aws.dynamodb_client(options.region), options.table)
-    table.wait_until_usable(signals.sleep, say)
-    LogStore(aws.s3_client(options.region), options.bucket).check()
+    table.prepare(signals.sleep, say)
+    logs = LogStore(aws.s3_client(options.region), options.bucket)
+    Backoff(signals.sleep).persist(logs.check, CHECK_SECONDS, at_once=AT_ONCE)
 
 
 def _limits(options: Options, began: float) -> Limits:

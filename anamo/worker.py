@@ -107,7 +107,8 @@ class Worker:
 
     def _ready(self) -> bool:
         """Wait until there is room for a further claim; False if there must not be one."""
-        while self._recorder.claims > 1 and not self._over():
+        # In this order: the look takes the recorder's wake-up away, so the count comes after it
+        while not self._over() and self._recorder.claims > 1:
             self._control.wait(None)
         if self._recorder.keeps and not self._over():
             self._recorder.deliver(DELIVERY_SECONDS, self._over)
@@ -115,6 +116,7 @@ class Worker:
 
     def _over(self) -> bool:
         """Whether nothing new shall be begun."""
+        self._control.look()
         return bool(self._control.stopping or self._control.drained or self._recorder.error)
 
     def _claim(self) -> Item | None:
@@ -216,6 +218,8 @@ class Run:
         Raises MachineFault where tasks cannot be started here; the item is given back then.
         """
         ended = False
+        # What came while the item was being claimed must not start a task
+        self._control.look()
         try:
             while self._todo or self._running:
                 self._heed()
