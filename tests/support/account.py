@@ -1,13 +1,14 @@
 """A whole AWS account on loopback: moto's server, with IAM enforced where a test says so.
 
-Moto knows less of IAM than AWS does. What is added here, in the server's process:
+Moto knows less of AWS than is tested here. What is added, in the server's process:
 
-- the resource of a DynamoDB request, a table or an index, which moto leaves out and then finds in
-  no policy that names one;
-- the permission that AWS asks for where it is not called like the request;
-- AWS Batch without containers;
-- in CloudFormation: AWS::NoValue inside a list, defaults of parameters that are lists, and what a
-  template may leave to AWS, the name of a repository and the service role of AWS Batch.
+- of IAM: the resource of a DynamoDB request, a table or an index, which moto leaves out and then
+  finds in no policy that names one; the permission that AWS asks for where it is not called like
+  the request;
+- of CloudFormation: AWS::NoValue inside a list; a parameter's default that is a list; the outputs
+  of a stack made by a change set; what a template may leave to AWS, namely a repository's name and
+  the service role of AWS Batch;
+- AWS Batch without containers.
 """
 
 from __future__ import annotations
@@ -47,29 +48,58 @@ def dynamodb_resource(request: Mapping[str, Any]) -> str:
         table = request["TransactItems"][0]["Put"]["TableName"]
     elif "RequestItems" in request:
         table = next(iter(request["RequestItems"]))
-    else:
+    elif "TableName" in request:
         table = request["TableName"]
+    else:
+        return "*"
     index = f"/index/{request['IndexName']}" if "IndexName" in request else ""
     return f"arn:aws:dynamodb:{REGION}:{NUMBER}:table/{table}{index}"
 
 
-def complete_moto() -> None:
-    """Add to moto, in this process, what the module's docstring says."""
-    from moto.batch.models import ComputeEnvironment
-    from moto.cloudformation import parsing
-    from moto.core.config import default_user_config
+def complete_iam() -> None:
+    """Add what the module's docstring says of IAM."""
     from moto.dynamodb.responses import DynamoHandler
-    from moto.ecr.models import Repository
     from moto.iam.access_control import IAMRequestBase
-    from moto.iam.models import iam_backends
 
-    moto_cleans = parsing.clean_json
     moto_checks = IAMRequestBase.check_action_permitted
 
     def check(request: Any, resource: str) -> None:
         moto_action = vars(request)["_action"]
         vars(request)["_action"] = ASKED_FOR.get(moto_action, moto_action)
         moto_checks(request, resource)
+
+    # Moto asks a service's handler for the resource where it has such a method; DynamoDB's has none
+    setattr(DynamoHandler, "_determine_resource", lambda self: dynamodb_resource(self.body))  # noqa: B010
+    setattr(IAMRequestBase, "check_action_permitted", check)  # noqa: B010
+
+
+def complete_cloudformation() -> None:
+    """Add what the module's docstring says of CloudFormation."""
+    from moto.cloudformation import parsing
+    from moto.cloudformation.models import ChangeSet
+
+    moto_cleans = parsing.clean_json
+    moto_applies = ChangeSet.apply
+
+    def clean(value: Any, resources: Any) -> Any:
+        cleaned = moto_cleans(value, resources)
+        return [each for each in cleaned if each is not None] if type(cleaned) is list else cleaned
+
+    def apply(change: Any) -> None:
+        moto_applies(change)
+        stack = change.stack
+        outputs = parsing.OutputMap(stack.resource_map, change.template_dict, stack.stack_id)
+        vars(stack).update(output_map=outputs, template_dict=change.template_dict)
+
+    setattr(parsing, "clean_json", clean)  # noqa: B010
+    setattr(ChangeSet, "apply", apply)  # noqa: B010
+
+
+def complete_resources() -> None:
+    """Add what the module's docstring says of what a template may leave to AWS."""
+    from moto.batch.models import ComputeEnvironment
+    from moto.ecr.models import Repository
+    from moto.iam.models import iam_backends
 
     iam = iam_backends[NUMBER]["aws"]
     batch_role = iam.create_service_linked_role("batch.amazonaws.com", "", "")
@@ -81,15 +111,6 @@ def complete_moto() -> None:
             properties["ComputeResources"]["InstanceTypes"] = types.split(",")
         return name
 
-    def clean(value: Any, resources: Any) -> Any:
-        cleaned = moto_cleans(value, resources)
-        return [each for each in cleaned if each is not None] if type(cleaned) is list else cleaned
-
-    # Moto asks a service's handler for the resource where it has such a method; DynamoDB's has none
-    setattr(DynamoHandler, "_determine_resource", lambda self: dynamodb_resource(self.body))  # noqa: B010
-    setattr(IAMRequestBase, "check_action_permitted", check)  # noqa: B010
-    setattr(parsing, "clean_json", clean)  # noqa: B010
-    default_user_config["batch"] = {"use_docker": False}
     complete(Repository, lambda name, _: name.lower())
     complete(ComputeEnvironment, amend_environment)
 
@@ -113,9 +134,9 @@ class Account:
 
     url: str
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region: str = REGION) -> Any:
         """A client of the owner's."""
-        client: Any = boto3.client(service, endpoint_url=self.url)  # type: ignore[call-overload]
+        client: Any = boto3.client(service, region, endpoint_url=self.url)  # type: ignore[call-overload]
         return client
 
     @property
@@ -180,7 +201,12 @@ def aws_account() -> Iterator[Account]:
 
 
 if __name__ == "__main__":
+    from moto.core.config import default_user_config
+
     from demo.local_aws import main
 
-    complete_moto()
+    default_user_config["batch"] = {"use_docker": False}
+    complete_iam()
+    complete_cloudformation()
+    complete_resources()
     main()
