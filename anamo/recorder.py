@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
@@ -54,13 +54,14 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class RecorderOptions:
     """holder: who claims. prefix: of the log keys. host: this machine's name. retries: how often a
-    failed item is given back before it stays failed.
+    failed item is given back before it stays failed. surroundings: lines of the logs' headers.
     """
 
     holder: Holder
     prefix: str
     host: str
     retries: int = 0
+    surroundings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +293,7 @@ class Recorder:
             "command": outcome.script,
             "instance": item.instance_id,
             "host": self._options.host,
+            **self._options.surroundings,
             "lockID": item.lock_id,
             "attempt": str(item.attempts),
             "started": outcome.started,

@@ -23,7 +23,7 @@ from anamo.execution import Execution, Outcome, Stop
 from anamo.finder import Finder
 from anamo.heartbeat import Heartbeat
 from anamo.holdings import Holdings
-from anamo.instance import host_name
+from anamo.instance import host_name, surroundings
 from anamo.item import Item, State
 from anamo.logs import LogStore
 from anamo.options import Options
@@ -69,7 +69,9 @@ class Worker:
         self._finder = Finder(table, holder, holdings)
         self._backoff = Backoff(control.sleep)
         self._claims: list[Claim] = []
-        recorder = RecorderOptions(holder, options.prefix, host_name(), options.retries)
+        recorder = RecorderOptions(
+            holder, options.prefix, host_name(), options.retries, surroundings()
+        )
         self._recorder = Recorder(table, logs, recorder, control, self._settled)
         self._heartbeat = Heartbeat(table, holder, lambda: list(self._claims), control.wake)
         self._environment = {"PYANAMO": options.program, **os.environ}
