@@ -19,10 +19,11 @@ from anamo.terminal import printable
 
 
 class ExitStatus(IntEnum):
-    """What a script's exit code says."""
+    """What a script's exit code says. ITEMS_LEFT is an operator's command's, which runs no task."""
 
     OK = 0
     TASKS_FAILED = 1
+    ITEMS_LEFT = 1
     USAGE = 2
     AWS = 3
     INTERRUPTED = 128 + signal.SIGINT

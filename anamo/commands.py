@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_status,):
+    for add in (_add_status, _add_logs, _add_requeue, _add_remove):
         add(commands)
     return made
 
@@ -122,3 +122,97 @@ def _status(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> Exi
     else:
         status.summary()
     return ExitStatus.OK
+
+
+def _add_logs(commands: "Commands") -> None:
+    example = """  python pyanamo.py logs -t Call Sample7
+  python pyanamo.py logs -t Call Sample7 --nested Task_2 --stderr --tail 20
+  python pyanamo.py logs -t Call --state failed | less"""
+    more = """A log begins with what ran where, then come stdout and stderr. Where several are
+shown, each has its task id above it. On a terminal control characters are escaped; a pipe gets
+every byte."""
+    made = _command(commands, "logs", "The whole logs of tasks, from S3.", example, more)
+    add = made.add_argument
+    add("-t", "--table", required=True, type=cli.given, help="workflow table")
+    add("names", nargs="*", type=cli.given, metavar="TASKID", help="taskID or itemID")
+    add("--state", type=cli.given, help="of items in this state only; of failed ones what failed")
+    add("--nested", type=cli.given, metavar="TASK", help="of one nested task, such as Task_2")
+    add("--stderr", action="store_true", help="stderr and nothing else")
+    add("--tail", type=cli.whole_number(0), metavar="N", help="the last N lines of each stream")
+    made.set_defaults(call=lambda arguments: _logs(made, arguments))
+
+
+def _logs(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> ExitStatus:
+    if not arguments.names and not arguments.state:
+        made.error("whose logs? Give a TASKID, or --state failed for all that failed")
+    from anamo.viewer import Asked, show
+
+    asked = Asked(
+        table=arguments.table,
+        region=arguments.region,
+        names=arguments.names,
+        state=arguments.state,
+        nested=arguments.nested,
+        stderr=arguments.stderr,
+        tail=arguments.tail,
+    )
+    whole = show(asked, cli.Messages(PROGRAM))
+    return ExitStatus.OK if whole else ExitStatus.AWS
+
+
+def _add_requeue(commands: "Commands") -> None:
+    example = """  python pyanamo.py requeue -t Call --state failed
+  python pyanamo.py requeue -t Call --state failed Sample7 Sample9 --yes
+  python pyanamo.py requeue -t Call --state locked     after workers were lost"""
+    more = """Failed nested tasks run again and done ones do not; with --nested all, and in items
+that are done, all do. An item that is locked is freed once its lease has ended, or if it has none;
+--force takes it from the worker that holds it, which stops its tasks and writes nothing more."""
+    made = _command(commands, "requeue", "Have items run again.", example, more)
+    _add_choice(made, "failed, locked or done")
+    made.add_argument("--nested", choices=("failed", "all"), default="failed",
+                      help="which nested tasks run again (default: %(default)s)")  # fmt: skip
+    made.set_defaults(call=lambda arguments: _requeue(made, arguments))
+
+
+def _add_remove(commands: "Commands") -> None:
+    example = """  python pyanamo.py remove -t Call --state done
+  python pyanamo.py remove -t Call --state todo Sample7"""
+    more = """Logs in S3 stay. An item that is locked is removed once its lease has ended, or if it
+has none; with --force the worker that holds it stops its tasks and writes nothing more."""
+    made = _command(commands, "remove", "Delete items from a table.", example, more)
+    _add_choice(made, "todo, locked, done or failed")
+    made.set_defaults(nested="failed", call=lambda arguments: _change("remove", arguments))
+
+
+def _add_choice(made: argparse.ArgumentParser, states: str) -> None:
+    """The flags that say which items to change."""
+    add = made.add_argument
+    add("-t", "--table", required=True, type=cli.given, help="workflow table")
+    add("--state", required=True, type=cli.given, help=f"{states}; items in this state only")
+    add("names", nargs="*", type=cli.given, metavar="TASKID",
+        help="taskID or itemID; without one, all items in the state")  # fmt: skip
+    add("--yes", action="store_true", help="do not ask")
+    add("--force", action="store_true", help="locked items that a worker holds too")
+
+
+def _requeue(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> ExitStatus:
+    if arguments.state == "todo":
+        made.error("items that are todo need not be requeued")
+    return _change("requeue", arguments)
+
+
+def _change(action: str, arguments: argparse.Namespace) -> ExitStatus:
+    from anamo.change import Action, Asked, Change
+
+    asked = Asked(
+        table=arguments.table,
+        region=arguments.region,
+        action=Action(action),
+        state=arguments.state,
+        names=arguments.names,
+        all_nested=arguments.nested == "all",
+        force=arguments.force,
+        confirmed=arguments.yes,
+    )
+    complete = Change(asked, cli.Messages(PROGRAM)).run()
+    return ExitStatus.OK if complete else ExitStatus.ITEMS_LEFT

@@ -63,6 +63,12 @@ def _named(
     return sorted(ids.values(), key=lambda record: record.item.item_id)
 
 
+def elsewhere(name: str, record: Record, state: str) -> str:
+    """Says that an item which was named is not in the state it was meant to be in."""
+    which = "" if name == str(record.item.item_id) else f" (item {record.item.item_id})"
+    return f"{name}{which} is {record.state}, not {state}; left as it is"
+
+
 def _list(names: Sequence[str]) -> str:
     shown = ", ".join(names[:10])
     return shown + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")

@@ -9,7 +9,7 @@ from anamo import output
 from anamo.census import STATES, Census
 from anamo.failures import Failures, Group
 from anamo.item import State
-from anamo.terminal import printable
+from anamo.terminal import count, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -91,8 +91,8 @@ def table(censuses: Sequence[Census], console: "Console") -> "RenderableType":
     others = sorted({state for census in censuses for state in census.other})
     numbers = [*STATES, *others, "total", "tasks ended", "workers", "expired"]
     roomy = console.width >= ROOMY
-    lines = output.columns("step", "", *numbers, right=numbers, wide=["step", "tasks ended"],
-                           gap=2 if roomy else 1)  # fmt: skip
+    wide, gap = ["step", "tasks ended"], 2 if roomy else 1
+    lines = output.columns("step", "", *numbers, right=numbers, wide=wide, gap=gap)
     coloured = console.is_terminal and not console.no_color
     for census in censuses:
         ended = census.tasks["done"] + census.tasks["failed"]
@@ -157,7 +157,7 @@ def show_failures(found: Failures, name: str, region: str | None) -> None:
     if not len(found):
         return
     total = sum(group.count for group in found)
-    output.show(f"\n{printable(name)}: {total:,} failed tasks, by cause")
+    output.show(f"\n{printable(name)}: {count(total, 'failed task')}, by cause")
     output.show(groups(list(found)))
     say_next(what_next(found, name, region))
 
@@ -220,8 +220,8 @@ def advice(census: Census, region: str | None) -> list[tuple[str, str]]:
     hints = []
     if census.expired:
         reason = (
-            f"{census.expired:,} locked items have no live lease; workers take over those that "
-            "had one, or"
+            f"{count(census.expired, 'locked item')} without a live lease; workers take over what "
+            "had one, or free all"
         )
         hints.append((reason, command("requeue", census.table, region, "--state", "locked")))
     if census.left and not census.workers:
