@@ -10,7 +10,7 @@ and nothing else, of todo items too unless some of their tasks have ended.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from anamo.item import State
@@ -55,22 +55,24 @@ def take(
     table: WorkflowTable,
     patience: Patience,
     note: Callable[[Record], object] | None = None,
+    whole: Collection[str] | None = (State.FAILED.value,),
 ) -> Census:
-    """Count a table. `note` is given each failed item, read whole.
+    """Count a table. `note` is given each item, read whole if it is in one of the states `whole`;
+    None stands for all states.
 
     Raises what a request of `table` raises.
     """
     wanted = dict.fromkeys(patience(table.states_held), Wanted.STANDING)
     light = {State.TODO.value: Wanted.COUNTS, State.DONE.value: Wanted.COUNTS}
     wanted |= {state: each for state, each in light.items() if state in wanted}
-    if note and State.FAILED.value in wanted:
-        wanted[State.FAILED.value] = Wanted.WHOLE
+    if note:
+        wanted |= {s: Wanted.WHOLE for s in wanted if whole is None or s in whole}
     census = Census(table.name)
     for page in sweep(table, wanted, patience):
         census.units += page.units
         for record in _with_progress(table, page.records, patience):
             _count(census, record, table.clock.now())
-            if note and record.state == State.FAILED:
+            if note:
                 note(record)
     return census
 
@@ -100,4 +102,5 @@ def _with_progress(
 
 
 def _begun(record: Record) -> bool:
-    return record.state == State.TODO and record.tasks > 1 and record.item.log_length > 0
+    unread = not record.item.is_nested and record.tasks > 1
+    return unread and record.state == State.TODO and record.item.log_length > 0

@@ -78,7 +78,8 @@ def _command(
 def _add_status(commands: "Commands") -> None:
     example = """  python pyanamo.py status -t Align Call Filter -r us-east-1
   python pyanamo.py status -t Align Call Filter --by-task --output tsv | grep Sample7
-  python pyanamo.py status -t Align --watch 30"""
+  python pyanamo.py status -t Align --watch 30
+  python pyanamo.py status -t Align Call Filter --html report.html"""
     made = _command(
         commands, "status", "How far the steps of a workflow are.", example, f"{LAG}\n\n{FIELDS}"
     )
@@ -102,12 +103,16 @@ def _add_status(commands: "Commands") -> None:
         help=f"again every so often (default: {WATCH_SECONDS:.0f} s), with rate and time to go, "
         "until nothing is left to do",
     )
+    form.add_argument(
+        "--html", type=cli.given, metavar="FILE", help="one self-contained page for a browser"
+    )
     made.set_defaults(call=lambda arguments: _status(made, arguments))
 
 
 def _status(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> ExitStatus:
-    if arguments.watch is not None and arguments.output != "table":
-        made.error("--watch is for people: leave out --output")
+    for flag in ("watch", "html"):
+        if getattr(arguments, flag) is not None and arguments.output != "table":
+            made.error(f"--{flag} is for people: leave out --output")
     # Here and not above, because --help needs none of it
     from anamo.status import Asked, Status
 
@@ -117,6 +122,8 @@ def _status(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> Exi
         status.by_task()
     elif arguments.state:
         status.items(arguments.state)
+    elif arguments.html:
+        status.page(arguments.html)
     elif arguments.watch is not None:
         status.watch(arguments.watch)
     else:

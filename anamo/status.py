@@ -27,6 +27,7 @@ class Status:
     def __init__(self, asked: Asked, say: Callable[[str], object]) -> None:
         client = aws.dynamodb_client(aws.session(asked.region))
         self._asked = asked
+        self._say = say
         self._tables = [WorkflowTable(client, name) for name in asked.tables]
         self._patience = Patience(say)
 
@@ -65,6 +66,14 @@ class Status:
         if self._asked.form == "table" and state == State.FAILED:
             for name, found in failures.items():
                 summary.show_failures(found, name, self._asked.region)
+
+    def page(self, path: str) -> None:
+        """The page about all steps, as a file."""
+        # Here and not above: the other forms need no template library
+        from anamo.page.render import write
+
+        size = write(path, self._tables, self._asked.region, self._patience)
+        self._say(f"wrote {path} ({size / 1e6:.1f} MB)")
 
     def watch(self, seconds: float) -> None:
         """The steps in place, until nothing is left to do."""

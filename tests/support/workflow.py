@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 BATCH = 25
-BEGAN = datetime(2026, 1, 31, 8, 0, tzinfo=timezone.utc)
+FLEET = [f"i-0{random.Random(k).getrandbits(64):016x}" for k in range(12)]
 CAUSES = [
     (137, "Execution Failed: killed by signal 9", "Killed"),
     (1, "Execution Failed: exit 1", "[E::hts_open_format] Failed to open file {task}.bam"),
@@ -79,8 +79,13 @@ def item(task_id: str, state: str = "todo", nested: int = 0, **more: Any) -> dic
     return made | more
 
 
+def stamp(when: float) -> str:
+    """Return epoch seconds as the tables have dates."""
+    return f"{datetime.fromtimestamp(when, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def run_of(
-    samples: int, nested: int, shares: dict[str, float], began: float = 0, seed: int = 1
+    samples: int, nested: int, shares: dict[str, float], hours: float = 12, seed: int = 1
 ) -> Iterator[dict[str, Any]]:
     """Return the items of a step in the middle of its run.
 
@@ -88,26 +93,24 @@ def run_of(
         samples: How many items, called Sample1, Sample2 and so on.
         nested: How many nested tasks each has; 0 for single items.
         shares: Of the states; items are in their order.
-        began: When the step began, in hours after the workflow did.
+        hours: How long ago the step began.
         seed: Of whatever is drawn.
     """
     draw = random.Random(seed)
-    fleet = [f"i-0{draw.getrandbits(64):016x}" for _ in range(12)]
-    free = [began * 3600 + draw.uniform(0, 900) for _ in range(4 * len(fleet))]
+    began = time.time() - hours * 3600
+    free = [began + draw.uniform(0, 900) for _ in range(4 * len(FLEET))]
     states = iter(state for state, share in shares.items() for _ in range(round(samples * share)))
     for number in range(1, samples + 1):
         state = next(states, "todo")
         made = item(f"Sample{number}", state, nested)
         if state in ("done", "failed"):
-            _end(made, nested, draw, fleet, free)
+            _end(made, nested, draw, free)
         elif state == "locked":
-            _lock(made, draw, fleet)
+            _lock(made, draw)
         yield made
 
 
-def _end(
-    made: dict[str, Any], nested: int, draw: random.Random, fleet: list[str], free: list[float]
-) -> None:
+def _end(made: dict[str, Any], nested: int, draw: random.Random, free: list[float]) -> None:
     """Let an item end as done or failed."""
     slot = min(range(len(free)), key=free.__getitem__)
     failed = made["ItemState"] == "failed"
@@ -115,7 +118,7 @@ def _end(
     entries = {}
     for k in range(max(nested, 1)):
         more: dict[str, Any] = {
-            "Seconds": round(draw.lognormvariate(5.5, 0.7), 3),
+            "Seconds": round(draw.lognormvariate(5, 0.7), 3),
             "Max_RSS_MB": round(draw.lognormvariate(6.6, 0.4), 1),
         }
         cause = draw.choices(CAUSES, [60, 25, 10, 5])[0] if k == bad else (0, "", "")
@@ -125,16 +128,14 @@ def _end(
     made["Log"] = entries if nested else entries["Task_0"]
     begin = free[slot]
     free[slot] += sum(each["Seconds"] for each in entries.values())
-    made["InstanceID"] = fleet[slot % len(fleet)]
-    made["Lock_Date"], made["Done_Date"] = (
-        f"{BEGAN + timedelta(seconds=int(seconds)):%Y-%m-%dT%H:%M:%SZ}"
-        for seconds in (begin, free[slot])
-    )
+    made["InstanceID"] = FLEET[slot % len(FLEET)]
+    made["Lock_Date"], made["Done_Date"] = stamp(begin), stamp(free[slot])
 
 
-def _lock(made: dict[str, Any], draw: random.Random, fleet: list[str]) -> None:
+def _lock(made: dict[str, Any], draw: random.Random) -> None:
     """Let a worker hold an item; one in ten worker died a while ago."""
-    made["InstanceID"] = draw.choice(fleet)
+    made["InstanceID"] = draw.choice(FLEET)
+    made["Lock_Date"] = stamp(time.time() - draw.uniform(10, 1500))
     made["Lease_Expires"] = int(time.time()) + (-3600 if draw.random() < 0.1 else 36000)
 
 
