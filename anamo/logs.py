@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 
 from anamo.aws import translate
 from anamo.entry import LogEntry
@@ -297,17 +297,19 @@ class LogStore:
         """
         inflate = Inflate(self.address(key))
         first, last = map(int, span.split("-")) if span else (0, None)
-        position = first
-        while last is None or position <= last:
+        position, resumed = first, -1
+        while resumed != position and (last is None or position <= last):
             resumed = position
             try:
                 for chunk in self._get(key, position, last):
                     position += len(chunk)
                     yield from inflate(chunk)
-                break
             except TransientError:
                 if position == resumed:
                     raise
+            else:
+                if last is None:
+                    break
         inflate.end()
 
     def _get(self, key: str, first: int, last: int | None) -> Iterator[bytes]:
@@ -324,6 +326,8 @@ class LogStore:
             if code == "NoSuchBucket":
                 raise BucketMissing(f"bucket {self.bucket} does not exist") from error
             raise self._named(error) from error
+        except IncompleteReadError as error:
+            raise TransientError(f"{self.address(key)}: {error}") from error
         except BotoCoreError as error:
             raise self._named(error) from error
 

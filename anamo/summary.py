@@ -21,10 +21,13 @@ STYLES = {"done": "green", "failed": "red", "locked": "blue", "todo": "dim"}
 MARKS = {"done": "#", "failed": "x", "locked": ">", "todo": "."}
 """How a bar shows a state where there is no colour."""
 
-BAR, SHORT_BAR = 20, 8
+BAR, SHORT_BAR = 20, 6
 """Cells of a bar, and of one on a terminal with fewer than ROOMY columns."""
 
 ROOMY = 100
+
+STEP_WIDTH = 10
+"""Columns a step's name has at least, if it needs them."""
 
 SHOWN_GROUPS = 10
 """Groups of failures that are shown of a step."""
@@ -87,25 +90,29 @@ def as_row(census: Census) -> list[object]:
 
 
 def table(censuses: Sequence[Census], console: "Console") -> "RenderableType":
-    """A line a step."""
-    others = sorted({state for census in censuses for state in census.other})
-    numbers = [*STATES, *others, "total", "tasks ended", "workers", "expired"]
+    """A line a step. Where there is little room the states of other tools stand below."""
+    from rich.console import Group
+
     roomy = console.width >= ROOMY
+    others = sorted({state for census in censuses for state in census.other})
+    states = [*STATES, *(others if roomy else [])]
+    numbers = [*states, "total", "tasks ended", "workers", "expired"]
     wide, gap = ["step", "tasks ended"], 2 if roomy else 1
     lines = output.columns("step", "", *numbers, right=numbers, wide=wide, gap=gap)
-    coloured = console.is_terminal and not console.no_color
+    lines.columns[0].min_width = min(max(len(each.table) for each in censuses), STEP_WIDTH)
     for census in censuses:
         ended = census.tasks["done"] + census.tasks["failed"]
         lines.add_row(
             output.text(census.table),
-            _bar(census, BAR if roomy else SHORT_BAR, coloured=coloured),
-            *(_number(state, census.items[state]) for state in (*STATES, *others)),
+            _bar(census, console, roomy=roomy),
+            *(_number(state, census.items[state]) for state in states),
             output.text(f"{census.items.total():,}"),
             output.text(f"{ended:,}/{census.tasks.total():,}"),
             output.text(f"{census.workers:,}"),
             _number("failed" if census.expired else "", census.expired),
         )
-    return lines
+    below = [f"{each.table}: {n:,} {state}" for each in censuses for state, n in each.other.items()]
+    return lines if roomy else Group(lines, *map(output.text, below))
 
 
 def _number(state: str, count: int) -> "RenderableType":
@@ -120,14 +127,16 @@ def percent(part: int, whole: int) -> str:
     return f"{min(max(round(share), 1), 99) if 0 < part < whole else round(share)}%"
 
 
-def _bar(census: Census, cells: int, *, coloured: bool) -> "RenderableType":
+def _bar(census: Census, console: "Console", *, roomy: bool) -> "RenderableType":
     from rich.text import Text
 
+    coloured = console.is_terminal and not console.no_color
     drawn = Text()
-    for state, share in shares(census, cells).items():
+    for state, cells in shares(census, BAR if roomy else SHORT_BAR).items():
         mark = ("\u2501" if state != "todo" else "\u2500") if coloured else MARKS[state]
-        drawn.append(mark * share, STYLES[state] if coloured else "")
-    return drawn.append(f" {percent(census.items['done'], census.items.total()):>4}")
+        drawn.append(mark * cells, STYLES[state] if coloured else "")
+    share = percent(census.items["done"], census.items.total())
+    return drawn.append(f" {share:>4}") if roomy else drawn
 
 
 def shares(census: Census, cells: int) -> dict[str, int]:
