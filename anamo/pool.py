@@ -22,6 +22,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from anamo.liveline import Lines, LiveLine
 from anamo.report import Drain, Finished, Held, Hurry, ItemEnded, Stop
 from anamo.signals import Signals, held_back
 
@@ -82,7 +83,9 @@ class _Slot:
 
 
 class Pool:
-    """Runs `work` in processes until all have ended; `ended` is called with each claim's end."""
+    """Runs `work` in processes until all have ended; `shown` is told of claims and their ends, and
+    drawn whenever something may have changed.
+    """
 
     def __init__(
         self,
@@ -90,13 +93,13 @@ class Pool:
         processes: int,
         signals: Signals,
         limits: Limits,
-        ended: Callable[[ItemEnded], object],
+        shown: Lines | LiveLine,
     ) -> None:
         self._work = work
         self._processes = processes
         self._signals = signals
         self._limits = limits
-        self._ended = ended
+        self._shown = shown
         self._context = multiprocessing.get_context("fork")
         self._slots: list[_Slot] = []
         self._replaced = 0
@@ -121,6 +124,8 @@ class Pool:
                 if not slot.process.is_alive():
                     self._bury(slot)
             self._reap_adopted()
+            self._shown.draw()
+        self._shown.close()
         return self._tally
 
     def _connections(self) -> list["Connection[Any, Any]"]:
@@ -191,10 +196,11 @@ class Pool:
     def _take(self, slot: _Slot, message: object) -> None:
         if isinstance(message, Held):
             slot.held[message.item_id] = message.lock_id
+            self._shown.held(message.item_id)
         elif isinstance(message, ItemEnded):
             slot.held.pop(message.item_id, None)
             self._count(message)
-            self._ended(message)
+            self._shown.ended(message)
         elif isinstance(message, Finished):
             slot.finished = True
             self._tally.held = message.held
