@@ -62,5 +62,9 @@ class TableUnusable(AwsError):
     """The table has not the key or the indexes of a workflow table."""
 
 
+class LogMissing(AwsError):
+    """A log is not where its item says it is."""
+
+
 class BucketMissing(AwsError):
     """The bucket does not exist."""

@@ -24,6 +24,7 @@ from typing import Any
 
 from anamo.holdings import Holdings
 from anamo.item import State
+from anamo.liveline import Lines, LiveLine
 from anamo.report import Drain, Finished, Hurry, ItemEnded, Stop
 from anamo.signals import Signals, held_back
 
@@ -91,7 +92,9 @@ class _Slot:
 
 
 class Pool:
-    """Runs `work` in processes until all have ended; `ended` is called with each claim's end."""
+    """Runs `work` in processes until all have ended; `shown` is told of claims and their ends, and
+    drawn whenever something may have changed.
+    """
 
     def __init__(
         self,
@@ -99,13 +102,13 @@ class Pool:
         processes: int,
         signals: Signals,
         limits: Limits,
-        ended: Callable[[ItemEnded], object],
+        shown: Lines | LiveLine,
     ) -> None:
         self._work = work
         self._processes = processes
         self._signals = signals
         self._limits = limits
-        self._ended = ended
+        self._shown = shown
         self._context = multiprocessing.get_context("fork")
         self._slots: list[_Slot] = []
         self._replaced = 0
@@ -134,6 +137,8 @@ class Pool:
                 if not slot.process.is_alive():
                     self._bury(slot)
             self._reap_adopted()
+            self._shown.draw(sum(len(slot.holdings.read()) for slot in self._slots))
+        self._shown.close()
         return self._tally
 
     def _connections(self) -> list["Connection[Any, Any]"]:
@@ -202,7 +207,7 @@ class Pool:
     def _take(self, slot: _Slot, message: object) -> None:
         if isinstance(message, ItemEnded):
             self._count(message)
-            self._ended(message)
+            self._shown.ended(message)
         elif isinstance(message, Finished):
             slot.finished = True
             self._tally.held = message.held

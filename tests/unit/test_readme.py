@@ -67,17 +67,21 @@ def test_the_states_and_where_they_lead_are_those_of_the_transitions() -> None:
     }
     leads = {str(state): set[str]() for state in State}
     for transition in TRANSITIONS:
-        if transition.source:
-            leads[str(transition.source)] |= {str(target) for target in transition.targets}
+        for source in transition.sources:
+            leads[str(source)] |= {str(target) for target in transition.targets}
     assert documented == leads
 
 
 def test_every_transition_is_documented() -> None:
     documented = [cells[:2] for cells in rows(section("States and transitions", GUARANTEES))]
     assert documented == [
-        [each.name, f"{each.source or 'none'} → {', '.join(map(str, each.targets))}"]
-        for each in TRANSITIONS
+        [each.name, f"{named(each.sources)} → {named(each.targets)}"] for each in TRANSITIONS
     ]
+
+
+def named(states: tuple[State, ...]) -> str:
+    """States as the documents list them."""
+    return ", ".join(map(str, states)) or "none"
 
 
 def test_every_promise_names_tests_that_exist() -> None:
