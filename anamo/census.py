@@ -9,6 +9,7 @@ tell how far their nested tasks are, at no further cost. Of done items the numbe
 and nothing else, of todo items too unless some of their tasks have ended.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from anamo.patience import Patience
 from anamo.record import Record
 from anamo.sweep import sweep
 from anamo.table import Wanted, WorkflowTable
+
+logger = logging.getLogger(__name__)
 
 STATES = tuple(state.value for state in State)
 
@@ -74,6 +77,7 @@ def take(
             _count(census, record, table.clock.now())
             if note:
                 note(record)
+    logger.info("table %s: %s read units", table.name, f"{census.units:,.1f}")
     return census
 
 

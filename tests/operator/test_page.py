@@ -119,6 +119,7 @@ def test_a_click_sorts(browser: Chrome) -> None:
 
 @pytest.mark.usefixtures("page")
 def test_a_click_filters(browser: Chrome, steps: Workflow) -> None:
+    assert not browser.find_element(By.ID, "chosen").is_displayed()
     browser.find_element(By.CSS_SELECTOR, ".count.failed[data-step='1']").click()
     assert set(columns(browser, 2)) == {"failed"}
     assert len(task_ids(browser)) == steps.states(1)["failed"]

@@ -197,17 +197,25 @@ def recording(table: Table, item: dict[str, Any], done: list[int]) -> Any:
     return on("UpdateItem", behaviour)
 
 
-WITHOUT_GUARD = """
-import runpy, sys
-from anamo import transitions
-from dataclasses import replace
-change = transitions.REQUEUE_HELD
-transitions.REQUEUE_HELD = replace(change, condition=change.condition.replace(
-    " AND (Log_Length = :length OR attribute_not_exists(Log_Length))",
-    " AND (Log_Length = :length OR attribute_exists(Log_Length))"))
-assert transitions.REQUEUE_HELD != change
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
+def unguarded(*statements: str) -> list[str]:
+    """Return the command for pyanamo.py with guards taken away by statements."""
+    script = str(ROOT / "pyanamo.py")
+    begin = f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[0] = {script!r}"
+    taken = ["from anamo import table, transitions as t", "from dataclasses import replace"]
+    run = 'runpy.run_path(sys.argv[0], run_name="__main__")'
+    return ["-c", "\n".join([begin, *taken, *statements, run])]
+
+
+def always(name: str, clause: str) -> str:
+    """Return a statement that lets a clause of a transition's condition always hold."""
+    wide = f"({clause} OR attribute_exists(itemID))"
+    change = f"t.{name}.condition.replace({clause!r}, {wide!r})"
+    return (
+        f"assert {clause!r} in t.{name}.condition; t.{name} = replace(t.{name}, condition={change})"
+    )
+
+
+SCRIPT = [str(ROOT / "pyanamo.py")]
 
 
 @pytest.mark.parametrize("guarded", [True, False])
@@ -222,21 +230,14 @@ def test_what_a_holder_records_meanwhile_is_kept(
     table = small(item)
     proxy = make_proxy(dynamodb)
     proxy.behaviour = recording(table, item, [])
-    script = str(ROOT / "pyanamo.py")
     words = ["requeue", "-t", table.name, "--state", "locked", "--force", "--yes"]
-    command = [script] if guarded else ["-c", _patched(script)]
+    command = SCRIPT if guarded else unguarded(always("REQUEUE_HELD", "Log_Length = :length"))
     ended = run("python", *command, *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
     assert ended.returncode == 0, ended.stderr
     (found,) = table.items()
     assert found["ItemState"] == "todo"
     # Without the guard the result is lost, which shows that this test would notice
     assert statuses(found) == [("done" if guarded else "todo"), "todo", "todo"]
-
-
-def _patched(script: str) -> str:
-    """Return the script's code with the guard taken away."""
-    begin = f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[0] = {script!r}\n"
-    return begin + WITHOUT_GUARD
 
 
 def test_an_item_that_changed_since_it_was_seen_is_left_alone(
@@ -265,6 +266,16 @@ def test_an_item_that_changed_since_it_was_seen_is_left_alone(
         assert ended.returncode == 1
         assert "changed meanwhile and is locked; left as it is" in ended.stderr
         assert table.item(item["itemID"])["lockID"] == "another"
+    workflow.put_all(dynamodb_client, table, [item])
+    clauses = ["ItemState = :seen", "lockID = :lock"]
+    bare = unguarded(*(always("REMOVE", clause) for clause in clauses))
+    words = ["remove", "-t", table.name, "--state", "failed", "--yes"]
+    run("python", *bare, *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert table.states()["locked"] == 1, "a lease guards it all the same"
+    bare = unguarded(*(always("REMOVE", clause) for clause in (*clauses, "Lease_Expires < :epoch")))
+    workflow.put_all(dynamodb_client, table, [item])
+    run("python", *bare, *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert table.items() == [], "the test would not notice"
 
 
 def test_a_lease_that_is_renewed_meanwhile_holds(
@@ -290,6 +301,11 @@ def test_a_lease_that_is_renewed_meanwhile_holds(
     assert ended.returncode == 1
     assert "whose lease has not ended" in ended.stderr
     assert table.states() == {"locked": 1}
+    workflow.put_all(dynamodb_client, table, [held("One", seconds=-60)])
+    bare = unguarded(always("REQUEUE", "Lease_Expires < :epoch"))
+    words = ["requeue", "-t", table.name, "--state", "locked", "--yes"]
+    run("python", *bare, *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert table.states() == {"todo": 1}, "the test would not notice"
 
 
 @pytest.mark.parametrize(
@@ -313,6 +329,19 @@ def test_a_lost_reply_is_no_lost_race(
     assert ended.returncode == 0, ended.stderr
     assert "5 items" in ended.stdout
     assert table.states()["failed"] == 0
+
+
+def test_a_lost_reply_would_be_taken_for_a_lost_race(
+    run: Run, small: Any, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    table = small(workflow.item("One", "failed"))
+    proxy = make_proxy(dynamodb)
+    proxy.behaviour = on("UpdateItem", dropping_reply, 1)
+    bare = unguarded("table._landed = lambda *arguments: False")
+    words = ["requeue", "-t", table.name, "--state", "failed", "--yes"]
+    ended = run("python", *bare, *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert ended.returncode == 1
+    assert table.states() == {"todo": 1}
 
 
 def test_counts_afterwards_are_right(run: Run, small: Any) -> None:

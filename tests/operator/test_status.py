@@ -238,3 +238,16 @@ def test_watch_sees_the_rate(start: Run, small: Any, dynamodb_client: Any) -> No
     ended = watching.wait()
     assert ended.returncode == 0
     assert ended.stdout.count("nothing left to do") == 1
+
+
+@pytest.mark.long
+def test_50000_items_are_counted_right(run: Run, table: Table, dynamodb_client: Any) -> None:
+    items = list(workflow.run_of(50_000, 3, {"done": 0.6, "failed": 0.02, "locked": 0.01}))
+    workflow.put_all(dynamodb_client, table, items)
+    ended = run("pyanamo.py", "status", "-t", table.name, "--output", "json", "-v", timeout=600)
+    (found,) = json.loads(ended.stdout)
+    states, tasks = Counter(item["ItemState"] for item in items), tasks_of(items)
+    assert {state: found[state] for state in states} == states
+    assert found["total"] == 50_000
+    assert found["tasks"] == {**tasks, "total": 150_000}
+    assert "read units" in ended.stderr
