@@ -9,13 +9,32 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.aws.conftest import LARGE, LINE, Stage
 from tests.support.policies import actions, also, document, excess, without
 from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.table import Table
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+
+STATE_INDEX, TASK_INDEX = "ItemStateIndex", "TaskStateIndex"
+
+
+@dataclass(frozen=True)
+class Clients:
+    """A user's clients."""
+
+    dynamodb: DynamoDBClient
+    s3: S3Client
+
 
 # The worker
 
@@ -141,11 +160,73 @@ def test_create_table_is_for_a_missing_table_and_nothing_else(stage: Stage) -> N
     assert stage.states() == Counter(todo=1)
 
 
+# The operator: the requests themselves; test_operator.py has the commands that send them
+
+
+def query(stage: Stage, clients: Clients, index: str) -> object:
+    return clients.dynamodb.query(
+        TableName=stage.table.name,
+        IndexName=index,
+        KeyConditionExpression="ItemState = :state",
+        ExpressionAttributeValues={":state": {"S": "todo"}},
+    )
+
+
+KEY = {"itemID": {"N": "1"}}
+REQUESTS: dict[str, Callable[[Stage, Clients], object]] = {
+    "dynamodb:Query": lambda s, c: [query(s, c, STATE_INDEX), query(s, c, TASK_INDEX)],
+    "dynamodb:Scan": lambda s, c: c.dynamodb.scan(TableName=s.table.name, IndexName=STATE_INDEX),
+    "dynamodb:BatchGetItem": lambda s, c: c.dynamodb.batch_get_item(
+        RequestItems={s.table.name: {"Keys": [KEY]}}
+    ),
+    "dynamodb:UpdateItem": lambda s, c: c.dynamodb.update_item(
+        TableName=s.table.name, Key=KEY, UpdateExpression="REMOVE Lease_Expires"
+    ),
+    "dynamodb:DeleteItem": lambda s, c: c.dynamodb.delete_item(TableName=s.table.name, Key=KEY),
+    "s3:GetObject": lambda s, c: c.s3.get_object(Bucket=s.bucket, Key="PyAnamo/a log"),
+}
+
+
+def clients(stage: Stage, policy: dict[str, object]) -> Clients:
+    user = stage.account.user(policy)
+    session = boto3.Session(user["AWS_ACCESS_KEY_ID"], user["AWS_SECRET_ACCESS_KEY"])
+    url = stage.account.url
+    return Clients(
+        session.client("dynamodb", endpoint_url=url), session.client("s3", endpoint_url=url)
+    )
+
+
+@pytest.mark.parametrize(("action", "request_of"), REQUESTS.items())
+def test_an_operator_may_send_each_of_its_requests_with_the_action_for_it_and_not_without(
+    stage: Stage, action: str, request_of: Callable[[Stage, Clients], object]
+) -> None:
+    stage.account.s3.put_object(Bucket=stage.bucket, Key="PyAnamo/a log", Body=b"text")
+    policy = document("operator", stage.table.name, stage.bucket)
+    allowed, refused = clients(stage, policy), clients(stage, without(policy, action))
+    with stage.account.enforced():
+        assert request_of(stage, allowed)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            request_of(stage, refused)
+
+
+def test_an_operator_is_told_that_a_log_is_gone_because_it_may_list_the_bucket(
+    stage: Stage,
+) -> None:
+    policy = document("operator", stage.table.name, stage.bucket)
+    allowed, refused = clients(stage, policy), clients(stage, without(policy, "s3:ListBucket"))
+    with stage.account.enforced():
+        with pytest.raises(ClientError, match="NoSuchKey"):
+            allowed.s3.get_object(Bucket=stage.bucket, Key="PyAnamo/gone")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            refused.s3.get_object(Bucket=stage.bucket, Key="PyAnamo/gone")
+
+
 # Nothing else
 
 NEEDED = {
     "worker": {*STARTS, "s3:PutObject", "s3:AbortMultipartUpload"},
     "importer": {*IMPORTS, "dynamodb:CreateTable"},
+    "operator": {*REQUESTS, "s3:ListBucket"},
 }
 """The actions that the tests above take away."""
 

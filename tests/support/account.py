@@ -4,7 +4,7 @@ Moto knows less of AWS than is tested here. What is added, in the server's proce
 
 - of IAM: the resource of a DynamoDB request, a table or an index, which moto leaves out and then
   finds in no policy that names one; the permission that AWS asks for where it is not called like
-  the request;
+  the request; and that only who may list a bucket is told that an object is not there;
 - of CloudFormation: AWS::NoValue inside a list; a parameter's default that is a list; the outputs
   of a stack made by a change set; what a template may leave to AWS, namely a repository's name and
   the service role of AWS Batch;
@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import boto3
 
@@ -60,13 +61,22 @@ def complete_iam() -> None:
     """Add what the module's docstring says of IAM."""
     from moto.dynamodb.responses import DynamoHandler
     from moto.iam.access_control import IAMRequestBase
+    from moto.s3.models import s3_backends
 
     moto_checks = IAMRequestBase.check_action_permitted
+
+    def exists(bucket: str, key: str) -> bool:
+        s3 = s3_backends[NUMBER]["aws"]
+        return bool(s3.get_object(bucket, unquote(key)))
 
     def check(request: Any, resource: str) -> None:
         moto_action = vars(request)["_action"]
         vars(request)["_action"] = ASKED_FOR.get(moto_action, moto_action)
         moto_checks(request, resource)
+        bucket, _, key = resource.partition("/")
+        if moto_action == "s3:GetObject" and not exists(bucket.rpartition(":")[2], key):
+            vars(request)["_action"] = "s3:ListBucket"
+            moto_checks(request, bucket)
 
     # Moto asks a service's handler for the resource where it has such a method; DynamoDB's has none
     setattr(DynamoHandler, "_determine_resource", lambda self: dynamodb_resource(self.body))  # noqa: B010
