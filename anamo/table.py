@@ -559,7 +559,10 @@ class WorkflowTable:
         results, ended: as for `finish`.
         """
         update = _Update(item.lock_id, dict(_FREED))
-        update.add_results(results, ended)
+        # Without results what the table has stays, Log_Length too: a single item may have the log
+        # of an earlier try, and a record that had no reply may have landed
+        if results:
+            update.add_results(results, ended)
         return self._settle(transitions.RELEASE, item.item_id, State.TODO, update)
 
     def retry(self, item: Item, results: Results, ended: int, nested: Sequence[NestedTask]) -> bool:

@@ -18,7 +18,7 @@ from anamo import transitions
 from anamo.aws import dynamodb_client as our_client
 from anamo.entry import LogEntry
 from anamo.errors import TransientError
-from anamo.item import NULL, Item, State, from_attributes, nested_item, new_attributes
+from anamo.item import NULL, Item, State, from_attributes, nested_item, new_attributes, single_item
 from anamo.table import Holder, WorkflowTable
 from anamo.transitions import HELD_BY_ME, TRANSITIONS, Transition
 from tests.support.environment import REGION
@@ -279,6 +279,17 @@ def test_releasing_keeps_results_and_takes_the_attempt_back(shared: Table) -> No
     }
     assert (changed["ItemState"], changed["lockID"], changed["InstanceID"]) == ("todo", NULL, NULL)
     assert (changed["Attempts"], changed["Log_Length"]) == (1, 1)
+
+
+@pytest.mark.parametrize("item", [ITEM, single_item("Task-1", "seq 1")])
+def test_releasing_without_results_leaves_those_there_are(shared: Table, item: Item) -> None:
+    """A record without a reply may have landed; a single item may have an earlier try's log."""
+    image = {**new_attributes(item), **held(MINE), "Log_Length": {"N": "7"}}
+    shared.client.put_item(TableName=shared.name, Item=image)
+    table = WorkflowTable(shared.client, shared.name)
+    mine = replace(item, state="locked", lock_id=MINE)
+    assert table.release(mine, {}, 0)
+    assert shared.item(item.item_id)["Log_Length"] == 7
 
 
 def test_retrying_makes_the_tasks_todo_that_it_is_given(shared: Table) -> None:

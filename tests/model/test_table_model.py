@@ -1,0 +1,646 @@
+"""Several workers, an operator and a clock act on one table; after every step all promises hold.
+
+Hypothesis draws what happens next. Each step goes through the real table module to DynamoDB Local,
+and to `tests.support.reference`, a table in plain Python. The promises are checked on what DynamoDB
+returns; then each answer must be the one that the reference gives, and the table must hold exactly
+what the reference holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count, product
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from anamo import table as table_module
+from anamo import transitions
+from anamo.claim import SINGLE, Claim
+from anamo.entry import LogEntry, abandoned_entry
+from anamo.errors import Unreachable
+from anamo.item import Item, State, from_attributes, nested_item, single_item
+from anamo.table import Holder, WorkflowTable
+from tests.support import sabotage
+from tests.support.actors import HandDrivenClock, LossyClient, RawOperator
+from tests.support.reference import NOBODY, Reference, Result, Results, ended, statuses
+from tests.support.table import Table, plain, workflow_table
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Image = Mapping[str, Any]
+Entries = Mapping[str, LogEntry]
+Met = Counter[tuple[str, str, bool]]
+
+BEGINNING = 1_800_000_000.0
+SCRIPTS: Mapping[str, str | list[str]] = {
+    "Single": "seq 1",
+    "Pair": ["seq 1", "seq 2"],
+    "Triple": ["seq 1", "seq 2", "seq 3"],
+}
+ITEMS = tuple(
+    single_item(name, script) if isinstance(script, str) else nested_item(name, script)
+    for name, script in SCRIPTS.items()
+)
+HOLDERS = (Holder("i-short", lease=10), Holder("i-long", lease=40), Holder("i-other", lease=20))
+ENDED = ("done", "failed")
+
+SETTLING = ("renew", "record", "finish", "release", "retry")
+EDGES: Mapping[str, set[tuple[str | None, str | None]]] = {
+    "look": set(),
+    "import": {(None, "todo")},
+    "claim": {("todo", "locked")},
+    "take over": {("locked", "locked")},
+    "renew": {("locked", "locked")},
+    "record": {("locked", "locked")},
+    "finish": {("locked", "done"), ("locked", "failed")},
+    "release": {("locked", "todo")},
+    "retry": {("locked", "todo")},
+    "requeue": {("failed", "todo"), ("locked", "todo")},
+    "remove": {(state, None) for state in ("todo", "locked", *ENDED)},
+}
+"""What each step may make of an item's state."""
+
+
+@dataclass(eq=False)
+class Held:
+    """A claim as its worker knows it.
+
+    until: when the lease ends by the last answer, the past once the worker has given the item up.
+    unanswered: the write that had no reply, and whether it was made. It comes before any other but
+    renewals, which another thread sends.
+    """
+
+    claim: Claim
+    holder: Holder
+    until: float = -math.inf
+    unanswered: tuple[Write, bool] | None = None
+
+    @property
+    def key(self) -> int:
+        return self.claim.item.item_id
+
+    @property
+    def lock(self) -> str:
+        return self.claim.item.lock_id
+
+    def left(self) -> list[str]:
+        return [name for name, now in self.claim.progress.statuses.items() if now not in ENDED]
+
+
+@dataclass(frozen=True)
+class Write:
+    """A holder's write: what sends it, what the reference makes of it, the state it leads to."""
+
+    name: str
+    send: Callable[[], bool]
+    refer: Callable[[], bool]
+    target: str
+    entries: Entries
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request for an item, as `Write`, by whom and under which lockID."""
+
+    name: str
+    key: int
+    lock: str
+    holder: Holder
+    send: Callable[[], Item | None]
+    refer: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was just done.
+
+    allowed: whether the reference made it; None if it was no write. said, expected: the answer and
+    the one it should be. claimed: the item that a worker was given. entries: what was to be
+    recorded, for good or, if `vain`, not.
+    """
+
+    name: str = "look"
+    key: int = 0
+    lock: str = ""
+    allowed: bool | None = None
+    said: object = None
+    expected: object = None
+    claimed: Item | None = None
+    recorded: tuple[str, ...] = ()
+    vain: tuple[str, ...] = ()
+
+
+ROLES = st.sampled_from(("holder", "holder", "holder", "loser", "stranger"))
+PICKS = st.integers(0, 9)
+TASKS = st.sets(st.sampled_from((SINGLE, "Task_0", "Task_1", "Task_2")))
+SELDOM = st.sampled_from((False, False, True))
+WAITS = st.sampled_from((0.0, 0.5, 3.0, 11.0, 21.5, 41.5))
+WRITES = st.sampled_from((*SETTLING, "record", "abandon"))
+DEEDS = st.sampled_from(("requeue", "requeue", "remove", "import"))
+
+ASKING: dict[str, st.SearchStrategy[Any]] = {
+    "pick": PICKS,
+    "holder": st.sampled_from(HOLDERS),
+    "lost": SELDOM,
+}
+WRITING: dict[str, st.SearchStrategy[Any]] = {
+    "role": ROLES,
+    "pick": PICKS,
+    "tasks": TASKS,
+    "bad": TASKS,
+    "lost": SELDOM,
+}
+WHAT_HAPPENS = st.one_of(
+    *(
+        st.tuples(st.just(name), st.fixed_dictionaries(arguments))
+        for name, arguments in {
+            "a_worker_claims": {**ASKING, "taken": SELDOM},
+            "a_worker_takes_over": {**ASKING, "wait": WAITS, "stale": SELDOM},
+            "a_worker_writes": {**WRITING, "what": WRITES},
+            "a_worker_writes_again": {**WRITING, "what": WRITES},
+            "a_worker_has_had_no_reply": {"gives_up": st.booleans()},
+            "the_operator_acts": {"what": DEEDS, "pick": PICKS, "wait": WAITS, "stale": SELDOM},
+        }.items()
+    )
+)
+
+
+class TableMachine(RuleBasedStateMachine):
+    """One table with up to three items, and all who change it. `met` counts what was tried."""
+
+    def __init__(self, there: Table, met: Met) -> None:
+        super().__init__()
+        self.there, self.met = there, met
+        self.model = Reference(BEGINNING)
+        self.client = LossyClient(there.client)
+        self.table = WorkflowTable(self.client, there.name, HandDrivenClock(lambda: self.model.now))
+        self.operator = RawOperator(there)
+        self.numbers = count(1)
+        self.claims: list[Held] = []
+        self.unanswered: list[Ask] = []
+        self.locked: list[Item] = []
+        self.listed: list[Image] = []
+        self.raw: dict[int, Any] = {}
+        self.places: dict[str, tuple[int, str]] = {}
+        self.writers: dict[str, str] = {}
+        self.lines: dict[str, int] = {}
+        self.step = Step()
+
+    def teardown(self) -> None:
+        for item in ITEMS:
+            self.there.client.delete_item(
+                TableName=self.there.name, Key={"itemID": {"N": str(item.item_id)}}
+            )
+
+    @rule(happening=WHAT_HAPPENS)
+    def next(self, happening: tuple[str, dict[str, Any]]) -> None:
+        """One thing happens. Hypothesis would leave whole rules out of most histories."""
+        name, arguments = happening
+        getattr(self, name)(**arguments)
+
+    # Claim and take over
+
+    def a_worker_claims(self, pick: int, holder: Holder, *, taken: bool, lost: bool) -> None:
+        if not self.model.items:
+            return
+        free = [key for key, item in self.model.items.items() if item["ItemState"] == "todo"]
+        keys = [item.item_id for item in ITEMS] if taken else free or list(self.model.items)
+        key, lock = keys[pick % len(keys)], self._mint("claim")
+        send = partial(self.table.claim, key, lock, holder)
+        refer = partial(self.model.claim, key, lock, holder.instance_id, holder.lease)
+        self._ask(Ask("claim", key, lock, holder, send, refer), lost=lost)
+
+    def a_worker_takes_over(
+        self, pick: int, holder: Holder, wait: float, *, stale: bool, lost: bool
+    ) -> None:
+        self.model.now += wait
+        if not stale or not self.locked:
+            self.locked = list(self.table.locked()) or self.locked
+        if not self.locked:
+            return
+        seen, lock = self.locked[pick % len(self.locked)], self._mint("claim")
+        send = partial(self.table.take_over, seen, lock, holder)
+        who = (lock, holder.instance_id, holder.lease)
+        refer = partial(self.model.take_over, seen.item_id, seen.lock_id, who)
+        self._ask(Ask("take over", seen.item_id, lock, holder, send, refer), lost=lost)
+
+    def a_worker_has_had_no_reply(self, *, gives_up: bool) -> None:
+        """It asks again for the item it may have; or writes no more, and gives the item back."""
+        silent = [held for held in self.claims if held.unanswered]
+        if self.unanswered and not (silent and gives_up):
+            self._ask(self.unanswered.pop(0), lost=False)
+        elif silent:
+            silent[0].unanswered = None
+            self._settle("giving up", silent[0], self._release(silent[0], {}), lost=False)
+
+    def _ask(self, ask: Ask, *, lost: bool) -> None:
+        self.client.losing = lost
+        try:
+            item = ask.send()
+        except Unreachable:
+            self.unanswered.append(ask)
+            self._did("worker", Step(ask.name, ask.key, ask.lock, ask.refer()))
+            return
+        allowed = ask.refer()
+        wins = allowed or self.model.holds(ask.key, ask.lock)
+        if item:
+            held = Held(Claim(item, 0), ask.holder, item.lease_expires or -math.inf)
+            self.claims.append(held)
+        step = Step(ask.name, ask.key, ask.lock, allowed, item is not None, wins, item)
+        self._did("worker", step)
+
+    # What a holder writes
+
+    def a_worker_writes(
+        self, what: str, role: str, pick: int, tasks: Set[str], bad: Set[str], *, lost: bool
+    ) -> None:
+        role, held = self._choose(role, pick, nested=what == "record")
+        # Of one that should not write, results of all its tasks
+        names = held.left() or ([] if role == "holder" else list(held.claim.progress.statuses))
+        some = [name for name in names if name in tasks]
+        write: Write | None
+        if what == "renew":
+            write = self._renewal(held)
+        elif what == "record":
+            write = self._record(held, self._entries(held, some or names[:1], bad))
+        elif what == "finish":
+            write = self._finish(held, self._entries(held, names, bad))
+        elif what == "abandon":
+            entry = replace(abandoned_entry(3), stdout=self._marker(held, 0))
+            write = self._finish(held, dict.fromkeys(names[:1], entry))
+        elif what == "release":
+            entries = self._entries(held, some if held.claim.item.is_nested else [], bad)
+            write = self._release(held, entries)
+        else:
+            write = self._retry(held, self._entries(held, names, {*bad, *names[:1]}))
+        if write is not None:
+            self._settle(role, held, write, lost=lost)
+
+    a_worker_writes_again = a_worker_writes
+    """As often again: most of what can go wrong is there."""
+
+    def _renewal(self, held: Held) -> Write:
+        send = partial(self.table.renew, held.key, held.lock, held.holder)
+        refer = partial(self.model.renew, held.key, held.lock, held.holder.lease)
+        return Write("renew", send, refer, "locked", {})
+
+    def _record(self, held: Held, entries: Entries) -> Write | None:
+        progress = held.claim.with_results(entries)
+        send = partial(self.table.record, held.claim.item, held.holder, entries, progress.ended)
+        results = self._results(entries)
+        refer = partial(self.model.record, held.key, held.lock, held.holder.lease, results)
+        return Write("record", send, refer, "locked", entries) if entries else None
+
+    def _finish(self, held: Held, entries: Entries) -> Write | None:
+        progress = held.claim.with_results(entries)
+        state = State.FAILED if progress.failed else State.DONE
+        if not held.claim.item.is_nested and not entries:
+            return None
+        results = entries if held.claim.item.is_nested else entries[SINGLE]
+        send = partial(self.table.finish, held.claim.item, state, results, progress.ended)
+        refer = partial(self.model.finish, held.key, held.lock, state.value, self._results(entries))
+        return Write("finish", send, refer, state.value, entries)
+
+    def _release(self, held: Held, entries: Entries) -> Write:
+        progress = held.claim.with_results(entries)
+        send = partial(self.table.release, held.claim.item, entries, progress.ended)
+        refer = partial(self.model.release, held.key, held.lock, self._results(entries))
+        return Write("release", send, refer, "todo", entries)
+
+    def _retry(self, held: Held, entries: Entries) -> Write | None:
+        item, progress = held.claim.item, held.claim.with_results(entries)
+        if not progress.failed:
+            return None
+        again = held.claim.to_be_retried(progress)
+        done = sum(task.status == State.DONE for task in again)
+        results = entries if item.is_nested else entries[SINGLE]
+        send = partial(self.table.retry, item, results, done, again)
+        refer = partial(self.model.retry, held.key, held.lock, self._results(entries))
+        return Write("retry", send, refer, "todo", entries)
+
+    def _settle(self, role: str, held: Held, write: Write, *, lost: bool) -> None:
+        made = False
+        if held.unanswered and write.name != "renew":
+            (write, made), lost = held.unanswered, False
+            held.unanswered = None
+        if write.target != "locked":
+            held.until = -math.inf  # Its tasks have ended, or are stopped
+        self.client.losing = lost
+        step = Step(write.name, held.key, held.lock)
+        try:
+            said = write.send()
+        except Unreachable:
+            allowed = write.refer()
+            if write.name != "renew":  # The next renewal is another
+                held.unanswered = write, allowed
+            self._did(role, replace(step, allowed=allowed))
+            return
+        allowed = write.refer()
+        made = made or allowed
+        expected = allowed or self.model.stands(held.key, write.target, held.lock)
+        if not said:
+            held.until = -math.inf
+        elif write.target == "locked":
+            held.until = math.ceil(self.model.now + held.holder.lease)
+        if said and made:
+            held.claim.note(write.entries)
+        # An ended claim that ends once more is told that it has, whatever its results are now; and
+        # a release takes the lockID away, and with it what would tell that an earlier try landed
+        markers = tuple(entry.stdout for entry in write.entries.values())
+        step = replace(step, allowed=allowed, said=said, expected=expected)
+        recorded, vain = markers if said and made else (), () if made else markers
+        self._did(role, replace(step, recorded=recorded, vain=vain))
+
+    # The operator and the clock
+
+    @initialize()
+    def the_operator_imports_all(self) -> None:
+        self._import(ITEMS, again=False)
+
+    def the_operator_acts(self, what: str, pick: int, wait: float, *, stale: bool) -> None:
+        self.model.now += wait
+        if not stale or not self.listed:
+            self.listed = list(readable(self.raw).values())
+        failed = [seen for seen in self.listed if seen["ItemState"] == "failed"]
+        among = (failed if what == "requeue" else None) or self.listed
+        if what == "import" or not among:
+            self._import(ITEMS[: 1 + pick % 3], again=stale)
+            return
+        seen, act = among[pick % len(among)], getattr(self.operator, what)
+        said, allowed = act(seen, self.model.now), getattr(self.model, what)(seen)
+        self._did("operator", Step(what, seen["itemID"], "", allowed, said, allowed))
+
+    def _import(self, items: Sequence[Item], *, again: bool) -> None:
+        """Import items, and send it again as the SDK does for want of a reply."""
+        token = uuid4().hex
+        said = [dict(self.table.insert(items, token).there) for _ in range(1 + again)]
+        there = self.model.insert({it.item_id: (it.task_id, SCRIPTS[it.task_id]) for it in items})
+        self._did("operator", Step("import", 0, "", not there, said, [there] * (1 + again)))
+
+    # The promises
+
+    @invariant()
+    def the_promises_hold(self) -> None:
+        step, self.step = self.step, Step()
+        old, self.raw = self.raw, self._contents()
+        before, now = readable(old), readable(self.raw)
+        if step.allowed is False:
+            assert self.raw == old, f"{step.name} was refused, and yet changed the table"
+        self._nobody_shares()
+        for key in {*before, *now}:
+            if before.get(key) != now.get(key):
+                check_change(before.get(key), now.get(key), step, self.model.now)
+                self._check_outcomes(key, before.get(key), now.get(key))
+        for image in now.values():
+            check_image(image, self.lines)
+        assert step.said == step.expected, f"{step.name} has another answer"
+        if step.claimed:
+            assert step.claimed == from_attributes(self.raw[step.key]), "another item was claimed"
+        there = {entry["stdout"] for image in now.values() for _, entry in log(image)}
+        assert there.issuperset(step.recorded), "an outcome was said to be recorded, and is not"
+        assert there.isdisjoint(step.vain), "an outcome was said not to be recorded, and is"
+        assert now == self.model.items, f"after {step}"
+
+    def _nobody_shares(self) -> None:
+        """By what the workers were told, no two of them run an item at the same time."""
+        running = Counter(held.key for held in self.claims if held.until >= self.model.now)
+        assert all(number == 1 for number in running.values()), "two workers hold one item"
+
+    def _check_outcomes(self, key: int, before: Image | None, now: Image | None) -> None:
+        """What was recorded is new, in one place, and by the holder."""
+        earlier = dict(log(before)) if before else {}
+        for name, entry in log(now) if now else ():
+            marker = entry["stdout"]
+            if earlier.get(name) != entry:
+                assert marker not in self.places, "an outcome was recorded twice"
+                assert before is not None
+                assert before["lockID"] == self.writers[marker], "not the holder's outcome"
+                self.places[marker] = (key, name)
+
+    # Helpers
+
+    def _choose(self, role: str, pick: int, *, nested: bool = False) -> tuple[str, Held]:
+        """A claim that is held, one that was, or one that never was; where there is none of that
+        kind, of the next.
+        """
+        claims = [each for each in self.claims if each.claim.item.is_nested >= nested]
+        for wanted in ("holder", "loser")[role == "loser" :] if role != "stranger" else ():
+            holds = wanted == "holder"
+            fitting = [each for each in claims if self.model.holds(each.key, each.lock) is holds]
+            if fitting:
+                return wanted, fitting[-1 - pick % len(fitting)]
+        item = replace(ITEMS[1 + pick % 2], state="locked", lock_id=self._mint("forged"))
+        return "stranger", Held(Claim(item, 0), HOLDERS[0])
+
+    def _entries(self, held: Held, names: list[str], bad: Set[str]) -> dict[str, LogEntry]:
+        return {name: self._entry(held, succeeded=name not in bad) for name in names}
+
+    def _entry(self, held: Held, *, succeeded: bool) -> LogEntry:
+        status = "Execution Successful" if succeeded else "Execution Failed: exit 3"
+        lines = next(self.numbers)
+        marker = self._marker(held, lines)
+        return LogEntry(status, marker, "", 0, 0.5, 10.0, "s3://b/k", "0-9", lines=lines)
+
+    def _marker(self, held: Held, lines: int) -> str:
+        """What tells an outcome from any other."""
+        marker = self._mint("outcome")
+        self.writers[marker], self.lines[marker] = held.lock, lines
+        return marker
+
+    @staticmethod
+    def _results(entries: Mapping[str, LogEntry]) -> Results:
+        return {
+            name: Result(entry.succeeded, plain(entry.to_attribute()), entry.lines)
+            for name, entry in entries.items()
+        }
+
+    def _mint(self, what: str) -> str:
+        return f"{what}-{next(self.numbers)}"
+
+    def _did(self, who: str, step: Step) -> None:
+        self.step = step
+        if step.allowed is not None:
+            self.met[step.name, who, step.allowed] += 1
+
+    def _contents(self) -> dict[int, Any]:
+        found = self.there.client.scan(TableName=self.there.name, ConsistentRead=True)["Items"]
+        return {int(image["itemID"]["N"]): image for image in found}
+
+
+def readable(raw: Mapping[int, Any]) -> dict[int, Image]:
+    return {key: plain({"M": image}) for key, image in raw.items()}
+
+
+def log(image: Image) -> list[tuple[str, Image]]:
+    """The log entries of an item by the names of their tasks."""
+    if "Nested_Tasks" in image:
+        return list(image["Log"].items())
+    return [(SINGLE, image["Log"])] if image["Log"] else []
+
+
+def check_image(image: Image, lines: Mapping[str, int]) -> None:
+    """What holds for an item at any time."""
+    state, states = image["ItemState"], statuses(image)
+    assert ("Lease_Expires" in image) is (state == "locked"), "a lease without a holder, or none"
+    assert (image["lockID"] == NOBODY) is (state == "todo"), "a holder without a lock, or none"
+    assert (image["InstanceID"] == NOBODY) is (state == "todo")
+    assert image["Attempts"] >= (state != "todo"), "too few attempts"
+    if states:
+        assert image["Log_Length"] == ended(image), "Log_Length is not what has ended"
+        assert {name for name, now in states.items() if now in ENDED} <= set(image["Log"])
+        assert state != "done" or set(states.values()) == {"done"}, "done, but not all of it"
+    elif state in ENDED:
+        assert image["Log_Length"] == lines[image["Log"]["stdout"]], "not the lines it printed"
+
+
+def check_change(before: Image | None, now: Image | None, step: Step, time: float) -> None:
+    """What holds for a change of an item, by what was done."""
+    was, then = (image["ItemState"] if image else None for image in (before, now))
+    assert (was, then) in EDGES[step.name], f"{step.name} made {was} {then}"
+    if before is None:
+        return
+    if step.name in SETTLING:
+        assert before["lockID"] == step.lock, f"{step.name} by another than the holder"
+    if step.name in {"take over", "requeue", "remove"}:
+        assert before.get("Lease_Expires", 0) < time, f"{step.name} while a lease goes on"
+    if now is not None:
+        check_attempts(before, now, step)
+        check_tasks(before, now, step)
+
+
+def check_attempts(before: Image, now: Image, step: Step) -> None:
+    counts = {
+        "claim": 1,
+        "take over": 1,
+        "release": -1,
+        "retry": -1,
+        "requeue": -before["Attempts"],
+    }
+    assert now["Attempts"] - before["Attempts"] == counts.get(step.name, 0), "attempts miscounted"
+    assert (before["lockID"] != now["lockID"]) is (step.name in {*counts} - {"requeue"}) or (
+        step.name == "requeue"
+    )
+
+
+def check_tasks(before: Image, now: Image, step: Step) -> None:
+    """A nested task that has ended stays so, with its outcome, unless it failed and runs again."""
+    for name, status in statuses(before).items():
+        if status in ENDED:
+            again = status == "failed" and step.name in {"retry", "requeue"}
+            assert statuses(now)[name] == ("todo" if again else status), f"{name} left {status}"
+            assert now["Log"][name] == before["Log"][name], f"{name} has a second outcome"
+
+
+QUICK = settings(
+    max_examples=20,
+    stateful_step_count=50,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    # Not shrunk, which takes minutes: whoever wants the shortest history adds Phase.shrink
+    phases=(Phase.generate,),
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
+LONG = settings(QUICK, max_examples=600, stateful_step_count=60, derandomize=False)
+CONTROL = settings(QUICK, max_examples=100)
+
+
+@pytest.fixture(scope="module")
+def shared(dynamodb_client: DynamoDBClient) -> Iterator[Table]:
+    with workflow_table(dynamodb_client) as table:
+        yield table
+
+
+def run(table: Table, how: settings) -> Met:
+    """Let them act, and tell what was tried: the step, by whom, whether it was allowed."""
+    met: Met = Counter()
+
+    class Machine(TableMachine):
+        def __init__(self) -> None:
+            super().__init__(table, met)
+
+    run_state_machine_as_test(Machine, settings=how)
+    return met
+
+
+WORTH_TRYING = {
+    *product(("claim", "take over"), ("worker",), (True, False)),
+    *product(SETTLING, ("holder",), (True,)),
+    *product(SETTLING, ("loser", "stranger"), (False,)),
+    *product(("import", "requeue", "remove"), ("operator",), (True, False)),
+}
+
+
+def test_whatever_workers_an_operator_and_the_clock_do_the_promises_hold(shared: Table) -> None:
+    met = run(shared, QUICK)
+    print(sum(met.values()), sorted(met.items()))
+    assert set(met) >= WORTH_TRYING, "each transition by those who may and those who may not"
+
+
+@pytest.mark.long
+def test_in_many_more_histories_the_promises_hold_too(shared: Table) -> None:
+    run(shared, LONG)
+
+
+# Each guard taken away
+
+
+def no_import_condition() -> None:
+    """Let an import write over what is there."""
+    anyway = f"{transitions.IMPORT.condition} OR attribute_exists(itemID)"
+    transitions.IMPORT = replace(transitions.IMPORT, condition=anyway)
+
+
+def no_seen_lock() -> None:
+    """Let an item be taken over from another holder than the one that was seen."""
+    anybody = "ItemState = :locked AND NOT lockID = :nobody AND Lease_Expires < :epoch"
+    anybody = anybody.replace(":nobody", "ItemState") + " AND NOT :seen = ItemState"
+    transitions.TAKE_OVER = replace(transitions.TAKE_OVER, condition=anybody)
+
+
+@pytest.fixture
+def restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put back what `sabotage` takes away."""
+    for transition in transitions.TRANSITIONS:
+        name = transition.name.upper().replace(" ", "_")
+        monkeypatch.setattr(transitions, name, transition)
+    monkeypatch.setattr(table_module, "_landed", table_module._landed)  # noqa: SLF001
+    monkeypatch.setattr(WorkflowTable, "locked", WorkflowTable.locked)
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize(
+    ("sabotaging", "found"),
+    [
+        (sabotage.no_fence, "was refused, and yet"),
+        (sabotage.no_claim_condition, "was refused, and yet"),
+        (sabotage.no_lease, "was refused, and yet"),
+        (sabotage.no_recognition, "has another answer"),
+        (no_import_condition, "was refused, and yet"),
+        (no_seen_lock, "was refused, and yet"),
+    ],
+)
+def test_without_a_guard_a_promise_is_broken(
+    shared: Table, sabotaging: Callable[[], None], found: str
+) -> None:
+    sabotaging()
+    with pytest.raises(AssertionError, match=found) as broken:
+        run(shared, CONTROL)
+    print(broken.value)

@@ -1,0 +1,191 @@
+"""What a workflow table should hold: the transitions in plain Python, on plain values.
+
+It shares no code with the package that is under test, so that both are wrong only if the same
+mistake was made twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+NOBODY = "NULL"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a task ended: whether well, its log entry as the table has it, its lines of output."""
+
+    succeeded: bool
+    entry: Mapping[str, Any]
+    lines: int
+
+
+Results = Mapping[str, Result]
+"""Results by the task's name; that of a single item's task is empty."""
+
+
+@dataclass
+class Reference:
+    """The items by their ids. Every transition says whether it was allowed, and so made.
+
+    now: epoch seconds.
+    """
+
+    now: float
+    items: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def insert(self, new: Mapping[int, tuple[str, str | list[str]]]) -> dict[int, str]:
+        """Add items, given as taskID and script or nested scripts, unless one of them is there;
+        the states of those that are.
+        """
+        there = {key: str(self.items[key]["ItemState"]) for key in new if key in self.items}
+        if not there:
+            self.items |= {key: _new(key, *given) for key, given in new.items()}
+        return there
+
+    def claim(self, key: int, lock: str, instance: str, lease: int) -> bool:
+        """A worker takes a todo item."""
+        return self._state(key) == "todo" and self._hold(key, lock, instance, lease)
+
+    def take_over(self, key: int, seen: str, who: tuple[str, str, int]) -> bool:
+        """A worker takes an item whose lease has ended; `who` is as for `claim`."""
+        item = self.items.get(key, {})
+        ended = item.get("Lease_Expires", math.inf) < math.floor(self.now)
+        return self.holds(key, seen) and ended and self._hold(key, *who)
+
+    def renew(self, key: int, lock: str, lease: int) -> bool:
+        """The holder makes its lease last from now."""
+        if not self.holds(key, lock):
+            return False
+        self.items[key]["Lease_Expires"] = math.ceil(self.now + lease)
+        return True
+
+    def record(self, key: int, lock: str, lease: int, results: Results) -> bool:
+        """The holder writes results."""
+        return self.renew(key, lock, lease) and self._write(key, results)
+
+    def finish(self, key: int, lock: str, state: str, results: Results) -> bool:
+        """The holder ends the item."""
+        if not self.holds(key, lock):
+            return False
+        item = self.items[key]
+        del item["Lease_Expires"]
+        item["Failures"] = item.get("Failures", 0) + (state == "failed")
+        item |= {"ItemState": state, "Done_Date": self._timestamp()}
+        return self._write(key, results)
+
+    def release(self, key: int, lock: str, results: Results) -> bool:
+        """The holder gives the item back."""
+        return self.holds(key, lock) and self._free(key, -1) and self._write(key, results)
+
+    def retry(self, key: int, lock: str, results: Results) -> bool:
+        """The holder gives a failed item back, its failed nested tasks todo again."""
+        if not self.release(key, lock, results):
+            return False
+        item = self.items[key]
+        item["Failures"] = item.get("Failures", 0) + 1
+        return self._again(item)
+
+    def requeue(self, seen: Mapping[str, Any]) -> bool:
+        """The operator has an item run again that is as it was seen and that nobody holds."""
+        if not self._unheld(seen) or seen["ItemState"] not in {"failed", "locked"}:
+            return False
+        item = self.items[seen["itemID"]]
+        self._free(seen["itemID"], -item["Attempts"])
+        item |= {"Failures": 0, "Log_Length": 0}
+        return self._again(item)
+
+    def remove(self, seen: Mapping[str, Any]) -> bool:
+        """The operator deletes an item that is as it was seen and that nobody holds."""
+        return self._unheld(seen) and bool(self.items.pop(seen["itemID"]))
+
+    def holds(self, key: int, lock: str) -> bool:
+        """Whether the item is held under a claim."""
+        return self.stands(key, "locked", lock)
+
+    def stands(self, key: int, state: str, lock: str) -> bool:
+        """Whether the item is in a state that it got under a claim."""
+        return self._state(key) == state and self.items[key]["lockID"] == lock
+
+    def some(self, *states: str) -> bool:
+        """Whether an item is in one of some states."""
+        return any(item["ItemState"] in states for item in self.items.values())
+
+    def _state(self, key: int) -> str | None:
+        return self.items[key]["ItemState"] if key in self.items else None
+
+    def _unheld(self, seen: Mapping[str, Any]) -> bool:
+        item = self.items.get(seen["itemID"], {})
+        same = all(item.get(name) == seen[name] for name in ("ItemState", "lockID", "Log_Length"))
+        return same and item.get("Lease_Expires", -math.inf) < math.floor(self.now)
+
+    def _hold(self, key: int, lock: str, instance: str, lease: int) -> bool:
+        item = self.items[key]
+        item |= {"ItemState": "locked", "lockID": lock, "InstanceID": instance}
+        item |= {"Lock_Date": self._timestamp(), "Attempts": item["Attempts"] + 1}
+        return self.renew(key, lock, lease)
+
+    def _free(self, key: int, attempts: int) -> bool:
+        item = self.items[key]
+        item.pop("Lease_Expires", None)
+        item |= {"ItemState": "todo", "lockID": NOBODY, "InstanceID": NOBODY}
+        item["Attempts"] += attempts
+        return True
+
+    def _write(self, key: int, results: Results) -> bool:
+        item = self.items[key]
+        for name, result in results.items():
+            entry = deepcopy(dict(result.entry))
+            if name:
+                item["Log"][name] = entry
+                item["TaskScript"][name]["Status"] = "done" if result.succeeded else "failed"
+            else:
+                item["Log"], item["Log_Length"] = entry, result.lines
+        if isinstance(item["TaskScript"], dict):
+            item["Log_Length"] = ended(item)
+        return True
+
+    def _again(self, item: dict[str, Any]) -> bool:
+        if isinstance(item["TaskScript"], dict):
+            for task in item["TaskScript"].values():
+                task["Status"] = "todo" if task["Status"] == "failed" else task["Status"]
+            item["Log_Length"] = ended(item)
+        return True
+
+    def _timestamp(self) -> str:
+        return datetime.fromtimestamp(self.now, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def ended(item: Mapping[str, Any]) -> int:
+    """How many nested tasks of an item have ended."""
+    return sum(status in {"done", "failed"} for status in statuses(item).values())
+
+
+def statuses(item: Mapping[str, Any]) -> dict[str, str]:
+    """The statuses of an item's nested tasks by name."""
+    script = item["TaskScript"]
+    return {name: task["Status"] for name, task in script.items()} if "Nested_Tasks" in item else {}
+
+
+def _new(key: int, task_id: str, script: str | list[str]) -> dict[str, Any]:
+    item = {
+        "itemID": key,
+        "taskID": task_id,
+        "ItemState": "todo",
+        "Log": {},
+        "Log_Length": 0,
+        "lockID": NOBODY,
+        "InstanceID": NOBODY,
+        "Lock_Date": NOBODY,
+        "Done_Date": NOBODY,
+        "Attempts": 0,
+    }
+    if isinstance(script, str):
+        return item | {"TaskScript": script}
+    nested = {f"Task_{k}": {"Status": "todo", "Script": each} for k, each in enumerate(script)}
+    return item | {"TaskScript": nested, "Nested_Tasks": len(script)}
