@@ -13,7 +13,7 @@ from typing import Any
 from anamo import aws
 from anamo.cli import ExitStatus
 from anamo.control import Control
-from anamo.errors import AnamoError
+from anamo.errors import AnamoError, internal
 from anamo.holdings import Holdings
 from anamo.instance import instance_id, on_ec2
 from anamo.item import State
@@ -96,5 +96,5 @@ def _process(
         finished = Finished(str(error))
     except Exception as error:
         logger.debug("worker process", exc_info=True)
-        finished = Finished(f"internal error: {type(error).__name__}: {error} (see --debug)")
+        finished = Finished(str(internal(error)))
     control.report(finished)

@@ -18,7 +18,7 @@ from anamo.backoff import Backoff
 from anamo.claim import Claim
 from anamo.control import Control
 from anamo.entry import abandoned_entry, tail_limit
-from anamo.errors import AnamoError, MachineFault, TransientError
+from anamo.errors import AnamoError, MachineFault, TransientError, internal
 from anamo.execution import Execution, Outcome, Stop
 from anamo.finder import Finder
 from anamo.heartbeat import Heartbeat
@@ -82,6 +82,10 @@ class Worker:
                 self._work(item)
         except AnamoError as fault:
             error = fault
+        except Exception as fault:
+            # What has ended is recorded all the same
+            logger.debug("worker", exc_info=True)
+            error = internal(fault)
         kept = self._recorder.close()
         self._heartbeat.close()
         error = error or self._recorder.error
@@ -111,6 +115,7 @@ class Worker:
             self._control.wait(None)
         if self._recorder.keeps and not self._over():
             self._recorder.deliver(DELIVERY_SECONDS, self._over)
+        self._control.look()
         return not self._over()
 
     def _over(self) -> bool:
@@ -232,6 +237,7 @@ class Run:
 
     def _heed(self) -> None:
         """Stop what must be stopped."""
+        self._control.look()
         told = self._control.stopping or self._recorder.error or self._claim.lost
         if told or self._control.drained:
             self._todo.clear()
