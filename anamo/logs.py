@@ -20,9 +20,9 @@ from typing import IO, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from anamo.aws import translate
+from anamo.aws import renewed, translate
 from anamo.entry import LogEntry
-from anamo.errors import AwsError, BucketMissing, CredentialsExpired
+from anamo.errors import AwsError, BucketMissing
 from anamo.execution import Outcome
 
 CHUNK = 1 << 20
@@ -277,7 +277,6 @@ class LogStore:
             raise AwsError(f"bucket {self.bucket}: {error}") from error
 
     def _named(self, error: ClientError | BotoCoreError) -> AwsError:
-        translation = translate(error)
-        if isinstance(translation, CredentialsExpired) and self._renew_client:
-            self._client = self._renew_client()
+        translation: AwsError
+        self._client, translation = renewed(self._client, translate(error), self._renew_client)
         return type(translation)(f"bucket {self.bucket}: {translation}")
