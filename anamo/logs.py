@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from anamo.aws import renewed, translate
 from anamo.entry import LogEntry
-from anamo.errors import AwsError, BucketMissing
+from anamo.errors import AccessDenied, AwsError, BucketMissing
 from anamo.execution import Outcome
 
 CHUNK = 1 << 20
@@ -227,7 +227,11 @@ class LogStore:
                 raise BucketMissing(f"bucket {self.bucket} does not exist") from error
             if code in ("301", "PermanentRedirect"):
                 raise AwsError(f"bucket {self.bucket} is in another region") from error
-            raise self._named(error) from error
+            fault = self._named(error)
+            if isinstance(fault, AccessDenied):
+                # S3 answers so, too, where only s3:PutObject is allowed
+                fault = AccessDenied(f"{fault}; a worker needs s3:ListBucket and s3:PutObject")
+            raise fault from error
         except BotoCoreError as error:
             raise self._named(error) from error
 

@@ -13,6 +13,7 @@ from typing import Any
 from anamo import aws
 from anamo.cli import ExitStatus
 from anamo.control import Control
+from anamo.entry import encoded_prefix
 from anamo.errors import AnamoError, internal
 from anamo.holdings import Holdings
 from anamo.instance import instance_id, on_ec2
@@ -49,7 +50,8 @@ def work(
         (lambda ended: None) if quiet else lambda ended: say(item_line(ended)),
     )
     tally = pool.run()
-    where = LogStore(None, options.bucket).address(f"{options.prefix}/{options.table}/")
+    folder = "/".join([*encoded_prefix(options.prefix), options.table, ""])
+    where = LogStore(None, options.bucket).address(folder)
     summarise(tally, options.table, monotonic() - began, where, say)
     for error in dict.fromkeys(tally.errors):
         say(error)
