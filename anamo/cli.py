@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import IntEnum
 from typing import ClassVar
 
@@ -73,10 +74,14 @@ class Messages:
         self._program = program
 
     def __call__(self, message: str) -> None:
-        """Print a message; each of its lines stands by itself."""
-        for line in message.splitlines():
-            text = f"{self.begin}{self._program}: {printable(line)}"
-            print(text, file=sys.stderr, flush=True)
+        """Print a message; each of its lines stands by itself.
+
+        Nobody left to read it is no reason to stop work, or the thread that renews the leases.
+        """
+        with suppress(OSError):
+            for line in message.splitlines():
+                text = f"{self.begin}{self._program}: {printable(line)}"
+                print(text, file=sys.stderr, flush=True)
 
 
 class _Handler(logging.Handler):

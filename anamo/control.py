@@ -86,7 +86,7 @@ class Control:
                 self._listen()
 
     def look(self) -> None:
-        """Take notice of what came meanwhile."""
+        """Take what has happened so far into account, without waiting."""
         self.wait(0)
 
     def sleep(self, seconds: float, condition: Callable[[], bool] = lambda: True) -> None:

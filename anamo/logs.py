@@ -20,9 +20,15 @@ from typing import IO, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 
-from anamo.aws import translate
+from anamo.aws import renewed, translate
 from anamo.entry import LogEntry
-from anamo.errors import AwsError, BucketMissing, CredentialsExpired, LogMissing, TransientError
+from anamo.errors import (
+    AccessDenied,
+    AwsError,
+    BucketMissing,
+    LogMissing,
+    TransientError,
+)
 from anamo.execution import Outcome
 
 CHUNK = 1 << 20
@@ -264,7 +270,11 @@ class LogStore:
                 raise BucketMissing(f"bucket {self.bucket} does not exist") from error
             if code in ("301", "PermanentRedirect"):
                 raise AwsError(f"bucket {self.bucket} is in another region") from error
-            raise self._named(error) from error
+            fault = self._named(error)
+            if isinstance(fault, AccessDenied):
+                # S3 answers so, too, where only s3:PutObject is allowed
+                fault = AccessDenied(f"{fault}; a worker needs s3:ListBucket and s3:PutObject")
+            raise fault from error
         except BotoCoreError as error:
             raise self._named(error) from error
 
@@ -357,7 +367,6 @@ class LogStore:
             raise AwsError(f"bucket {self.bucket}: {error}") from error
 
     def _named(self, error: ClientError | BotoCoreError) -> AwsError:
-        translation = translate(error)
-        if isinstance(translation, CredentialsExpired) and self._renew_client:
-            self._client = self._renew_client()
+        translation: AwsError
+        self._client, translation = renewed(self._client, translate(error), self._renew_client)
         return type(translation)(f"bucket {self.bucket}: {translation}")

@@ -125,7 +125,8 @@ class Pool:
         # What is there now stays shared by all processes: collecting it would copy its pages
         gc.freeze()
         for _ in range(self._processes):
-            self._start({})
+            if not self._start({}):
+                break
         while self._slots:
             self._pass_signals_on()
             self._kill_when_due()
@@ -149,15 +150,24 @@ class Pool:
 
     # Processes
 
-    def _start(self, inherited: Mapping[int, str]) -> None:
-        mine, theirs = self._context.Pipe()
-        others = [*self._connections(), mine]
-        holdings = Holdings(inherited)
-        process = self._context.Process(target=_begin, args=(self._work, theirs, others, holdings))
-        with held_back():
-            process.start()
+    def _start(self, inherited: Mapping[int, str]) -> bool:
+        """Start a process; False where the machine has none to give, which is said at the end."""
+        try:
+            mine, theirs = self._context.Pipe()
+            others = [*self._connections(), mine]
+            holdings = Holdings(inherited)
+            given = (self._work, theirs, others, holdings)
+            process = self._context.Process(target=_begin, args=given)
+            with held_back():
+                process.start()
+        except OSError as error:
+            self._tally.errors.append(
+                f"{len(self._slots)} of {self._processes} worker processes could be had: {error}"
+            )
+            return False
         theirs.close()
         self._slots.append(_Slot(process, mine, holdings))
+        return True
 
     def _bury(self, slot: _Slot) -> None:
         """A process ended; replace it if it died."""
@@ -290,7 +300,10 @@ def _begin(
 
 def _how(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
-        return f"was killed by {signal.Signals(-exit_code).name}"
+        with suppress(ValueError):
+            return f"was killed by {signal.Signals(-exit_code).name}"
+        # A real-time signal has no name
+        return f"was killed by signal {-exit_code}"
     return f"ended with exit code {exit_code}"
 
 

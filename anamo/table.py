@@ -20,7 +20,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from anamo import transitions
-from anamo.aws import translate
+from anamo.aws import renewed, translate
 from anamo.backoff import Backoff
 from anamo.clock import DatabaseClock
 from anamo.entry import LogEntry
@@ -636,14 +636,16 @@ class WorkflowTable:
             answer = method(**request)
         except ClientError as error:
             self._learn(error.response, sent)
-            fault = _from_dynamodb(error, self.name)
-            if isinstance(fault, CredentialsExpired) and self._renew_client:
-                self._client = self._renew_client()
-            raise fault from error
+            raise self._renew(_from_dynamodb(error, self.name)) from error
         except BotoCoreError as error:
-            raise translate(error) from error
+            raise self._renew(translate(error)) from error
         self._learn(answer, sent)
         return answer
+
+    def _renew(self, fault: Exception) -> Exception:
+        if isinstance(fault, AwsError):
+            self._client, fault = renewed(self._client, fault, self._renew_client)
+        return fault
 
     def _learn(self, answer: Mapping[str, Any], sent: float) -> None:
         self.clock.learn(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}), sent)

@@ -16,7 +16,8 @@ from anamo import aws, liveline
 from anamo.backoff import Backoff
 from anamo.cli import ExitStatus, Messages
 from anamo.control import Control
-from anamo.errors import AnamoError
+from anamo.entry import encoded_prefix
+from anamo.errors import AnamoError, internal
 from anamo.holdings import Holdings
 from anamo.instance import instance_id, on_ec2
 from anamo.item import State
@@ -53,7 +54,8 @@ def work(
         _shown(table, say, quiet),
     )
     tally = pool.run()
-    where = LogStore(None, options.bucket).address(f"{options.prefix}/{options.table}/")
+    folder = "/".join([*encoded_prefix(options.prefix), options.table, ""])
+    where = LogStore(None, options.bucket).address(folder)
     summarise(tally, options.table, monotonic() - began, where, say)
     for error in dict.fromkeys(tally.errors):
         say(error)
@@ -117,5 +119,5 @@ def _process(
         finished = Finished(str(error))
     except Exception as error:
         logger.debug("worker process", exc_info=True)
-        finished = Finished(f"internal error: {type(error).__name__}: {error} (see --debug)")
+        finished = Finished(str(internal(error)))
     control.report(finished)

@@ -18,7 +18,7 @@ from anamo.backoff import Backoff
 from anamo.claim import Claim
 from anamo.control import Control
 from anamo.entry import abandoned_entry, tail_limit
-from anamo.errors import AnamoError, MachineFault, TransientError
+from anamo.errors import AnamoError, MachineFault, TransientError, internal
 from anamo.execution import Execution, Outcome, Stop
 from anamo.finder import Finder
 from anamo.heartbeat import Heartbeat
@@ -84,6 +84,10 @@ class Worker:
                 self._work(item)
         except AnamoError as fault:
             error = fault
+        except Exception as fault:
+            # What has ended is recorded all the same
+            logger.debug("worker", exc_info=True)
+            error = internal(fault)
         kept = self._recorder.close()
         self._heartbeat.close()
         error = error or self._recorder.error
@@ -220,8 +224,6 @@ class Run:
         Raises MachineFault where tasks cannot be started here; the item is given back then.
         """
         ended = False
-        # What came while the item was being claimed must not start a task
-        self._control.look()
         try:
             while self._todo or self._running:
                 self._heed()
@@ -238,6 +240,8 @@ class Run:
 
     def _heed(self) -> None:
         """Stop what must be stopped."""
+        # What came while the item was being claimed must not start a task
+        self._control.look()
         told = self._control.stopping or self._recorder.error or self._claim.lost
         if told or self._control.drained:
             self._todo.clear()

@@ -22,6 +22,7 @@ import json, os, signal, subprocess, sys
 from time import monotonic
 from anamo.pool import Limits, Pool
 from anamo.report import Drain, Finished, Hurry, ItemEnded, Stop
+from anamo.liveline import Lines
 from anamo.signals import Signals
 
 MINE, ANOTHER = "1" * 32, "2" * 32
@@ -38,7 +39,7 @@ def die():
 processes, limits = 1, Limits(grace=20)
 {code}
 seen = []
-tally = Pool(work, processes, Signals(), limits, seen.append).run()
+tally = Pool(work, processes, Signals(), limits, Lines(seen.append)).run()
 said = {{name: getattr(tally, name) for name in tally.__slots__}}
 print(json.dumps({{**said, "seen": len(seen)}}))
 """
