@@ -5,6 +5,7 @@ for it: it forks. Messages, which the worker processes print too, take the line'
 anew below them.
 """
 
+import math
 import os
 from collections.abc import Callable
 from typing import TextIO
@@ -38,8 +39,10 @@ class LiveLine:
 
     left: items that were todo at first, `exact` or at least that many. From then on those that
     this worker takes are subtracted; what other workers take is not known here. say: prints the
-    line of an item that did not end well.
+    line of an item that did not end well. refresh: seconds between two drawings at most.
     """
+
+    refresh = 1.0
 
     def __init__(
         self, stream: TextIO, left: int, exact: bool, say: Callable[[ItemEnded], object]
@@ -89,6 +92,8 @@ class LiveLine:
 
 class Lines:
     """The same where there is no terminal: a line for each claim that ended, printed by `say`."""
+
+    refresh = math.inf
 
     def __init__(self, say: Callable[[ItemEnded], object]) -> None:
         self._say = say

@@ -131,6 +131,7 @@ class Pool:
             self._pass_signals_on()
             self._kill_when_due()
             self._heed_limits()
+            self._shown.draw(sum(len(slot.holdings.read()) for slot in self._slots))
             wait([self._signals.fileno(), *self._connections(), *self._sentinels()], self._nap())
             self._signals.clear()
             for slot in list(self._slots):
@@ -138,7 +139,7 @@ class Pool:
                 if not slot.process.is_alive():
                     self._bury(slot)
             self._reap_adopted()
-            self._shown.draw(sum(len(slot.holdings.read()) for slot in self._slots))
+        self._shown.draw(0)
         self._shown.close()
         return self._tally
 
@@ -264,7 +265,7 @@ class Pool:
         """Seconds until something is due at the latest."""
         now = monotonic()
         due = [time - now for time in (self._limits.until, self._kill_at) if time is not None]
-        return min([LOOK_SECONDS, *(left for left in due if left > 0)])
+        return min([LOOK_SECONDS, self._shown.refresh, *(left for left in due if left > 0)])
 
     def _heed_limits(self) -> None:
         if self._drained or self._signals.first is not None:

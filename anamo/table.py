@@ -453,6 +453,7 @@ class WorkflowTable:
             update.values[":nested"] = nested_attribute(nested)
             update.clauses.append("#TaskScript = :nested")
         transition = transitions.REQUEUE_HELD if force else transitions.REQUEUE
+        _leaves(transition, seen)
         try:
             self._write(transition, seen.item.item_id, update, "NONE")
         except _ConditionFailed as failed:
@@ -467,6 +468,7 @@ class WorkflowTable:
         force: a held one too.
         """
         transition = transitions.REMOVE_HELD if force else transitions.REMOVE
+        _leaves(transition, seen)
         try:
             self._send(
                 self._client.delete_item,
@@ -487,7 +489,7 @@ class WorkflowTable:
             ":lock": {"S": item.lock_id},
             ":length": {"N": str(item.log_length)},
         }
-        return values if force else values | {":epoch": self._epoch()}
+        return values if force else values | {":epoch": self._epoch(), ":number": {"S": "N"}}
 
     # The transitions of a held item
 
@@ -696,6 +698,12 @@ def _from_dynamodb(error: ClientError, table: str) -> Exception:
         return TableMissing(f"table {table} does not exist")
     translation = translate(error)
     return type(translation)(f"table {table}: {translation}")
+
+
+def _leaves(transition: Transition, seen: Record) -> None:
+    """Raises ValueError where the transition does not begin in the state seen."""
+    if seen.item.state not in {source.value for source in transition.sources}:
+        raise ValueError(f"{transition.name} does not begin in {seen.item.state}")
 
 
 def _landed(item: Item | None, target: State, lock_id: str) -> bool:

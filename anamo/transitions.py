@@ -133,7 +133,7 @@ changes neither state nor lockID, but Log_Length: without it the statuses writte
 those from before, and a nested task that has ended would run again. Other tools' items may have
 neither attribute."""
 
-UNHELD = "(attribute_not_exists(Lease_Expires) OR Lease_Expires < :epoch)"
+UNHELD = "(NOT attribute_type(Lease_Expires, :number) OR Lease_Expires < :epoch)"
 """Nobody works on the item. A worker that was cut off may have come back and renewed its lease
 since the operator looked."""
 

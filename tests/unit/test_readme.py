@@ -40,7 +40,7 @@ def parser(script: str) -> argparse.ArgumentParser:
 def test_the_flags_are_those_of_the_command_line(script: str) -> None:
     documented = {
         tuple(re.findall(r"`([^`]+)`", cells[0])): cells[1]
-        for cells in rows(section("Flags").split(f"`{script}`:")[1])
+        for cells in rows(section("Flags").split(f"`{script}`")[1])
     }
     actions = {
         tuple(action.option_strings): action

@@ -19,6 +19,7 @@ from anamo.aws import dynamodb_client as our_client
 from anamo.entry import LogEntry
 from anamo.errors import TransientError
 from anamo.item import NULL, Item, State, from_attributes, nested_item, new_attributes, single_item
+from anamo.record import Record, record_from
 from anamo.table import Holder, WorkflowTable
 from anamo.transitions import HELD_BY_ME, TRANSITIONS, Transition
 from tests.support.environment import REGION
@@ -156,7 +157,63 @@ def bring_to(table: Table, state: str) -> tuple[dict[str, Any] | None, Item]:
 
 
 def test_every_transition_is_attempted() -> None:
-    assert {transition for transition, _ in ATTEMPTS.values()} == set(TRANSITIONS) == set(LEGAL)
+    worked = {transition for transition, _ in ATTEMPTS.values()}
+    operated = {transition for transition, *_ in OPERATIONS.values()}
+    assert worked == set(LEGAL)
+    assert worked | operated == set(TRANSITIONS)
+    assert not worked & operated
+
+
+FREE = {state for state in STATES if state.startswith(("done", "failed"))}
+UNHELD = {state for state in STATES if "ended" in state or "without" in state}
+LOCKED = {state for state in STATES if "locked" in state}
+OPERATIONS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Record], object], set[str]]] = {
+    "requeue": (
+        transitions.REQUEUE,
+        lambda table, seen: table.requeue(seen, AGAIN, force=False),
+        FREE | UNHELD,
+    ),
+    "requeue --force": (
+        transitions.REQUEUE_HELD,
+        lambda table, seen: table.requeue(seen, AGAIN, force=True),
+        LOCKED,
+    ),
+    "remove": (
+        transitions.REMOVE,
+        lambda table, seen: table.remove(seen, force=False),
+        FREE | UNHELD | {"todo", "released"},
+    ),
+    "remove --force": (
+        transitions.REMOVE_HELD,
+        lambda table, seen: table.remove(seen, force=True),
+        LOCKED,
+    ),
+}
+
+
+@pytest.mark.parametrize("state", [state for state in STATES if state != "absent"])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_operator_may_change_what_nobody_holds(
+    shared: Table, operation: str, state: str
+) -> None:
+    transition, change, legal = OPERATIONS[operation]
+    before, _ = bring_to(shared, state)
+    assert before
+    table = WorkflowTable(shared.client, shared.name)
+    seen = record_from(before)
+    if State(seen.item.state) not in transition.sources:
+        with pytest.raises(ValueError, match="does not begin in"):
+            change(table, seen)
+        assert attributes(shared) == before
+    elif state not in legal:
+        assert change(table, seen) is not None
+        assert attributes(shared) == before
+    else:
+        assert change(table, seen) is None
+        after = attributes(shared)
+        assert (after["ItemState"]["S"] if after else "") in (
+            {target.value for target in transition.targets} or {""}
+        )
 
 
 @pytest.mark.parametrize(("attempt", "state"), ALLOWED)
@@ -426,5 +483,5 @@ def test_two_lost_replies_are_a_fault_to_be_tried_again(
 def test_only_the_holder_may_settle() -> None:
     for transition in TRANSITIONS:
         fenced = transition.condition == HELD_BY_ME
-        takes = transition.name in {"import", "claim", "take over"}
-        assert fenced is not takes, transition.name
+        others = {"import", "claim", "take over", *OPERATIONS}
+        assert fenced is not (transition.name in others), transition.name
