@@ -36,6 +36,9 @@ def pytest_configure() -> None:
     scrub(os.environ)
     os.environ.update(dummy_account(Path(os.devnull)))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Workers would respect it if this run was started by nohup
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
