@@ -11,10 +11,11 @@ from time import monotonic
 from typing import Any
 
 from anamo import aws
+from anamo.backoff import Backoff
 from anamo.cli import ExitStatus
 from anamo.control import Control
 from anamo.entry import encoded_prefix
-from anamo.errors import AnamoError, internal
+from anamo.errors import AnamoError, CredentialsExpired, Unreachable, internal
 from anamo.holdings import Holdings
 from anamo.instance import instance_id, on_ec2
 from anamo.item import State
@@ -27,6 +28,9 @@ from anamo.report import Finished
 from anamo.signals import Signals
 from anamo.table import Holder, WorkflowTable
 from anamo.worker import Worker
+
+CHECK_SECONDS = 60.0
+"""How long a worker that begins waits for AWS to stop throttling it."""
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +64,11 @@ def work(
 
 def _check(options: Options, signals: Signals, say: Callable[[str], object]) -> None:
     table = WorkflowTable(aws.dynamodb_client(options.region), options.table)
-    table.wait_until_usable(signals.sleep, say)
-    LogStore(aws.s3_client(options.region), options.bucket).check()
+    logs = LogStore(aws.s3_client(options.region), options.bucket)
+    # A thousand containers that begin at once are throttled; what is wrong is said at once
+    backoff, wrong = Backoff(signals.sleep), (Unreachable, CredentialsExpired)
+    for check in (partial(table.wait_until_usable, signals.sleep, say), logs.check):
+        backoff.persist(check, CHECK_SECONDS, at_once=wrong)
 
 
 def _limits(options: Options, began: float) -> Limits:
