@@ -24,6 +24,7 @@ exit codes:
   1    nothing left to take, at least one task failed
   2    wrong usage
   3    AWS refused or cannot be reached, or a log could not be brought to S3
+  129  stopped by SIGHUP
   130  stopped by SIGINT
   143  stopped by SIGTERM"""
 

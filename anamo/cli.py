@@ -28,6 +28,7 @@ class ExitStatus(IntEnum):
     ITEMS_LEFT = 1
     USAGE = 2
     AWS = 3
+    HUNG_UP = 128 + signal.SIGHUP
     INTERRUPTED = 128 + signal.SIGINT
     TERMINATED = 128 + signal.SIGTERM
 

@@ -26,7 +26,7 @@ class Control:
 
     grace: seconds that tasks have to end after a signal.
 
-    stop_signal: SIGTERM or SIGINT once the process should end, else None. hurried: whether to skip
+    stop_signal: the signal once the process should end, else None. hurried: whether to skip
     the grace. drained: why no new task should be begun, else empty.
     """
 

@@ -1,6 +1,6 @@
 """Signals to the parent process.
 
-Guaranteed: from construction on SIGTERM and SIGINT set a flag and nothing else, as PID 1 too, where
+Guaranteed: from construction on signals that stop set a flag and nothing else, as PID 1 too, where
 a signal without handler would be ignored.
 """
 
@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-STOPPING = (signal.SIGTERM, signal.SIGINT)
+STOPPING = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    # The end of the terminal or connection it was started from, unless nohup has it ignored
+    *([signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []),
+)
 
 TWIN_SECONDS = 0.5
 """A signal that comes again so soon is the same one: timeout(1) and init programs of containers

@@ -764,13 +764,14 @@ def _check_schema(name: str, table: Mapping[str, Any]) -> None:
             "make a new table with --create-table"
         )
     there = {
-        each["IndexName"]: each["KeySchema"] for each in table.get("GlobalSecondaryIndexes", [])
+        each["IndexName"]: (each["KeySchema"], each["Projection"]["ProjectionType"])
+        for each in table.get("GlobalSecondaryIndexes", [])
     }
     for index in _index_definitions():
-        if there.get(index["IndexName"]) != index["KeySchema"]:
+        if there.get(index["IndexName"]) != (index["KeySchema"], "ALL"):
             raise TableUnusable(
-                f"table {name}: index {index['IndexName']} is missing or has another key; "
-                f"{INDEX_FILE.name} holds the indexes a workflow table has"
+                f"table {name}: index {index['IndexName']} is missing, has another key or does "
+                f"not project ALL; {INDEX_FILE.name} holds the indexes a workflow table has"
             )
 
 

@@ -40,6 +40,9 @@ def pytest_configure() -> None:
     # Examples start processes and ask DynamoDB Local: how long one takes says nothing of the code
     settings.register_profile("untimed", deadline=None)
     settings.load_profile("untimed")
+    # Workers would respect it if this run was started by nohup
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -16,7 +16,9 @@ from tests.support.proxy import Forward, Holding, Proxy, Reply, Request, failing
 from tests.support.waiting import eventually
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
 @pytest.mark.parametrize("processes", ["1", "3"])
 def test_a_signal_gives_items_back_with_their_progress(
     number: int, code: int, processes: str, fleet: Fleet, find_faults: Callable[[], list[str]]
@@ -35,6 +37,15 @@ def test_a_signal_gives_items_back_with_their_progress(
     recorded = [item["TaskScript"]["Task_0"]["Status"] == "done" for item in items]
     assert any(recorded)
     assert find_faults() == []
+
+
+def test_nohup_is_respected(fleet: Fleet) -> None:
+    fleet.add([f"{fleet.ledger.script}|1"], "-n", ",")
+    worker = fleet.start(under=["nohup"])
+    eventually(fleet.ledger.starts)
+    os.killpg(worker.pid, signal.SIGHUP)
+    assert worker.wait().returncode == 0
+    assert fleet.table.states() == {"done": 1}
 
 
 def test_without_releasing_the_items_stay_locked(fleet: Fleet) -> None:

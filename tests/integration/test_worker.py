@@ -345,6 +345,18 @@ def test_what_aws_refuses_ends_with_3_and_one_line(fleet: Fleet) -> None:
         assert len(ended.stderr.splitlines()) == 1, ended.stderr
 
 
+def test_a_worker_that_is_throttled_when_it_begins_waits(
+    fleet: Fleet, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    proxy = make_proxy(dynamodb)
+    proxy.behaviour = on("DescribeTable", failing("ThrottlingException"), first=4)
+    fleet.add(["true"])
+    fleet.environment["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.url
+    ended = fleet.start().wait()
+    assert ended.returncode == 0, ended.stderr
+    assert fleet.table.states() == {"done": 1}
+
+
 def test_denied_logs_are_found_out_before_anything_is_claimed(
     fleet: Fleet, s3: str, make_proxy: Callable[[str], Proxy]
 ) -> None:
