@@ -110,6 +110,13 @@ def test_a_signal_to_the_container_reaches_the_worker(
     assert table.states() == Counter(todo=1)
 
 
+def test_what_the_image_is_made_of_is_mounted_for_it_alone(
+    image: Image, run: Callable[..., Any]
+) -> None:
+    assert "python-upper" in run(*image.inside("cat", "/proc/self/mountinfo")).stdout
+    assert "python-upper" not in Path("/proc/self/mountinfo").read_text()
+
+
 def test_a_dockerfile_that_forgets_a_file_makes_no_image(
     tmp_path: Path, run: Callable[..., Any]
 ) -> None:

@@ -35,7 +35,9 @@ mount -t overlay -o "lowerdir=/,upperdir=$PWD/upper,workdir=$PWD/work" overlay r
 mount -t overlay -o "lowerdir=$python,upperdir=$PWD/python-upper,workdir=$PWD/python-work" \
   overlay root/usr/local
 mount -t proc proc root/proc
-mount --rbind /dev root/dev
+mknod -m 666 root/dev/null c 1 3
+mknod -m 666 root/dev/random c 1 8
+mknod -m 666 root/dev/urandom c 1 9
 mount -t tmpfs tmpfs "root$checkout"
 find root/usr/local/lib/python3.*/site-packages -mindepth 1 -maxdepth 1 \
   ! -name pip ! -name 'pip-*' -exec rm -rf {} +
@@ -44,6 +46,7 @@ sed -i '/^[^:]*:[^:]*:[1-9][0-9]\{3,4\}:/d' root/etc/passwd root/etc/group
 """
 
 
+HOLD = "echo private; exec sleep infinity"
 REMOVE = ("-exec", "rm", "-r", "{}", "+")
 
 
@@ -148,10 +151,15 @@ def base(folder: Path) -> Iterator[Image]:
     ]:
         raise ImpossibleError(f"the Python in {python} has no pip of its own")
     with subprocess.Popen(
-        ["unshare", "--mount", "--propagation=private", "sleep", "infinity"],
+        ["unshare", "--mount", "--propagation=private", "sh", "-c", HOLD],
+        stdout=subprocess.PIPE,
         preexec_fn=die_with_parent,  # noqa: PLW1509  # no thread runs yet that could hold a lock
     ) as holder:
         try:
+            # Before it says so it is still in the machine's own namespace, and mounts would stay
+            assert holder.stdout
+            if not holder.stdout.readline():
+                raise ImpossibleError("no mount namespace can be made")
             enter = ["nsenter", "--mount", f"--target={holder.pid}", "--"]
             prepared = subprocess.run(
                 [*enter, "sh", "-c", BASE, "sh", str(folder), str(ROOT), str(python)],
