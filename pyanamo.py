@@ -1,17 +1,23 @@
 #!/usr/bin/env python3
-"""PyAnamo's worker: takes items from a workflow table, runs their tasks, records the outcome."""
+"""PyAnamo's worker: takes items from a workflow table, runs their tasks, records the outcome.
+
+With a command as its first word it does what an operator does instead; see `anamo.commands`.
+"""
 
 import argparse
 import sys
 from pathlib import Path
 
-from anamo import cli
+from anamo import cli, commands
 from anamo.cli import ExitStatus
 from anamo.options import Options
 from anamo.signals import Signals
 
 EPILOG = """example:
   python pyanamo.py -t Testing -b my-bucket -r us-east-1 -i 2 -n 4
+
+how far is it, and what to do about what failed:
+  python pyanamo.py {status,logs,requeue,remove} --help
 
 exit codes:
   0    nothing left to take, no task failed
@@ -139,5 +145,12 @@ def main(arguments: argparse.Namespace) -> ExitStatus:
     return work(options, signals, cli.Messages("pyanamo.py"), arguments.quiet)
 
 
+def run(words: list[str]) -> int:
+    """Do what a command line says; the worker's begins with a flag."""
+    if words and not words[0].startswith("-"):
+        return cli.run(commands.parser(), commands.main)
+    return cli.run(parser(), main)
+
+
 if __name__ == "__main__":
-    sys.exit(cli.run(parser(), main))
+    sys.exit(run(sys.argv[1:]))

@@ -49,9 +49,29 @@ prepare_dynamodb_local() {
   ln -sfn "$target" "$prepared/dynamodb-local"
 }
 
+# Chromium and its driver, for the tests of the report page, from Debian's or Ubuntu's packages.
+# Without them tests would fail one after the other: better to say once what is missing.
+prepare_chromium() {
+  local packages=(chromium chromium-driver)
+  if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then
+    return
+  fi
+  if ((EUID == 0)) && command -v apt-get >/dev/null; then
+    echo "Installing ${packages[*]}" >&2
+    if apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+      apt-get install -qq --no-install-recommends "${packages[@]}" >/dev/null; then
+      return
+    fi
+  fi
+  echo "The tests of the report page need chromium and chromedriver, which are not here and could" \
+    "not be installed (as root, on Debian: apt-get install ${packages[*]})." >&2
+  exit 3
+}
+
 prepare_venv "$venv" requirements.txt demo/requirements.txt requirements-dev.txt
 prepare_java
 prepare_dynamodb_local
+prepare_chromium
 
 "$venv/bin/ruff" check
 "$venv/bin/ruff" format --check

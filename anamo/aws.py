@@ -5,8 +5,9 @@ service; an error of botocore leaves as one of `errors`. Clients are made by the
 them: nothing of a session survives a fork.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import boto3
@@ -61,9 +62,18 @@ _REFUSED = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+_PASSING = {
+    # S3's answer to an upload that stalled, and what is said of two writes that met
+    "OperationAborted",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    # A single write that meets a transaction, an importer's, on the same item
+    "TransactionConflictException",
+}
 _DENIED = {"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled"}
 _MEANINGS: list[tuple[set[str], type[AwsError], str]] = [
     (_THROTTLED, Throttled, "AWS is throttling"),
+    (_PASSING, TransientError, "it may pass"),
     (_EXPIRED, CredentialsExpired, "renew the credentials"),
     (_REFUSED, CredentialsMissing, "AWS does not accept the credentials"),
     (_DENIED, AccessDenied, "the credentials lack a permission"),
@@ -74,12 +84,19 @@ _MEANINGS: list[tuple[set[str], type[AwsError], str]] = [
 _NO_CREDENTIALS_HERE = (
     faults.NoCredentialsError,
     faults.PartialCredentialsError,
-    faults.CredentialRetrievalError,
     faults.ProfileNotFound,
-    faults.TokenRetrievalError,
     faults.SSOError,
 )
+_NO_CREDENTIALS_NOW = (faults.CredentialRetrievalError, faults.TokenRetrievalError)
+"""What gives them out, a container's endpoint say, did not answer: it will have to, and a task that
+ran for days should be on record by then."""
 _UNREACHABLE = (faults.HTTPClientError, faults.ConnectionError)
+_FAULTS: list[tuple[tuple[type[Exception], ...], type[AwsError], str]] = [
+    (_NO_CREDENTIALS_NOW, CredentialsExpired, "renew the credentials"),
+    (_NO_CREDENTIALS_HERE, CredentialsMissing, "set AWS_PROFILE, or run 'aws configure'"),
+    (_UNREACHABLE, Unreachable, "check the network, the region, AWS_ENDPOINT_URL"),
+]
+"""Faults found on this side, what they mean here, and what to tell the operator."""
 
 
 _models: list[Any] = []
@@ -90,7 +107,8 @@ forked processes, which would each take a tenth of a second and some memory to r
 def dynamodb_client(region: str | None, attempts: int = 2) -> Any:
     """A DynamoDB client, with credentials read anew.
 
-    region: None is where boto3 finds one. attempts: how often a request is sent until it fails.
+    region: None is where boto3 finds one, or else AWS_REGION, which nearly every other AWS tool
+    reads. attempts: how often a request is sent until it fails.
     Raises RegionMissing, or CredentialsMissing where AWS_PROFILE names no profile.
     """
     return _client(region, "dynamodb", DYNAMODB_READ_SECONDS, attempts)
@@ -115,10 +133,11 @@ def _client(region: str | None, service: str, read: int, attempts: int) -> Any:
         if not _models:
             _models.append(core.get_component("data_loader"))
         core.register_component("data_loader", _models[0])
-        session = boto3.session.Session(region_name=region, botocore_session=core)
-        # Where an endpoint is set, botocore would be content with an AWS_REGION that is empty
-        if not session.region_name:
+        found = region or core.get_config_variable("region") or os.environ.get("AWS_REGION")
+        # Where an endpoint is set, botocore would be content with a region that is empty
+        if not found:
             raise RegionMissing
+        session = boto3.session.Session(region_name=found, botocore_session=core)
         return session.client(service, config=config)  # type: ignore[call-overload]
 
 
@@ -139,13 +158,23 @@ def translate(error: ClientError | BotoCoreError) -> AwsError:
         return RegionMissing()
     if isinstance(error, faults.InvalidRegionError):
         return RegionMissing(str(error))
-    if isinstance(error, _NO_CREDENTIALS_HERE):
-        return CredentialsMissing(f"{_first_line(error)} — set AWS_PROFILE, or run 'aws configure'")
-    if isinstance(error, _UNREACHABLE):
-        return Unreachable(
-            f"{_first_line(error)} — check the network, the region, AWS_ENDPOINT_URL"
-        )
+    for classes, kind, advice in _FAULTS:
+        if isinstance(error, classes):
+            return kind(f"{_first_line(error)} — {advice}")
     return AwsError(_first_line(error))
+
+
+def renewed(client: Any, fault: AwsError, renew: Callable[[], Any] | None) -> tuple[Any, AwsError]:
+    """What a worker, which had credentials when it began, makes of a fault of theirs: another
+    client that reads them anew, the same one where they cannot be read just now (whoever rewrites
+    the file has not finished), and a fault that may pass.
+    """
+    kinds = (CredentialsExpired, CredentialsMissing)
+    if renew is None or not isinstance(fault, kinds):
+        return client, fault
+    with suppress(AwsError):
+        client = renew()
+    return client, CredentialsExpired(str(fault))
 
 
 def _from_answer(error: ClientError) -> AwsError:

@@ -9,7 +9,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import IntEnum
+from typing import ClassVar
 
 from anamo import __version__
 from anamo.entry import PREFIX_LIMIT, encoded_prefix
@@ -19,10 +21,11 @@ from anamo.terminal import printable
 
 
 class ExitStatus(IntEnum):
-    """What a script's exit code says."""
+    """What a script's exit code says. ITEMS_LEFT is an operator's command's, which runs no task."""
 
     OK = 0
     TASKS_FAILED = 1
+    ITEMS_LEFT = 1
     USAGE = 2
     AWS = 3
     INTERRUPTED = 128 + signal.SIGINT
@@ -60,15 +63,25 @@ def _failed(say: "Messages", error: Exception, status: ExitStatus, debug: bool) 
 
 
 class Messages:
-    """Lines for the operator, on stderr, each begun with the program's name."""
+    """Lines for the operator, on stderr, each begun with the program's name.
+
+    begin: what stands before each, for all of them: it takes away a line that is being shown.
+    """
+
+    begin: ClassVar[str] = ""
 
     def __init__(self, program: str) -> None:
         self._program = program
 
-    def __call__(self, text: str) -> None:
-        """Print a message; each of its lines stands by itself."""
-        for line in text.splitlines():
-            print(f"{self._program}: {printable(line)}", file=sys.stderr, flush=True)
+    def __call__(self, message: str) -> None:
+        """Print a message; each of its lines stands by itself.
+
+        Nobody left to read it is no reason to stop work, or the thread that renews the leases.
+        """
+        with suppress(OSError):
+            for line in message.splitlines():
+                text = f"{self.begin}{self._program}: {printable(line)}"
+                print(text, file=sys.stderr, flush=True)
 
 
 class _Handler(logging.Handler):

@@ -8,7 +8,16 @@ item limit whatever its tasks print, as long as the log prefix keeps to PREFIX_L
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from anamo.item import ITEM_LIMIT, Attribute, Item, new_attributes, size_of, text_size, value_size
+from anamo.item import (
+    ITEM_LIMIT,
+    Attribute,
+    Attributes,
+    Item,
+    new_attributes,
+    size_of,
+    text_size,
+    value_size,
+)
 
 STREAM_TAIL = 2048
 """Most bytes of one stream of a task's output that stand in its item; the whole is in S3."""
@@ -82,6 +91,32 @@ class LogEntry:
         if self.s3_note:
             values["S3_Note"] = {"S": self.s3_note}
         return {"M": values}
+
+    @classmethod
+    def from_attribute(cls, attribute: Attribute) -> "LogEntry":
+        """The entry a DynamoDB map holds. What another tool left out, or wrote in another form,
+        counts as empty.
+        """
+        values: Attributes = attribute.get("M", {})
+
+        def text(name: str) -> str:
+            return str(values.get(name, {}).get("S", ""))
+
+        def number(name: str) -> float:
+            return float(values.get(name, {}).get("N", "0"))
+
+        return cls(
+            status=text("Status"),
+            stdout=text("stdout"),
+            stderr=text("stderr"),
+            exit_code=int(number("Exit_Code")),
+            seconds=number("Seconds"),
+            max_rss_mb=number("Max_RSS_MB"),
+            s3=text("S3"),
+            s3_range=text("S3_Range"),
+            tags=tuple(str(tag.get("S", "")) for tag in values.get("Tags", {}).get("L", [])),
+            s3_note=text("S3_Note"),
+        )
 
 
 SUCCESSFUL = "Execution Successful"

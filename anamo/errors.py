@@ -14,6 +14,11 @@ class AnamoError(Exception):
         super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
 
 
+def internal(error: Exception) -> AnamoError:
+    """What is said of an error that should not be."""
+    return AnamoError(f"internal error: {type(error).__name__}: {error} (see --debug)")
+
+
 class UsageError(AnamoError):
     """The command line or the input is wrong; nothing was written."""
 
@@ -60,6 +65,10 @@ class TableMissing(AwsError):
 
 class TableUnusable(AwsError):
     """The table has not the key or the indexes of a workflow table."""
+
+
+class LogMissing(AwsError):
+    """A log is not where its item says it is."""
 
 
 class BucketMissing(AwsError):

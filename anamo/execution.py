@@ -10,6 +10,7 @@ what a process was before it became the program.
 """
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -101,9 +102,18 @@ class Outcome:
         return f"Execution Failed: exit {self.exit_code}"
 
     def disk_is_full(self) -> bool:
-        """Whether there is no space for output, or where tasks run."""
-        disks = (os.fstatvfs(self.stdout.fileno()), os.statvfs("."))
-        return any(disk.f_blocks and disk.f_bavail * disk.f_frsize < FULL for disk in disks)
+        """Whether there is no space for output, or where tasks run. A file system that is read
+        only (a container's image, say) has none at any time, and no task ran out of it.
+        """
+        disks = [os.fstatvfs(self.stdout.fileno())]
+        with suppress(OSError):
+            disks.append(os.statvfs("."))
+        return any(
+            disk.f_blocks
+            and not disk.f_flag & os.ST_RDONLY
+            and disk.f_bavail * disk.f_frsize < FULL
+            for disk in disks
+        )
 
     def close(self) -> None:
         """Let go of the output."""
@@ -133,8 +143,7 @@ class Execution:
         self._timeout = timeout
         self._grace = grace
         try:
-            self._stdout = tempfile.TemporaryFile(prefix="pyanamo-")  # noqa: SIM115
-            self._stderr = tempfile.TemporaryFile(prefix="pyanamo-")  # noqa: SIM115
+            self._stdout, self._stderr = _output(), _output()
         except OSError as error:
             raise MachineFault(f"no file for a task's output: {error}") from error
         self._started, self._begin = _now(), monotonic()
@@ -142,8 +151,10 @@ class Execution:
         try:
             self._start(environment)
         except MachineFault:
-            self._stdout.close()
-            self._stderr.close()
+            for file in (self._stdout, self._stderr):
+                # Closing writes the rest, for which there may be no space
+                with suppress(OSError):
+                    file.close()
             raise
 
     def _start(self, environment: Mapping[str, str]) -> None:
@@ -274,6 +285,17 @@ class Execution:
             stdout=self._stdout,
             stderr=self._stderr,
         )
+
+
+def _output() -> IO[bytes]:
+    """A file for one stream of a task's output.
+
+    It is appended to, since a task may open it a second time (`>> /dev/stderr`): what is written
+    through one of the two must not overwrite what came through the other.
+    """
+    file = tempfile.TemporaryFile(prefix="pyanamo-")  # noqa: SIM115
+    fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
+    return file
 
 
 def _now() -> str:

@@ -8,8 +8,8 @@ import mmap
 import struct
 from collections.abc import Mapping
 
-_ENTRY = struct.Struct("<?q32s")
-"""Whether the entry counts, itemID, lockID."""
+_ENTRY = struct.Struct("<?40s32s")
+"""Whether the entry counts, itemID (DynamoDB's numbers have up to 38 digits), lockID."""
 
 _ENTRIES = 4
 """One claim under way, one that runs, one that is being recorded, and one to spare."""
@@ -30,20 +30,24 @@ class Holdings:
         offset = next((at for at in self._offsets() if not self._memory[at]), None)
         if offset is None:
             raise OverflowError("a process holds one item at a time, and records another")
-        _ENTRY.pack_into(self._memory, offset, False, item_id, lock_id.encode("ascii"))
+        _ENTRY.pack_into(self._memory, offset, False, str(item_id).encode(), lock_id.encode())
         # Last, since the process may be killed at any instruction
         self._memory[offset] = 1
 
     def drop(self, lock_id: str) -> None:
         """Forget a claim that was not won, or has ended."""
         for offset in self._offsets():
-            if _ENTRY.unpack_from(self._memory, offset)[2] == lock_id.encode("ascii"):
+            if _ENTRY.unpack_from(self._memory, offset)[2] == lock_id.encode():
                 self._memory[offset] = 0
 
     def read(self) -> dict[int, str]:
         """The claims, as lockIDs by itemID."""
         entries = [_ENTRY.unpack_from(self._memory, offset) for offset in self._offsets()]
-        return {item_id: lock_id.decode("ascii") for held, item_id, lock_id in entries if held}
+        return {
+            int(item_id.rstrip(b"\0")): lock_id.decode()
+            for held, item_id, lock_id in entries
+            if held
+        }
 
     @staticmethod
     def _offsets() -> range:

@@ -19,7 +19,7 @@ from uuid import uuid4
 from anamo import aws
 from anamo.backoff import FIRST, LONGEST, Backoff
 from anamo.bar import import_bar
-from anamo.errors import TableMissing, Throttled
+from anamo.errors import CredentialsExpired, TableMissing, Throttled
 from anamo.item import Item, new_attributes, size_of
 from anamo.table import TRANSACTION_BYTES, TRANSACTION_LIMIT, WorkflowTable
 from anamo.taskfile import TaskFile
@@ -54,9 +54,7 @@ def import_all(
     client = aws.dynamodb_client(region)
     tables = [WorkflowTable(client, name) for name in found.items]
     for table in tables:
-        if create and table.create():
-            say(f"table {table.name}: made")
-        _check(table, say)
+        _prepare(table, create, say)
     for table in tables:
         items = list(found.items[table.name].values())
         with import_bar(table.name, len(items), say) as progress:
@@ -64,9 +62,9 @@ def import_all(
         yield table.name, tally
 
 
-def _check(table: WorkflowTable, say: Callable[[str], object]) -> None:
+def _prepare(table: WorkflowTable, create: bool, say: Callable[[str], object]) -> None:
     try:
-        table.wait_until_usable(time.sleep, say)
+        table.prepare(time.sleep, say, create=create)
     except TableMissing as missing:
         raise TableMissing(f"{missing}: add --create-table to make it") from None
 
@@ -143,7 +141,10 @@ class Importer:
         """The request's answer, or None if it was throttled and should be sent again, smaller."""
         try:
             answer = self._backoff.persist(
-                lambda: request(part), PATIENCE_SECONDS, self._stopped.is_set, at_once=(Throttled,)
+                lambda: request(part),
+                PATIENCE_SECONDS,
+                self._stopped.is_set,
+                at_once=(Throttled, CredentialsExpired),
             )
         except Throttled:
             self._slow_down()

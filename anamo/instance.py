@@ -1,4 +1,4 @@
-"""Who am I: an AWS Batch job, an EC2 instance, or a host.
+"""Who am I, and where: an AWS Batch job, an EC2 instance, or a host.
 
 Guaranteed: no request leaves a machine that is not on EC2, and none is sent at all where
 AWS_EC2_METADATA_DISABLED is true.
@@ -14,6 +14,20 @@ _BOARD = Path("/sys/devices/virtual/dmi/id/board_asset_tag")
 
 _VENDOR = Path("/sys/devices/virtual/dmi/id/sys_vendor")
 
+_BATCH = {
+    "job": "AWS_BATCH_JOB_ID",
+    "array index": "AWS_BATCH_JOB_ARRAY_INDEX",
+    "job attempt": "AWS_BATCH_JOB_ATTEMPT",
+}
+"""Lines of a log's header, and the variables AWS Batch sets in a container."""
+
+_EC2 = {
+    "instance type": "instance-type",
+    "zone": "placement/availability-zone",
+    "lifecycle": "instance-life-cycle",
+}
+"""Lines of a log's header, and where EC2's metadata has them."""
+
 
 def instance_id(environment: Mapping[str, str] = os.environ) -> str:
     """The AWS Batch job id (`:` of an array child written `-`), else the EC2 instance id, else the
@@ -23,6 +37,36 @@ def instance_id(environment: Mapping[str, str] = os.environ) -> str:
     if job:
         return job.replace(":", "-")
     return _ec2_instance(environment) or host_name()
+
+
+def surroundings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What AWS Batch and EC2 say of where this process runs, as lines of a log's header; only what
+    is known.
+    """
+    job = {
+        line: environment[variable]
+        for line, variable in _BATCH.items()
+        if environment.get(variable)
+    }
+    return job | _ec2_surroundings(environment)
+
+
+def _ec2_surroundings(environment: Mapping[str, str]) -> dict[str, str]:
+    if not on_ec2(environment):
+        return {}
+    # Imported here because the command lines' --help needs none of botocore
+    from anamo.metadata import InstanceMetadata
+
+    metadata = InstanceMetadata(environment)
+    found = {}
+    for line, path in _EC2.items():
+        value = metadata.get(f"latest/meta-data/{path}")
+        if not metadata.reachable:
+            # Each further request would wait as long
+            break
+        if value:
+            found[line] = value
+    return found
 
 
 def host_name() -> str:

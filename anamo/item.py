@@ -133,12 +133,13 @@ def nested_attribute(nested: Sequence[NestedTask]) -> Attribute:
 def from_attributes(attributes: Attributes) -> Item:
     """The item that DynamoDB returned. Attributes that another tool left out count as unset."""
     script = attributes.get("TaskScript", {})
+    nested = _nested(script.get("M", {}))
     lease = attributes.get("Lease_Expires")
     return Item(
         item_id=int(attributes["itemID"]["N"]),
         task_id=_text(attributes, "taskID"),
-        script=None if "M" in script else str(script.get("S", "")),
-        nested=_nested(script["M"]) if "M" in script else (),
+        script=None if nested else str(script.get("S", "")),
+        nested=nested,
         state=_text(attributes, "ItemState"),
         lock_id=_text(attributes, "lockID"),
         instance_id=_text(attributes, "InstanceID"),
@@ -158,7 +159,11 @@ def _number(attributes: Attributes, name: str) -> int:
 
 
 def _nested(tasks: Attributes) -> tuple[NestedTask, ...]:
-    """The nested tasks in the order of their numbers: Task_2 before Task_10."""
+    """The nested tasks in the order of their numbers: Task_2 before Task_10. None where one of
+    them is no map: the item is then one task without a script, which fails and says so.
+    """
+    if not all("M" in task for task in tasks.values()):
+        return ()
     return tuple(
         NestedTask(
             name,

@@ -41,16 +41,21 @@ class InstanceMetadata(IMDSFetcher):
 class SpotNotice:
     """Whether EC2 is about to take this Spot machine away; it says so two minutes ahead.
 
-    Once the service does not answer it is not asked again: a container that cannot reach it (a hop
-    limit of 1) would wait a second at each look.
+    A service that has never answered is not asked again: a container that cannot reach it (a hop
+    limit of 1) would wait a second at each look. One that has may be slow while tasks use up the
+    machine.
     """
 
     def __init__(self) -> None:
         self._metadata = InstanceMetadata()
+        self._ask = True
+        self._answered = False
 
     def __call__(self) -> str | None:
         """What is to happen, in a sentence; None as long as nothing is."""
-        if not self._metadata.reachable:
+        if not self._ask:
             return None
         notice = self._metadata.get("latest/meta-data/spot/instance-action")
+        self._answered = self._answered or self._metadata.reachable
+        self._ask = self._answered
         return f"EC2 takes this Spot machine away: {notice}" if notice else None

@@ -24,6 +24,7 @@ from typing import Any
 
 from anamo.holdings import Holdings
 from anamo.item import State
+from anamo.liveline import Lines, LiveLine
 from anamo.report import Drain, Finished, Hurry, ItemEnded, Stop
 from anamo.signals import Signals, held_back
 
@@ -91,7 +92,9 @@ class _Slot:
 
 
 class Pool:
-    """Runs `work` in processes until all have ended; `ended` is called with each claim's end."""
+    """Runs `work` in processes until all have ended; `shown` is told of claims and their ends, and
+    drawn whenever something may have changed.
+    """
 
     def __init__(
         self,
@@ -99,13 +102,13 @@ class Pool:
         processes: int,
         signals: Signals,
         limits: Limits,
-        ended: Callable[[ItemEnded], object],
+        shown: Lines | LiveLine,
     ) -> None:
         self._work = work
         self._processes = processes
         self._signals = signals
         self._limits = limits
-        self._ended = ended
+        self._shown = shown
         self._context = multiprocessing.get_context("fork")
         self._slots: list[_Slot] = []
         self._replaced = 0
@@ -122,7 +125,8 @@ class Pool:
         # What is there now stays shared by all processes: collecting it would copy its pages
         gc.freeze()
         for _ in range(self._processes):
-            self._start({})
+            if not self._start({}):
+                break
         while self._slots:
             self._pass_signals_on()
             self._kill_when_due()
@@ -134,6 +138,8 @@ class Pool:
                 if not slot.process.is_alive():
                     self._bury(slot)
             self._reap_adopted()
+            self._shown.draw(sum(len(slot.holdings.read()) for slot in self._slots))
+        self._shown.close()
         return self._tally
 
     def _connections(self) -> list["Connection[Any, Any]"]:
@@ -144,15 +150,24 @@ class Pool:
 
     # Processes
 
-    def _start(self, inherited: Mapping[int, str]) -> None:
-        mine, theirs = self._context.Pipe()
-        others = [*self._connections(), mine]
-        holdings = Holdings(inherited)
-        process = self._context.Process(target=_begin, args=(self._work, theirs, others, holdings))
-        with held_back():
-            process.start()
+    def _start(self, inherited: Mapping[int, str]) -> bool:
+        """Start a process; False where the machine has none to give, which is said at the end."""
+        try:
+            mine, theirs = self._context.Pipe()
+            others = [*self._connections(), mine]
+            holdings = Holdings(inherited)
+            given = (self._work, theirs, others, holdings)
+            process = self._context.Process(target=_begin, args=given)
+            with held_back():
+                process.start()
+        except OSError as error:
+            self._tally.errors.append(
+                f"{len(self._slots)} of {self._processes} worker processes could be had: {error}"
+            )
+            return False
         theirs.close()
         self._slots.append(_Slot(process, mine, holdings))
+        return True
 
     def _bury(self, slot: _Slot) -> None:
         """A process ended; replace it if it died."""
@@ -202,7 +217,7 @@ class Pool:
     def _take(self, slot: _Slot, message: object) -> None:
         if isinstance(message, ItemEnded):
             self._count(message)
-            self._ended(message)
+            self._shown.ended(message)
         elif isinstance(message, Finished):
             slot.finished = True
             self._tally.held = message.held
@@ -285,7 +300,10 @@ def _begin(
 
 def _how(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
-        return f"was killed by {signal.Signals(-exit_code).name}"
+        with suppress(ValueError):
+            return f"was killed by {signal.Signals(-exit_code).name}"
+        # A real-time signal has no name
+        return f"was killed by signal {-exit_code}"
     return f"ended with exit code {exit_code}"
 
 

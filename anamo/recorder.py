@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
@@ -25,7 +25,7 @@ from anamo.backoff import Backoff
 from anamo.claim import SINGLE, Claim
 from anamo.control import Control
 from anamo.entry import NOTE_LIMIT, LogEntry, log_key
-from anamo.errors import AnamoError, AwsError, MachineFault, TransientError
+from anamo.errors import AnamoError, AwsError, MachineFault, TransientError, internal
 from anamo.execution import Outcome
 from anamo.item import State
 from anamo.logs import Ended, LogStore, Packed, pack
@@ -54,13 +54,14 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class RecorderOptions:
     """holder: who claims. prefix: of the log keys. host: this machine's name. retries: how often a
-    failed item is given back before it stays failed.
+    failed item is given back before it stays failed. surroundings: lines of the logs' headers.
     """
 
     holder: Holder
     prefix: str
     host: str
     retries: int = 0
+    surroundings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,10 @@ class Recorder:
         self._control = control
         self._settled = settled
         self._backoff = Backoff(self._sleep)
+        # For the main thread, which hears of signals while it waits
+        self._delivery = Backoff(control.sleep)
         self._hurry = threading.Event()
+        self._ended = False
         self._queue: queue.SimpleQueue[_Result | None] = queue.SimpleQueue()
         self._counting = threading.Lock()
         self._pending = 0
@@ -150,7 +154,7 @@ class Recorder:
         while self._kept:
             put = partial(self._logs.put, self._kept[0])
             try:
-                self._backoff.persist(put, seconds, stop)
+                self._delivery.persist(put, seconds, stop)
             except TransientError:
                 if stop():
                     return
@@ -160,6 +164,11 @@ class Recorder:
     def close(self) -> tuple[str, ...]:
         """Write what is there, end; the paths of logs that S3 did not take."""
         self._queue.put(None)
+        # Not by joining it: a signal that came to the parent is read in no other place
+        while not self._ended:
+            if self._control.stopping:
+                self.hurry()
+            self._control.wait(None)
         self._thread.join()
         with suppress(AwsError):
             self.deliver(0, lambda: True)
@@ -171,9 +180,16 @@ class Recorder:
 
     def _run(self) -> None:
         following: _Result | None = None
-        while (first := following or self._queue.get()) is not None:
-            group, following = self._gather(first)
-            self._commit(first.claim, group)
+        try:
+            while (first := following or self._queue.get()) is not None:
+                group, following = self._gather(first)
+                self._commit(first.claim, group)
+        except Exception as error:
+            logger.debug("recorder", exc_info=True)
+            self.error = self.error or internal(error)
+        finally:
+            self._ended = True
+            self._control.wake()
 
     def _gather(self, first: _Result) -> tuple[list[_Result], _Result | None]:
         """The results to be written together with the first one."""
@@ -199,8 +215,7 @@ class Recorder:
             state = self._give_up(claim, error, last)
         except Exception as error:
             logger.debug("recorder", exc_info=True)
-            fault = AnamoError(f"internal error: {type(error).__name__}: {error} (see --debug)")
-            state = self._give_up(claim, fault, last)
+            state = self._give_up(claim, internal(error), last)
         for result in results:
             if result.outcome:
                 result.outcome.close()
@@ -292,6 +307,7 @@ class Recorder:
             "command": outcome.script,
             "instance": item.instance_id,
             "host": self._options.host,
+            **self._options.surroundings,
             "lockID": item.lock_id,
             "attempt": str(item.attempts),
             "started": outcome.started,

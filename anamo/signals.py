@@ -14,6 +14,10 @@ from time import monotonic
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
+TWIN_SECONDS = 0.5
+"""A signal that comes again so soon is the same one: timeout(1) and init programs of containers
+send it to the process and then to its whole group."""
+
 
 class Interrupted(Exception):
     """A signal told the process to end before it had begun its work."""
@@ -24,11 +28,14 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """What was received: `first` is the first signal's number or None, `count` how many came."""
+    """What was received: `first` is the first signal's number or None, `count` how many came, twins
+    not counted.
+    """
 
     def __init__(self) -> None:
         self.first: int | None = None
         self.count = 0
+        self._came = 0.0
         self._pipe, alarm = os.pipe()
         os.set_blocking(self._pipe, False)
         os.set_blocking(alarm, False)
@@ -39,6 +46,9 @@ class Signals:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
 
     def _note(self, number: int) -> None:
+        if self.first == number and monotonic() < self._came + TWIN_SECONDS:
+            return
+        self._came = monotonic()
         self.count += 1
         self.first = self.first or number
 

@@ -13,13 +13,15 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from anamo import transitions
-from anamo.aws import translate
+from anamo.aws import renewed, translate
+from anamo.backoff import Backoff
 from anamo.clock import DatabaseClock
 from anamo.entry import LogEntry
 from anamo.errors import (
@@ -29,6 +31,7 @@ from anamo.errors import (
     TableUnusable,
     Throttled,
     TransientError,
+    Unreachable,
 )
 from anamo.item import (
     NULL,
@@ -40,11 +43,17 @@ from anamo.item import (
     nested_attribute,
     new_attributes,
 )
+from anamo.record import Record, record_from
 from anamo.transitions import Transition
 
 INDEX_FILE = Path(__file__).resolve().parent.parent / "workflow-gsi-index.json"
 
 STATE_INDEX = "ItemStateIndex"
+
+TASK_INDEX = "TaskStateIndex"
+
+LARGEST_NUMBER = "9.9999999999999999999999999999999999999E+125"
+"""DynamoDB has none that is larger, so no itemID comes after it."""
 
 TRANSACTION_LIMIT = 100
 """Puts of one TransactWriteItems; keys of one BatchGetItem."""
@@ -54,6 +63,12 @@ TRANSACTION_BYTES = 4_000_000
 
 GROUP_LIMIT = 50
 """Results of one write: an update expression may have 4 KB and 300 operators."""
+
+CHECK_SECONDS = 300.0
+"""How long a check before the work is tried again while AWS throttles or fails."""
+
+AT_ONCE = (Unreachable, CredentialsExpired)
+"""Faults that end such a check at once."""
 
 ACTIVATION_SECONDS = 900
 """How long a table that is being made is waited for; four indexes take a minute or two."""
@@ -84,6 +99,47 @@ class Insertion:
     """
 
     there: Mapping[int, str]
+
+
+class Wanted(Enum):
+    """How much of an item to read. It saves time and never read units: DynamoDB bills the whole
+    item whatever is asked for, and even where it only counts.
+    """
+
+    COUNTS = "itemID, ItemState, Nested_Tasks, Log_Length"
+    STEP = "itemID, ItemState, taskID"
+    STANDING = (
+        "itemID, ItemState, taskID, Nested_Tasks, Log_Length, TaskScript,"
+        " lockID, InstanceID, Lease_Expires"
+    )
+    WHOLE = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The items of a state from one itemID to another, both included; None is open."""
+
+    state: str
+    first: int | None = None
+    last: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Items of a part in the order of their ids, the part that is left (None after the last page),
+    and the read units it took.
+    """
+
+    records: Sequence[Record]
+    rest: Part | None
+    units: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A change that lost a race: `there` is what the item is instead, None if it is gone."""
+
+    there: Record | None
 
 
 Results = Mapping[str, LogEntry] | LogEntry
@@ -140,13 +196,32 @@ class WorkflowTable:
             return False
         return True
 
-    def wait_until_usable(
+    def prepare(
+        self,
+        sleep: Callable[[float], object],
+        say: Callable[[str], object],
+        *,
+        create: bool = False,
+    ) -> None:
+        """Check key and indexes, and wait for a table that is being made; `create` makes it.
+
+        Throttling and failures are waited for: a thousand workers may start at once. Raises
+        TableMissing, TableUnusable which says what is wrong, and at once Unreachable and
+        CredentialsExpired, which whoever just typed the command will put right.
+        """
+
+        def try_it() -> None:
+            if create and self.create():
+                say(f"table {self.name}: made")
+            self._wait_until_usable(sleep, say)
+
+        Backoff(sleep).persist(
+            try_it, CHECK_SECONDS, say=lambda fault: say(f"{fault}; trying again"), at_once=AT_ONCE
+        )
+
+    def _wait_until_usable(
         self, sleep: Callable[[float], object], say: Callable[[str], object]
     ) -> None:
-        """Check key and indexes, and wait for a table that is being made.
-
-        Raises TableMissing, or TableUnusable which says what is wrong.
-        """
         deadline = self.clock.monotonic() + ACTIVATION_SECONDS
         described = self._describe(sleep)
         _check_schema(self.name, described)
@@ -227,11 +302,12 @@ class WorkflowTable:
 
     def last_todo(self) -> int | None:
         """The largest itemID that the index lists as todo."""
-        page = self._edge_or_page(None, 1, forward=False)
-        return page[0] if page else None
+        return self.last(State.TODO.value)
 
-    def _edge_or_page(self, start: int | None, limit: int, *, forward: bool) -> list[int]:
-        values: dict[str, Any] = {":state": {"S": State.TODO.value}}
+    def _edge_or_page(
+        self, start: int | None, limit: int, *, forward: bool, state: str = State.TODO.value
+    ) -> list[int]:
+        values: dict[str, Any] = {":state": {"S": state}}
         condition = "ItemState = :state"
         if start is not None:
             values[":start"] = {"N": str(start)}
@@ -262,6 +338,156 @@ class WorkflowTable:
             if "LastEvaluatedKey" not in answer:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    # Looking at what is there
+
+    def page(self, part: Part, wanted: Wanted) -> Page:
+        """The first items of a part, as many as DynamoDB reads at once (1 MB)."""
+        condition = "ItemState = :state"
+        values: dict[str, Any] = {":state": {"S": part.state}}
+        bounds = {":first": part.first, ":last": part.last}
+        values |= {key: {"N": str(bound)} for key, bound in bounds.items() if bound is not None}
+        if part.first is not None and part.last is not None:
+            condition += " AND itemID BETWEEN :first AND :last"
+        elif part.first is not None:
+            condition += " AND itemID >= :first"
+        elif part.last is not None:
+            condition += " AND itemID <= :last"
+        answer = self._read(
+            wanted,
+            IndexName=STATE_INDEX,
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=values,
+        )
+        rest = None
+        if "LastEvaluatedKey" in answer:
+            read = int(answer["LastEvaluatedKey"]["itemID"]["N"])
+            rest = Part(part.state, read + 1, part.last)
+        units = float(answer["ConsumedCapacity"]["CapacityUnits"])
+        return Page([record_from(image) for image in answer["Items"]], rest, units)
+
+    def last(self, state: str) -> int | None:
+        """The largest itemID that the index lists in a state."""
+        page = self._edge_or_page(None, 1, forward=False, state=state)
+        return page[0] if page else None
+
+    def states_held(self) -> set[str]:
+        """The states that items are in, other tools' included: half a read unit each.
+
+        The index is scanned for one item; then the scan goes on behind the largest itemID of that
+        item's state, which is the first item of another state, until nothing is left.
+        """
+        found: set[str] = set()
+        request: dict[str, Any] = {"IndexName": STATE_INDEX, "Limit": 1}
+        while True:
+            answer = self._send(self._client.scan, ProjectionExpression="ItemState", **request)
+            if answer["Items"]:
+                state = str(answer["Items"][0]["ItemState"]["S"])
+                if state in found:
+                    raise AwsError(f"table {self.name}: its index {STATE_INDEX} goes in circles")
+                found.add(state)
+                key = {"ItemState": {"S": state}, "itemID": {"N": LARGEST_NUMBER}}
+                request["ExclusiveStartKey"] = key
+            elif "LastEvaluatedKey" in answer:
+                request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+            else:
+                return found
+
+    def of_task(self, task_id: str, state: str, wanted: Wanted) -> list[Record]:
+        """The items of a task id that the index lists in a state."""
+        found: list[Record] = []
+        request: dict[str, Any] = {
+            "IndexName": TASK_INDEX,
+            "KeyConditionExpression": "ItemState = :state AND taskID = :task",
+            "ExpressionAttributeValues": {":state": {"S": state}, ":task": {"S": task_id}},
+        }
+        while True:
+            answer = self._read(wanted, **request)
+            found += map(record_from, answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return found
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def read(self, item_ids: Sequence[int], wanted: Wanted) -> list[Record]:
+        """Those of some items that are in the table, as they are and not as an index has them."""
+        found: list[Record] = []
+        left = [{"itemID": {"N": str(item_id)}} for item_id in item_ids]
+        while left:
+            asked: dict[str, Any] = {"Keys": left[:TRANSACTION_LIMIT], "ConsistentRead": True}
+            if wanted.value:
+                asked["ProjectionExpression"] = wanted.value
+            answer = self._send(
+                self._client.batch_get_item, named=False, RequestItems={self.name: asked}
+            )
+            images = answer["Responses"].get(self.name, [])
+            unread = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+            if unread and not images:
+                raise Throttled(f"table {self.name}: reads are throttled")
+            found += map(record_from, images)
+            left = unread + left[TRANSACTION_LIMIT:]
+        return found
+
+    def _read(self, wanted: Wanted, **request: Any) -> Mapping[str, Any]:
+        """A query's answer, with its read units."""
+        if wanted.value:
+            request["ProjectionExpression"] = wanted.value
+        return self._send(self._client.query, ReturnConsumedCapacity="TOTAL", **request)
+
+    # The transitions of an operator
+
+    def requeue(self, seen: Record, nested: Sequence[NestedTask], force: bool) -> Lost | None:
+        """Make an item todo that is still as it was seen; None once it is.
+
+        nested: all its nested tasks with the statuses they shall have. force: from its holder too.
+        """
+        ended = sum(task.status == State.DONE.value for task in nested)
+        values = {
+            ":todo": {"S": State.TODO.value},
+            ":null": {"S": NULL},
+            ":zero": {"N": "0"},
+            ":ended": {"N": str(ended)},
+        }
+        update = _Update(NULL, values | self._as_seen(seen, force))
+        if nested:
+            update.paths["#TaskScript"] = "TaskScript"
+            update.values[":nested"] = nested_attribute(nested)
+            update.clauses.append("#TaskScript = :nested")
+        transition = transitions.REQUEUE_HELD if force else transitions.REQUEUE
+        try:
+            self._write(transition, seen.item.item_id, update, "NONE")
+        except _ConditionFailed as failed:
+            there = record_from(failed.item) if failed.item else None
+            landed = there and _landed(there.item, State.TODO, NULL)
+            return None if landed else Lost(there)
+        return None
+
+    def remove(self, seen: Record, force: bool) -> Lost | None:
+        """Delete an item that is still as it was seen; None once it is gone.
+
+        force: a held one too.
+        """
+        transition = transitions.REMOVE_HELD if force else transitions.REMOVE
+        try:
+            self._send(
+                self._client.delete_item,
+                Key={"itemID": {"N": str(seen.item.item_id)}},
+                ConditionExpression=transition.condition,
+                ExpressionAttributeValues=self._as_seen(seen, force),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except _ConditionFailed as failed:
+            return Lost(record_from(failed.item)) if failed.item else None
+        return None
+
+    def _as_seen(self, seen: Record, force: bool) -> dict[str, Any]:
+        """The values of `transitions.AS_SEEN`, and of UNHELD unless forced."""
+        item = seen.item
+        values = {
+            ":seen": {"S": item.state},
+            ":lock": {"S": item.lock_id},
+            ":length": {"N": str(item.log_length)},
+        }
+        return values if force else values | {":epoch": self._epoch()}
 
     # The transitions of a held item
 
@@ -363,11 +589,13 @@ class WorkflowTable:
         update.values[":mine"] = {"S": update.lock_id}
         if ":target" in " ".join(transition.set):
             update.values[":target"] = {"S": target.value}
+        # A transition that frees the item takes the lockID away, and only its holder may
+        left = NULL if ":null" in update.values else update.lock_id
         try:
             self._write(transition, item_id, update, "NONE")
         except _ConditionFailed as failed:
             item = from_attributes(failed.item) if failed.item else None
-            return _landed(item, target, update.lock_id)
+            return _landed(item, target, left)
         return True
 
     def _write(
@@ -408,14 +636,16 @@ class WorkflowTable:
             answer = method(**request)
         except ClientError as error:
             self._learn(error.response, sent)
-            fault = _from_dynamodb(error, self.name)
-            if isinstance(fault, CredentialsExpired) and self._renew_client:
-                self._client = self._renew_client()
-            raise fault from error
+            raise self._renew(_from_dynamodb(error, self.name)) from error
         except BotoCoreError as error:
-            raise translate(error) from error
+            raise self._renew(translate(error)) from error
         self._learn(answer, sent)
         return answer
+
+    def _renew(self, fault: Exception) -> Exception:
+        if isinstance(fault, AwsError):
+            self._client, fault = renewed(self._client, fault, self._renew_client)
+        return fault
 
     def _learn(self, answer: Mapping[str, Any], sent: float) -> None:
         self.clock.learn(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}), sent)

@@ -8,6 +8,17 @@ _UNPRINTABLE = re.compile(
 )
 
 
+def count(number: int, noun: str) -> str:
+    """So many of something, such as "1 item" and "2,000 items"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def printable_lines(text: str) -> str:
+    """The same for text of many lines: line breaks and tabs stay."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines)
+
+
 def printable(text: str) -> str:
     """The text with everything a terminal could obey replaced by escapes: task ids and logs come
     from data, and must not move a cursor or set a title.

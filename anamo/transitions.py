@@ -17,13 +17,13 @@ worker took over fails this condition, however late its write arrives."""
 class Transition:
     """One change of state.
 
-    source: the state before, None where there is no item. targets: the states it may lead to.
-    rule: from where to where and who may, in a sentence. set, remove: the update's clauses; none
-    for a put.
+    sources: the states before, none where there is no item. targets: the states it may lead to,
+    none where the item goes. rule: from where to where and who may, in a sentence. set, remove: the
+    update's clauses; none for a put or a deletion.
     """
 
     name: str
-    source: State | None
+    sources: tuple[State, ...]
     targets: tuple[State, ...]
     rule: str
     condition: str
@@ -46,7 +46,7 @@ _FREE = ("ItemState = :target", "lockID = :null", "InstanceID = :null")
 
 IMPORT = Transition(
     "import",
-    None,
+    (),
     (State.TODO,),
     "An importer adds an item that is not there.",
     # A put without it would wipe out the state and results of an item imported before
@@ -55,7 +55,7 @@ IMPORT = Transition(
 
 CLAIM = Transition(
     "claim",
-    State.TODO,
+    (State.TODO,),
     (State.LOCKED,),
     "Any worker takes an item that nobody holds.",
     # The index the worker found the item in lags behind; two workers may see the same todo item
@@ -65,7 +65,7 @@ CLAIM = Transition(
 
 TAKE_OVER = Transition(
     "take over",
-    State.LOCKED,
+    (State.LOCKED,),
     (State.LOCKED,),
     "Any worker takes an item whose lease has ended.",
     # Without the lockID two workers that saw the same ended lease would both win: the first one's
@@ -76,7 +76,7 @@ TAKE_OVER = Transition(
 
 RENEW = Transition(
     "renew",
-    State.LOCKED,
+    (State.LOCKED,),
     (State.LOCKED,),
     "The holder makes its lease last longer.",
     HELD_BY_ME,
@@ -85,7 +85,7 @@ RENEW = Transition(
 
 RECORD = Transition(
     "record",
-    State.LOCKED,
+    (State.LOCKED,),
     (State.LOCKED,),
     "The holder writes the results of nested tasks that ended.",
     HELD_BY_ME,
@@ -94,7 +94,7 @@ RECORD = Transition(
 
 FINISH = Transition(
     "finish",
-    State.LOCKED,
+    (State.LOCKED,),
     (State.DONE, State.FAILED),
     "The holder ends the item with its last results.",
     HELD_BY_ME,
@@ -104,7 +104,7 @@ FINISH = Transition(
 
 RETRY = Transition(
     "retry",
-    State.LOCKED,
+    (State.LOCKED,),
     (State.TODO,),
     "The holder gives a failed item back to be tried again.",
     HELD_BY_ME,
@@ -115,7 +115,7 @@ RETRY = Transition(
 
 RELEASE = Transition(
     "release",
-    State.LOCKED,
+    (State.LOCKED,),
     (State.TODO,),
     "The holder gives the item back with its progress.",
     HELD_BY_ME,
@@ -123,5 +123,77 @@ RELEASE = Transition(
     ("Lease_Expires",),
 )
 
-TRANSITIONS = (IMPORT, CLAIM, TAKE_OVER, RENEW, RECORD, FINISH, RETRY, RELEASE)
+AS_SEEN = (
+    "ItemState = :seen AND (lockID = :lock OR attribute_not_exists(lockID))"
+    " AND (Log_Length = :length OR attribute_not_exists(Log_Length))"
+)
+"""What an operator saw before the question was answered, perhaps minutes ago. The same lockID is
+the same claim, so an item that ran again in between does not match. A holder that records a result
+changes neither state nor lockID, but Log_Length: without it the statuses written back would be
+those from before, and a nested task that has ended would run again. Other tools' items may have
+neither attribute."""
+
+UNHELD = "(attribute_not_exists(Lease_Expires) OR Lease_Expires < :epoch)"
+"""Nobody works on the item. A worker that was cut off may have come back and renewed its lease
+since the operator looked."""
+
+_AGAIN = (
+    "ItemState = :todo",
+    "lockID = :null",
+    "InstanceID = :null",
+    "Attempts = :zero",
+    "Failures = :zero",
+    "Log_Length = :ended",
+)
+
+REQUEUE = Transition(
+    "requeue",
+    (State.FAILED, State.DONE, State.LOCKED),
+    (State.TODO,),
+    "The operator has an item run again that nobody holds.",
+    f"{AS_SEEN} AND {UNHELD}",
+    _AGAIN,
+    ("Lease_Expires",),
+)
+
+REQUEUE_HELD = Transition(
+    "requeue --force",
+    (State.LOCKED,),
+    (State.TODO,),
+    "The operator takes an item from its holder, who finds the claim lost.",
+    AS_SEEN,
+    _AGAIN,
+    ("Lease_Expires",),
+)
+
+REMOVE = Transition(
+    "remove",
+    (State.TODO, State.LOCKED, State.DONE, State.FAILED),
+    (),
+    "The operator deletes an item that nobody holds.",
+    f"{AS_SEEN} AND {UNHELD}",
+)
+
+REMOVE_HELD = Transition(
+    "remove --force",
+    (State.LOCKED,),
+    (),
+    "The operator deletes an item, whose holder finds the claim lost.",
+    AS_SEEN,
+)
+
+TRANSITIONS = (
+    IMPORT,
+    CLAIM,
+    TAKE_OVER,
+    RENEW,
+    RECORD,
+    FINISH,
+    RELEASE,
+    RETRY,
+    REQUEUE,
+    REQUEUE_HELD,
+    REMOVE,
+    REMOVE_HELD,
+)
 """Every one of them."""

@@ -4,27 +4,32 @@ Guaranteed: nothing is claimed before table, indexes and bucket have been found 
 """
 
 import logging
+import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any
 
-from anamo import aws
-from anamo.cli import ExitStatus
+from anamo import aws, liveline
+from anamo.backoff import Backoff
+from anamo.cli import ExitStatus, Messages
 from anamo.control import Control
-from anamo.errors import AnamoError
+from anamo.entry import encoded_prefix
+from anamo.errors import AnamoError, internal
 from anamo.holdings import Holdings
 from anamo.instance import instance_id, on_ec2
 from anamo.item import State
+from anamo.liveline import Lines, LiveLine
 from anamo.logs import LogStore
 from anamo.metadata import SpotNotice
 from anamo.options import Options
 from anamo.pool import Limits, Pool, Tally
 from anamo.progress import item_line, summarise
-from anamo.report import Finished
+from anamo.report import Finished, ItemEnded
 from anamo.signals import Signals
-from anamo.table import Holder, WorkflowTable
+from anamo.table import AT_ONCE, CHECK_SECONDS, Holder, WorkflowTable
 from anamo.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -38,7 +43,7 @@ def work(
     Raises one of `errors` where it cannot begin, Interrupted where a signal came before it did.
     """
     began = monotonic()
-    _check(options, signals, say)
+    table = _check(options, signals, say)
     signals.check()
     holder = Holder(instance_id(), options.lease)
     pool = Pool(
@@ -46,20 +51,38 @@ def work(
         options.processes,
         signals,
         _limits(options, began),
-        (lambda ended: None) if quiet else lambda ended: say(item_line(ended)),
+        _shown(table, say, quiet),
     )
     tally = pool.run()
-    where = LogStore(None, options.bucket).address(f"{options.prefix}/{options.table}/")
+    folder = "/".join([*encoded_prefix(options.prefix), options.table, ""])
+    where = LogStore(None, options.bucket).address(folder)
     summarise(tally, options.table, monotonic() - began, where, say)
     for error in dict.fromkeys(tally.errors):
         say(error)
     return _status(tally, signals)
 
 
-def _check(options: Options, signals: Signals, say: Callable[[str], object]) -> None:
+def _shown(table: WorkflowTable, say: Callable[[str], object], quiet: bool) -> Lines | LiveLine:
+    """What the operator sees while the work goes on."""
+
+    def line(ended: ItemEnded) -> None:
+        say(item_line(ended))
+
+    if quiet:
+        return Lines(lambda ended: None)
+    if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return Lines(line)
+    left, exact = liveline.todo(table)
+    Messages.begin = liveline.CLEAR
+    return LiveLine(sys.stderr, left, exact, line)
+
+
+def _check(options: Options, signals: Signals, say: Callable[[str], object]) -> WorkflowTable:
     table = WorkflowTable(aws.dynamodb_client(options.region), options.table)
-    table.wait_until_usable(signals.sleep, say)
-    LogStore(aws.s3_client(options.region), options.bucket).check()
+    table.prepare(signals.sleep, say)
+    logs = LogStore(aws.s3_client(options.region), options.bucket)
+    Backoff(signals.sleep).persist(logs.check, CHECK_SECONDS, at_once=AT_ONCE)
+    return table
 
 
 def _limits(options: Options, began: float) -> Limits:
@@ -96,5 +119,5 @@ def _process(
         finished = Finished(str(error))
     except Exception as error:
         logger.debug("worker process", exc_info=True)
-        finished = Finished(f"internal error: {type(error).__name__}: {error} (see --debug)")
+        finished = Finished(str(internal(error)))
     control.report(finished)

@@ -18,12 +18,12 @@ from anamo.backoff import Backoff
 from anamo.claim import Claim
 from anamo.control import Control
 from anamo.entry import abandoned_entry, tail_limit
-from anamo.errors import AnamoError, MachineFault, TransientError
+from anamo.errors import AnamoError, MachineFault, TransientError, internal
 from anamo.execution import Execution, Outcome, Stop
 from anamo.finder import Finder
 from anamo.heartbeat import Heartbeat
 from anamo.holdings import Holdings
-from anamo.instance import host_name
+from anamo.instance import host_name, surroundings
 from anamo.item import Item, State
 from anamo.logs import LogStore
 from anamo.options import Options
@@ -69,7 +69,9 @@ class Worker:
         self._finder = Finder(table, holder, holdings)
         self._backoff = Backoff(control.sleep)
         self._claims: list[Claim] = []
-        recorder = RecorderOptions(holder, options.prefix, host_name(), options.retries)
+        recorder = RecorderOptions(
+            holder, options.prefix, host_name(), options.retries, surroundings()
+        )
         self._recorder = Recorder(table, logs, recorder, control, self._settled)
         self._heartbeat = Heartbeat(table, holder, lambda: list(self._claims), control.wake)
         self._environment = {"PYANAMO": options.program, **os.environ}
@@ -82,6 +84,10 @@ class Worker:
                 self._work(item)
         except AnamoError as fault:
             error = fault
+        except Exception as fault:
+            # What has ended is recorded all the same
+            logger.debug("worker", exc_info=True)
+            error = internal(fault)
         kept = self._recorder.close()
         self._heartbeat.close()
         error = error or self._recorder.error
@@ -107,7 +113,8 @@ class Worker:
 
     def _ready(self) -> bool:
         """Wait until there is room for a further claim; False if there must not be one."""
-        while self._recorder.claims > 1 and not self._over():
+        # In this order: the look takes the recorder's wake-up away, so the count comes after it
+        while not self._over() and self._recorder.claims > 1:
             self._control.wait(None)
         if self._recorder.keeps and not self._over():
             self._recorder.deliver(DELIVERY_SECONDS, self._over)
@@ -115,6 +122,7 @@ class Worker:
 
     def _over(self) -> bool:
         """Whether nothing new shall be begun."""
+        self._control.look()
         return bool(self._control.stopping or self._control.drained or self._recorder.error)
 
     def _claim(self) -> Item | None:
@@ -232,6 +240,8 @@ class Run:
 
     def _heed(self) -> None:
         """Stop what must be stopped."""
+        # What came while the item was being claimed must not start a task
+        self._control.look()
         told = self._control.stopping or self._recorder.error or self._claim.lost
         if told or self._control.drained:
             self._todo.clear()

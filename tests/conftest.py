@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from hypothesis import settings
 
 from tests.support.dynamodb_local import dynamodb_local
 from tests.support.environment import dummy_account, environment, scrub
@@ -36,6 +37,9 @@ def pytest_configure() -> None:
     scrub(os.environ)
     os.environ.update(dummy_account(Path(os.devnull)))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Examples start processes and ask DynamoDB Local: how long one takes says nothing of the code
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

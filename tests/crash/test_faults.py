@@ -286,6 +286,16 @@ def test_a_machine_without_processes_gives_the_item_back(fleet: Fleet) -> None:
     assert fleet.table.states() == {"todo": 1}
 
 
+def test_fewer_processes_than_wanted_do_the_work_and_say_so(fleet: Fleet) -> None:
+    fleet.add(["true"] * 4)
+    under = ["bash", "-c", 'ulimit -n 40; exec "$@"', "bash"]
+    ended = fleet.start("-i", "40", under=under).wait()
+    assert ended.returncode == 3, ended.stderr
+    assert "of 40 worker processes could be had: [Errno 24]" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert fleet.table.states() == {"done": 4}
+
+
 def test_on_retry_only_the_failed_nested_tasks_run(fleet: Fleet, find_faults: FindFaults) -> None:
     mark = fleet.folder / "second-try"
     line = f'bash -c|"exit 0"@"test -e {mark} || (touch {mark}; exit 7)"@"exit 0"'

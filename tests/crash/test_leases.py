@@ -45,11 +45,11 @@ def test_without_the_fence_a_zombie_writes(fleet: Fleet, find_faults: FindFaults
 
 
 def run_longer_than_the_lease(fleet: Fleet) -> None:
-    """A task of two leases, with a second worker looking for work all the while."""
-    fleet.add([f"{fleet.ledger.script}|5"], "-n", ",")
+    """A task of four leases, with a second worker looking for work all the while."""
+    fleet.add([f"{fleet.ledger.script}|8"], "-n", ",")
     first = fleet.start("--lease", "2")
     eventually(fleet.ledger.starts)
-    second = fleet.start("--lease", "2", "--idle-timeout", "5")
+    second = fleet.start("--lease", "2", "--idle-timeout", "9")
     first.wait()
     second.wait()
 

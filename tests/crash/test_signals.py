@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import psutil
 import pytest
 
 from tests.support.fleet import Fleet
-from tests.support.proxy import Holding, Proxy, on
+from tests.support.proxy import Forward, Holding, Proxy, Reply, Request, failing, on
 from tests.support.waiting import eventually
 
 
@@ -113,7 +114,8 @@ def test_a_signal_in_the_middle_of_a_request_is_heeded(
     proxy.behaviour = on(operation, under_way, first=1)
     worker = fleet.start()
     eventually(lambda: under_way.seen)
-    worker.signal(signal.SIGTERM)
+    # To all of them, so that it has come when the request is answered
+    os.killpg(worker.pid, signal.SIGTERM)
     under_way.release()
     assert worker.wait(20).returncode == 143
     assert fleet.table.states() == {"todo": 1}
@@ -135,6 +137,38 @@ def test_a_signal_while_a_log_is_on_its_way_loses_no_outcome(
     worker.signal(signal.SIGTERM)
     held.release()
     assert worker.wait(20).returncode == 143
+    assert fleet.table.states() == {"done": 1}
+
+
+def test_a_signal_to_the_parent_is_heeded_while_the_last_log_waits_for_s3(
+    fleet: Fleet, s3: str, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    """The table is finished, so the main thread only waits for what is still to be written."""
+    looks = [time.monotonic()]
+    database = make_proxy(dynamodb)
+    fleet.environment["AWS_ENDPOINT_URL_DYNAMODB"] = database.url
+
+    def noting(request: Request, forward: Forward) -> Reply | None:
+        if request.operation == "Query":
+            looks.append(time.monotonic())
+        return forward(request)
+
+    database.behaviour = noting
+    proxy = make_proxy(s3)
+    fleet.environment["AWS_ENDPOINT_URL_S3"] = proxy.url
+    slow_down = failing("SlowDown", 503)
+    proxy.behaviour = lambda request, forward: (
+        slow_down(request, forward) if request.method == "PUT" else forward(request)
+    )
+    fleet.add(["echo done"])
+    worker = fleet.start("--grace", "3")
+    eventually(lambda: "logs:" in worker.stderr)
+    # It looks once more after a second, and then no more
+    eventually(lambda: time.monotonic() > looks[-1] + 2)
+    worker.signal(signal.SIGTERM)
+    ended = worker.wait(20)
+    assert ended.returncode == 143
+    assert "log kept in" in ended.stderr
     assert fleet.table.states() == {"done": 1}
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from anamo import transitions
 from anamo.aws import dynamodb_client as our_client
-from anamo.errors import AccessDenied, Unreachable
+from anamo.errors import AccessDenied, AwsError, CredentialsExpired, Unreachable
 from anamo.importer import Importer as OurImporter
 from anamo.importer import Tally
 from anamo.item import Item, nested_item
@@ -228,6 +228,20 @@ def test_four_of_five_requests_throttled_at_random_do_not_fail_an_import(
     assert waits.seconds
 
 
+@pytest.mark.parametrize(
+    ("code", "status"), [("ThrottlingException", 400), ("InternalServerError", 500)]
+)
+def test_a_question_about_the_table_that_is_throttled_is_asked_again(
+    import_file: Importer, table: Table, proxy: Proxy, code: str, status: int
+) -> None:
+    proxy.behaviour = on("DescribeTable", failing(code, status), first=3)
+    ended = import_file(table.name, lines(table.name, range(3)), env=through(proxy.url))
+    assert counts(ended) == (3, 0)
+    (line,) = said(ended)
+    assert line.startswith(f"table {table.name}: DescribeTable: as the test wants it")
+    assert line.endswith("; trying again")
+
+
 def test_reads_answered_in_part_are_asked_for_again(
     client: Any, table: Table, proxy: Proxy
 ) -> None:
@@ -281,9 +295,15 @@ def test_one_that_stays_away_ends_the_import(
         OurImporter(WorkflowTable(client, table.name), sleep=Waits()).run(items(250))
 
 
-def test_a_refusal_ends_all_threads_at_once(client: Any, table: Table, proxy: Proxy) -> None:
-    proxy.behaviour = on(PUT, failing("AccessDeniedException"))
-    with pytest.raises(AccessDenied):
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("AccessDeniedException", AccessDenied), ("ExpiredTokenException", CredentialsExpired)],
+)
+def test_a_refusal_ends_all_threads_at_once(
+    client: Any, table: Table, proxy: Proxy, code: str, error: type[AwsError]
+) -> None:
+    proxy.behaviour = on(PUT, failing(code))
+    with pytest.raises(error):
         OurImporter(WorkflowTable(client, table.name), sleep=Waits()).run(items(3000))
     assert proxy.operations[PUT] <= 8
     assert table.items() == []

@@ -60,11 +60,13 @@ class Scripts:
     A task has a session of its own and survives the worker that a test kills, so neither process
     groups nor parents lead to all of them. Each child is marked by a variable of its environment
     instead, which everything it starts inherits.
+
+    environment: what each of them sees.
     """
 
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
         self._mark = uuid.uuid4().hex
-        self._environment = {**environment, MARK: self._mark}
+        self.environment = {**environment, MARK: self._mark}
         self._folder = folder
         self._started: list[Running] = []
 
@@ -91,7 +93,7 @@ class Scripts:
         with stdout.open("wb") as out, stderr.open("wb") as err:
             process = subprocess.Popen(
                 words,
-                env={**self._environment, **(env or {})},
+                env={**self.environment, **(env or {})},
                 cwd=cwd or self._folder,
                 stdin=stdin or subprocess.DEVNULL,
                 stdout=out,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -123,3 +125,12 @@ def test_printable_text_is_one_line_that_can_be_encoded(text: str) -> None:
     assert len(shown.splitlines()) <= 1
     shown.encode()
     assert printable(shown) == shown
+
+
+def test_a_message_nobody_can_read_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stderr", full)
+        Messages("script.py")("one\ntwo")
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()

@@ -7,9 +7,11 @@ import os
 import signal
 import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -194,6 +196,14 @@ def test_no_file_for_the_output_is_the_machines_fault(
         Execution("true", ENVIRONMENT)
 
 
+def test_no_room_for_a_refusal_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing the file tries to write again what it could not, and must not hide why."""
+    full = partial(Path("/dev/full").open, "r+b")
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **given: full())
+    with pytest.raises(MachineFault, match="no space for a task's output"):
+        Execution("no-such-program", ENVIRONMENT)
+
+
 def test_no_process_to_be_had_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     class NoProcess(subprocess.Popen[bytes]):
         def __init__(self, *_arguments: object, **_options: object) -> None:
@@ -313,3 +323,17 @@ def test_a_left_over_grandchild_that_holds_stdout_does_not_hang(tmp_path: Path) 
     assert said(outcome) == (b"out\n", b"")
     (left,) = processes(mark)
     os.kill(left, signal.SIGKILL)
+
+
+def test_a_stream_opened_a_second_time_loses_nothing() -> None:
+    script = "bash -c 'echo a; echo b >> /dev/stdout; echo c; echo d >> /dev/stdout'"
+    assert said(run(script))[0] == b"a\nb\nc\nd\n"
+
+
+def test_a_read_only_file_system_is_not_a_full_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = run("false")
+    real = os.statvfs("/")
+    for flag, full in ((0, True), (os.ST_RDONLY, False)):
+        values = [*real[:4], 0, *real[5:8], flag, real[9]]
+        monkeypatch.setattr(os, "statvfs", lambda path, v=values: os.statvfs_result(v))
+        assert outcome.disk_is_full() is full

@@ -37,6 +37,12 @@ items = st.builds(single_item, texts, texts) | st.builds(
 )
 
 
+@pytest.mark.parametrize("script", [{"M": {}}, {"M": {"Task_0": {"S": "seq 1"}}}, {"L": []}])
+def test_a_task_script_that_cannot_be_read_is_one_empty_task(script: Attribute) -> None:
+    item = from_attributes({"itemID": {"N": "7"}, "TaskScript": script})
+    assert (item.script, item.tasks) == ("", 1)
+
+
 def test_ids_are_those_of_every_other_day() -> None:
     """If this fails, importing a file again would run all of it again."""
     assert single_item("Task-1", "seq 1").item_id == 2445651813031579

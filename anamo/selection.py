@@ -1,0 +1,74 @@
+"""Which items an operator means.
+
+A name is a task id, which several items may share, or else an itemID. Names that mean nothing are
+found out before anything is done.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from anamo.census import STATES
+from anamo.errors import UsageError
+from anamo.patience import Patience
+from anamo.record import Record
+from anamo.sweep import sweep
+from anamo.table import Wanted, WorkflowTable
+
+DIGITS = 38
+"""Of a number in DynamoDB."""
+
+
+def check_state(table: WorkflowTable, state: str, patience: Patience) -> None:
+    """Raises UsageError where a state is neither ours nor that of any item."""
+    if state in STATES:
+        return
+    held = patience(table.states_held)
+    if state not in held:
+        known = ", ".join([*STATES, *sorted(held - set(STATES))])
+        raise UsageError(f"table {table.name}: no item is {state}; states are {known}")
+
+
+def in_state(
+    table: WorkflowTable, state: str, wanted: Wanted, patience: Patience
+) -> Iterator[Record]:
+    """The items in a state, in no order."""
+    for page in sweep(table, {state: wanted}, patience):
+        yield from page.records
+
+
+def named(
+    table: WorkflowTable, names: Sequence[str], wanted: Wanted, patience: Patience
+) -> Iterator[tuple[str, list[Record]]]:
+    """Each name with its items, whatever their states.
+
+    Raises UsageError which says the names that mean nothing, before it yields the first.
+    """
+    states = sorted(patience(table.states_held) | set(STATES))
+    found = {name: _named(table, name, states, wanted, patience) for name in dict.fromkeys(names)}
+    unknown = [name for name, records in found.items() if not records]
+    if unknown:
+        raise UsageError(f"table {table.name}: no item has the taskID or itemID {_list(unknown)}")
+    yield from found.items()
+
+
+def _named(
+    table: WorkflowTable, name: str, states: Sequence[str], wanted: Wanted, patience: Patience
+) -> list[Record]:
+    ids: dict[int, Record] = {}
+    for state in states:
+        for record in patience(lambda state=state: table.of_task(name, state, wanted)):  # type: ignore[misc]
+            # An item that changes its state meanwhile is listed twice
+            ids[record.item.item_id] = record
+    if not ids and name.isascii() and name.isdigit() and len(name) <= DIGITS:
+        return patience(lambda: table.read([int(name)], wanted))
+    return sorted(ids.values(), key=lambda record: record.item.item_id)
+
+
+def elsewhere(name: str, record: Record, state: str) -> str:
+    """Says that an item which was named is not in the state it was meant to be in."""
+    which = "" if name == str(record.item.item_id) else f" (item {record.item.item_id})"
+    return f"{name}{which} is {record.state}, not {state}; left as it is"
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:10])
+    return shown + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")

@@ -1,0 +1,80 @@
+"""`pyanamo.py status`: how far the workflow is, in one of its forms."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anamo import aws, census, listing, output, selection, steps, summary, watch
+from anamo.failures import Failures
+from anamo.item import State
+from anamo.patience import Patience
+from anamo.summary import Step
+from anamo.table import Wanted, WorkflowTable
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """tables: names in the order of the steps. form: table, json or tsv."""
+
+    tables: Sequence[str]
+    region: str | None
+    form: str
+
+
+class Status:
+    """Shows the tables; everything raises UsageError or what a request of `table` raises."""
+
+    def __init__(self, asked: Asked, say: Callable[[str], object]) -> None:
+        client = aws.dynamodb_client(asked.region)
+        self._asked = asked
+        self._say = say
+        self._tables = [WorkflowTable(client, name) for name in asked.tables]
+        self._patience = Patience(say)
+
+    def summary(self) -> None:
+        """A line a step; for people why tasks failed as well."""
+        if self._asked.form == "table":
+            summary.show([self._step(table) for table in self._tables], self._asked.region)
+            return
+        counted = [census.take(table, self._patience) for table in self._tables]
+        if self._asked.form == "json":
+            output.as_json([summary.as_object(each) for each in counted])
+        else:
+            output.as_tsv(summary.HEADINGS, map(summary.as_row, counted))
+
+    def _step(self, table: WorkflowTable) -> Step:
+        failures = Failures()
+        return Step(census.take(table, self._patience, failures.add), failures)
+
+    def by_task(self) -> None:
+        """A line a task id."""
+        matrix = steps.read(self._tables, self._patience)
+        steps.show(matrix, self._asked.tables, self._asked.form)
+
+    def items(self, state: str) -> None:
+        """The items in a state; for people why they failed as well."""
+        for table in self._tables:
+            selection.check_state(table, state, self._patience)
+        items: list[dict[str, Any]] = []
+        failures: dict[str, Failures] = {}
+        for table in self._tables:
+            failures[table.name] = Failures()
+            for record in selection.in_state(table, state, Wanted.WHOLE, self._patience):
+                items.append(listing.as_object(table.name, record))
+                failures[table.name].add(record)
+        listing.show(items, self._asked.form)
+        if self._asked.form == "table" and state == State.FAILED:
+            for name, found in failures.items():
+                summary.show_failures(found, name, self._asked.region)
+
+    def page(self, path: str) -> None:
+        """The page about all steps, as a file."""
+        # Here and not above: the other forms need no template library
+        from anamo.page.render import write
+
+        size = write(path, self._tables, self._asked.region, self._patience)
+        self._say(f"wrote {path} ({size / 1e6:.1f} MB)")
+
+    def watch(self, seconds: float) -> None:
+        """The steps in place, until nothing is left to do."""
+        watch.watch(lambda: [census.take(table, self._patience) for table in self._tables], seconds)

@@ -1,0 +1,127 @@
+"""The Dockerfile: linted, and its steps run; no Docker engine is needed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.image import Image, ImpossibleError, base
+from tests.support.scripts import ROOT, Scripts
+from tests.support.table import Table
+from tests.support.waiting import eventually
+
+DOCKERFILE = ROOT / "aws" / "Dockerfile"
+
+
+def lint(dockerfile: Path) -> subprocess.CompletedProcess[str]:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    return subprocess.run(
+        [str(hadolint), "--failure-threshold=style", str(dockerfile)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_linter_has_nothing_to_say() -> None:
+    linted = lint(DOCKERFILE)
+    assert (linted.returncode, linted.stdout, linted.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "rule"),
+    [
+        ('ENTRYPOINT ["python", "/opt/pyanamo/pyanamo.py"]', "ENTRYPOINT python a.py", "DL3025"),
+        ("USER 1000:1000", "USER root", "DL3002"),
+        ("python:3.13-slim", "python", "DL3006"),
+        ("--no-cache-dir ", "", "DL3042"),
+    ],
+)
+def test_the_linter_sees_what_is_wrong(tmp_path: Path, good: str, bad: str, rule: str) -> None:
+    text = DOCKERFILE.read_text()
+    assert good in text
+    wrong = tmp_path / "Dockerfile"
+    wrong.write_text(text.replace(good, bad))
+    linted = lint(wrong)
+    assert linted.returncode != 0
+    assert rule in linted.stdout
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    """The image, built."""
+    try:
+        with base(tmp_path_factory.mktemp("image")) as image:
+            image.build(DOCKERFILE)
+            yield image
+    except ImpossibleError as why:
+        pytest.skip(f"the Dockerfile's steps cannot be run here: {why}")
+
+
+@pytest.fixture
+def variables(scripts: Scripts) -> dict[str, str]:
+    """What a container's environment says of the account."""
+    wanted = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "PYTEST_CHILD"}
+    wanted |= {"AWS_EC2_METADATA_DISABLED", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_S3"}
+    return {name: value for name, value in scripts.environment.items() if name in wanted}
+
+
+def test_the_image_shows_its_help_and_is_nobody_special(
+    image: Image, run: Callable[..., Any], variables: dict[str, str]
+) -> None:
+    shown = run(*image.command(variables=variables))
+    assert shown.returncode == 0, shown.stderr
+    assert "usage: pyanamo.py" in shown.stdout
+    assert run(*image.inside("id", "-u")).stdout == "1000\n"
+    assert run(*image.inside("id", "-un")).stdout == "pyanamo\n"
+    assert run(*image.inside("pwd")).stdout == "/home/pyanamo\n"
+
+
+def test_the_image_imports_and_works(
+    image: Image, run: Callable[..., Any], variables: dict[str, str], table: Table, bucket: str
+) -> None:
+    importer = ["python", "/opt/pyanamo/import-items-generic.py", "-t", table.name, "-d", "-"]
+    imported = run(
+        *image.inside(*importer, "-s", "|", "-n", ",", variables=variables),
+        stdin=f"Task-1|{table.name}|seq|1,2\n",
+    )
+    assert imported.returncode == 0, imported.stderr
+    worked = run(*image.command("-t", table.name, "-b", bucket, variables=variables))
+    assert worked.returncode == 0, worked.stderr
+    assert table.states() == Counter(done=1)
+
+
+def test_a_signal_to_the_container_reaches_the_worker(
+    image: Image, scripts: Scripts, variables: dict[str, str], table: Table, bucket: str
+) -> None:
+    importer = ("import-items-generic.py", "-t", table.name, "-d", "-", "-s", "|")
+    assert scripts.run(*importer, stdin=f"A|{table.name}|sleep 60\n").returncode == 0
+    worker = scripts.start(*image.command("-t", table.name, "-b", bucket, variables=variables))
+    eventually(lambda: table.states() == Counter(locked=1))
+    worker.signal(signal.SIGTERM)
+    assert worker.wait().returncode == 143
+    assert table.states() == Counter(todo=1)
+
+
+def test_a_dockerfile_that_forgets_a_file_makes_no_image(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    (tmp_path / "context").mkdir()
+    forgetful = tmp_path / "context" / "Dockerfile"
+    forgetful.write_text(DOCKERFILE.read_text().replace("COPY --chmod=755 anamo ./anamo\n", ""))
+    forgetful.with_name("Dockerfile.dockerignore").touch()
+    try:
+        with base(tmp_path) as image:
+            image.build(forgetful)
+            shown = run(*image.command(variables={}))
+    except ImpossibleError as why:
+        pytest.skip(f"the Dockerfile's steps cannot be run here: {why}")
+    assert shown.returncode != 0
+    assert "No module named 'anamo'" in shown.stderr

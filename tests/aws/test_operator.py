@@ -1,0 +1,80 @@
+"""The operator's commands do all they must with their document; each action taken away breaks what
+it is for, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.aws.conftest import Ended, Stage
+from tests.support.policies import document, without
+from tests.support.scripts import ROOT
+
+if not (ROOT / "anamo" / "commands.py").exists():
+    pytest.skip("the operator's commands are not in this version", allow_module_level=True)
+
+LINES = "Good|{table}|true\nBad|{table}|false\n"
+COMMANDS = {
+    "status": ("status",),
+    "status of items": ("status", "--state", "failed"),
+    "logs": ("logs", "Good"),
+    "logs of an itemID": ("logs", "{id}"),
+    "requeue": ("requeue", "--state", "failed", "--yes"),
+    "remove": ("remove", "--state", "done", "--yes"),
+}
+BROKEN = {
+    "dynamodb:Query": set(COMMANDS),
+    "dynamodb:Scan": {"status", "logs", "logs of an itemID"},
+    "dynamodb:BatchGetItem": {"logs of an itemID"},
+    "dynamodb:UpdateItem": {"requeue"},
+    "dynamodb:DeleteItem": {"remove"},
+    "s3:GetObject": {"logs", "logs of an itemID"},
+}
+"""Commands that fail without an action."""
+
+
+ANYTHING = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
+
+
+def operate(stage: Stage, user: dict[str, str], name: str) -> Ended:
+    good = next(item["itemID"] for item in stage.table.items() if item["taskID"] == "Good")
+    command, *flags = (word.replace("{id}", str(good)) for word in COMMANDS[name])
+    return stage.run_as(user, "pyanamo.py", command, "-t", stage.table.name, *flags)
+
+
+@pytest.fixture
+def worked(stage: Stage) -> Stage:
+    """A stage with one item that is done and one that failed."""
+    table = stage.table.name
+    importer = ("import-items-generic.py", "-t", table, "-d", "-", "-s", "|")
+    owner = stage.account.user(ANYTHING)
+    lines = LINES.replace("{table}", table)
+    assert stage.run_as(owner, *importer, stdin=lines).returncode == 0
+    assert stage.work(owner).returncode == 1
+    return stage
+
+
+def test_an_operator_with_its_document_does_all_it_must(worked: Stage) -> None:
+    user = worked.account.user(document("operator", worked.table.name, worked.bucket))
+    for name in COMMANDS:
+        ended = operate(worked, user, name)
+        assert ended.returncode == 0, f"{name}: {ended.stderr}"
+    assert worked.states() == Counter(todo=1)
+
+
+@pytest.mark.parametrize("action", BROKEN)
+def test_an_action_taken_away_breaks_what_it_is_for(worked: Stage, action: str) -> None:
+    policy = document("operator", worked.table.name, worked.bucket)
+    user = worked.account.user(without(policy, action))
+    broken = set()
+    for name in COMMANDS:
+        ended = operate(worked, user, name)
+        if ended.returncode:
+            assert "lack a permission" in ended.stderr
+            broken.add(name)
+    assert broken == BROKEN[action]

@@ -1,0 +1,275 @@
+"""Imports that cannot be: what is said, the exit code, and that nothing was written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.dynamodb_local import free_port
+from tests.support.proxy import Proxy, failing, on
+from tests.support.scripts import ROOT, Scripts
+from tests.support.table import INDEXES, KEY_TYPES, Table
+from tests.support.task_files import PROGRAM, Importer, lines, said, through
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@pytest.fixture
+def proxy(make_proxy: Callable[[str], Proxy], dynamodb: str) -> Proxy:
+    return make_proxy(dynamodb)
+
+
+# Exit code 2
+
+
+def test_bad_lines_are_named_and_nothing_is_written(
+    import_file: Importer, table: Table, proxy: Proxy
+) -> None:
+    content = lines(table.name, range(300)) + f"Task-1|{table.name}|seq\nTask-2|Else|seq|1\n"
+    ended = import_file(table.name, content, env=through(proxy.url))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    first, second, count = said(ended)
+    assert ".txt:301: 3 fields instead of 4 " in first
+    assert ".txt:302: table 'Else' is not among those of -t: " in second
+    assert count == "2 bad lines; nothing was written"
+    assert proxy.requests == []
+    assert table.items() == []
+
+
+@pytest.mark.parametrize("flags", [[], ["--dry-run"], ["--create-table"]])
+def test_thousands_of_bad_lines_fit_on_a_screen(
+    import_file: Importer, proxy: Proxy, flags: list[str]
+) -> None:
+    ended = import_file("Testing", "bad line\n" * 5000, *flags, env=through(proxy.url))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert len(said(ended)) == 22
+    assert said(ended)[-2:] == [
+        "… and 4,980 more bad lines",
+        "5,000 bad lines; nothing was written",
+    ]
+    assert proxy.requests == []
+
+
+def test_what_is_in_a_bad_line_cannot_move_the_cursor(import_file: Importer) -> None:
+    ended = import_file("Testing", "Task-1|\x1b[2Jevil|seq|1\n")
+    assert ended.returncode == 2
+    assert "\x1b" not in ended.stderr
+
+
+def test_an_empty_file_is_refused(import_file: Importer) -> None:
+    ended = import_file("Testing", "\n\n")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert said(ended)[0].endswith(": there is no task in it")
+
+
+def test_a_missing_file_is_refused(scripts: Scripts, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.txt"
+    ended = scripts.run(PROGRAM, "-t", "Testing", "-d", missing, "-s", "|")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert said(ended) == [f"{missing}: No such file or directory"]
+
+
+def test_a_separator_inside_quotes_is_explained(scripts: Scripts) -> None:
+    line = "Task-1|Testing|grep 'a|b' file\n"
+    ended = scripts.run(PROGRAM, "-t", "Testing", "-d", "-", "-s", "|", stdin=line)
+    assert ended.returncode == 2
+    assert said(ended)[0] == (
+        "standard input:1: the separator stands inside quotes: "
+        "choose another separator, say -s '\\t'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["-d", "x", "-s", "|"], "the following arguments are required: -t/--table"),
+        (["-t", "T", "-s", "|"], "the following arguments are required: -d/--data"),
+        (["-t", "T", "-d", "x"], "the following arguments are required: -s/--separator"),
+        (["-t", "T", "-d", "x", "-s", ""], "argument -s/--separator: is empty"),
+        (["-t", "T", "-d", "x", "-s", "|", "-n", ""], "-n/--nested-separator: is empty"),
+        (["-t", "", "-d", "x", "-s", "|"], "argument -t/--table: is empty; is the variable set?"),
+        (["-t", "T", "-d", "", "-s", "|"], "argument -d/--data: is empty; is the variable set?"),
+        (["-t", "T", "-d", "x", "-s", "|", "--dry"], "unrecognized arguments: --dry"),
+    ],
+)
+def test_a_wrong_command_line_is_refused(
+    scripts: Scripts, flags: list[str], complaint: str
+) -> None:
+    ended = scripts.run(PROGRAM, *flags)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert complaint in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+# Exit code 3
+
+
+def refused(
+    import_file: Importer, table: str, *flags: str, env: Mapping[str, str] | None = None
+) -> str:
+    """The one line of an import that AWS does not let happen."""
+    ended = import_file(table, lines(table, range(3)), *flags, env=env)
+    assert (ended.returncode, ended.stdout) == (3, "")
+    (line,) = said(ended)
+    return line
+
+
+def test_a_missing_table_is_named_and_can_be_made(import_file: Importer) -> None:
+    assert refused(import_file, "Missing") == (
+        "table Missing does not exist: add --create-table to make it"
+    )
+
+
+@pytest.fixture
+def other_table(dynamodb_client: DynamoDBClient, table: Table) -> Iterator[str]:
+    """The name of a table that a test makes in its own way."""
+    name = f"{table.name}-other"
+    yield name
+    dynamodb_client.delete_table(TableName=name)
+
+
+@pytest.mark.parametrize(("key", "kind"), [({"id": "HASH"}, "N"), ({"itemID": "HASH"}, "S")])
+def test_a_wrong_key_is_named(
+    import_file: Importer,
+    dynamodb_client: DynamoDBClient,
+    other_table: str,
+    key: dict[str, str],
+    kind: str,
+) -> None:
+    dynamodb_client.create_table(
+        TableName=other_table,
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": kind}  # type: ignore[typeddict-item]
+            for name in key
+        ],
+        KeySchema=[
+            {"AttributeName": name, "KeyType": use}  # type: ignore[typeddict-item]
+            for name, use in key.items()
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    assert refused(import_file, other_table) == (
+        f"table {other_table}: its key must be itemID, a number, and nothing else; "
+        "make a new table with --create-table"
+    )
+
+
+def test_a_missing_index_is_named(
+    import_file: Importer, dynamodb_client: DynamoDBClient, other_table: str
+) -> None:
+    indexes = json.loads(INDEXES.read_text())
+    del indexes[1]
+    dynamodb_client.create_table(
+        TableName=other_table,
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": kind}  # type: ignore[typeddict-item]
+            for name, kind in KEY_TYPES.items()
+            if name != "taskID"
+        ],
+        KeySchema=[{"AttributeName": "itemID", "KeyType": "HASH"}],
+        ProvisionedThroughput={"ReadCapacityUnits": 10, "WriteCapacityUnits": 10},
+        GlobalSecondaryIndexes=indexes,
+    )
+    assert refused(import_file, other_table) == (
+        f"table {other_table}: index TaskStateIndex is missing or has another key; "
+        "workflow-gsi-index.json holds the indexes a workflow table has"
+    )
+
+
+def test_missing_credentials_are_named(import_file: Importer, table: Table) -> None:
+    nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    line = refused(import_file, table.name, env=nobody)
+    assert "redentials" in line
+    assert "aws configure" in line
+
+
+def test_a_profile_that_does_not_exist_is_named(import_file: Importer, table: Table) -> None:
+    line = refused(import_file, table.name, env={"AWS_PROFILE": "nobody"})
+    assert "nobody" in line
+
+
+NOWHERE = ("env", "-u", "AWS_REGION", "-u", "AWS_DEFAULT_REGION", "python", str(ROOT / PROGRAM))
+
+
+def test_a_missing_region_is_named(scripts: Scripts, table: Table) -> None:
+    flags = ("-t", table.name, "-d", "-", "-s", "|", "-n", ",")
+    ended = scripts.run(*NOWHERE, *flags, stdin=lines(table.name, [1]))
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert said(ended) == ["No AWS region: pass -r REGION, or set AWS_DEFAULT_REGION."]
+
+
+@pytest.mark.parametrize(
+    ("variable", "flags"),
+    [("NO_REGION", ["-r", "us-east-1"]), ("AWS_DEFAULT_REGION", []), ("AWS_REGION", [])],
+)
+def test_the_region_comes_from_r_or_either_variable(
+    scripts: Scripts, table: Table, proxy: Proxy, variable: str, flags: list[str]
+) -> None:
+    """The documented example exports AWS_REGION and gives the importer no -r."""
+    command = (*NOWHERE[:5], f"{variable}=us-east-1", *NOWHERE[5:], "-t", table.name, *flags)
+    fields = ("-d", "-", "-s", "|", "-n", ",")
+    ended = scripts.run(*command, *fields, stdin=lines(table.name, [1]), env=through(proxy.url))
+    assert ended.returncode == 0, ended.stderr
+    assert "/us-east-1/dynamodb/" in proxy.requests[0].headers["Authorization"]
+
+
+@pytest.mark.parametrize("region", ["no such region", "us_east_1"])
+def test_a_region_that_cannot_be_is_named(import_file: Importer, table: Table, region: str) -> None:
+    assert region in refused(import_file, table.name, "-r", region)
+
+
+def test_an_endpoint_that_cannot_be_reached_is_named(import_file: Importer, table: Table) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    line = refused(import_file, table.name, env=through(url))
+    assert url in line
+    assert "check the network" in line
+
+
+@pytest.mark.parametrize("operation", ["DescribeTable", "BatchGetItem", "TransactWriteItems"])
+def test_denied_access_is_named(
+    import_file: Importer, table: Table, proxy: Proxy, operation: str
+) -> None:
+    proxy.behaviour = on(
+        operation,
+        failing("AccessDeniedException", message=f"User is not authorized: dynamodb:{operation}"),
+    )
+    line = refused(import_file, table.name, env=through(proxy.url))
+    assert line == (
+        f"table {table.name}: {operation}: User is not authorized: dynamodb:{operation} "
+        "— the credentials lack a permission"
+    )
+    assert table.items() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("UnrecognizedClientException", "does not accept the credentials"),
+        ("ExpiredTokenException", "renew the credentials"),
+        ("ValidationException", "(ValidationException)"),
+    ],
+)
+def test_what_aws_says_is_passed_on(
+    import_file: Importer, table: Table, proxy: Proxy, code: str, words: str
+) -> None:
+    proxy.behaviour = failing(code, message="what AWS says")
+    line = refused(import_file, table.name, env=through(proxy.url))
+    assert line.startswith(f"table {table.name}: DescribeTable: what AWS says")
+    assert words in line
+
+
+def test_a_table_name_that_aws_does_not_take_is_no_traceback(import_file: Importer) -> None:
+    assert "a b" in refused(import_file, "a b")
+    assert refused(import_file, "ab")
+
+
+def test_debug_shows_the_traceback_and_the_line(import_file: Importer) -> None:
+    ended = import_file("Missing", lines("Missing", [1]), "--debug")
+    assert ended.returncode == 3
+    assert "Traceback" in ended.stderr
+    assert said(ended)[-1] == "table Missing does not exist: add --create-table to make it"

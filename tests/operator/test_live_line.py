@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.table import Table
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def worker(run: Run, table: Table, bucket: str) -> list[str]:
+    """Flags of a worker for six items, of which one fails."""
+    lines = "".join(f"T{k}|{table.name}|bash -c 'exit {k // 5}'\n" for k in range(6))
+    run("import-items-generic.py", "-t", table.name, "-d", "-", "-s", "|", stdin=lines)
+    return ["-t", table.name, "-b", bucket]
+
+
+def test_on_a_terminal_one_line_changes(worker: list[str], typing: Run) -> None:
+    ended = typing(*worker, "-i", "2")
+    assert ended.returncode == 1
+    shown = ended.stdout
+    drawn = [part for part in shown.split("\x1b[K") if " running · " in part]
+    assert "0 items done · 0 failed · 1 running · 5 left" in drawn[0]
+    assert "5 items done · 1 failed · 0 running · 0 left" in drawn[-1]
+    # What failed is said at once, what went well is only counted
+    assert "failed T5" in shown
+    assert "done   T1" not in shown
+    assert shown.rstrip().splitlines()[-1].startswith("\x1b[Kpyanamo.py: ") or "logs in" in shown
+
+
+def test_elsewhere_a_line_an_item(worker: list[str], run: Run) -> None:
+    said = run("pyanamo.py", *worker).stderr
+    assert "done   T1" in said
+    assert "\x1b" not in said
+    assert "running" not in said
+
+
+def test_quiet_shows_neither(worker: list[str], typing: Run) -> None:
+    shown = typing(*worker, "-q").stdout
+    assert "running" not in shown
+    assert "failed T5" not in shown
+    assert "tasks: 5 done, 1 failed" in shown
+
+
+def test_the_parent_draws_without_a_thread(
+    worker: list[str], typing: Run, tmp_path: Path, table: Table, run: Run
+) -> None:
+    look = f"grep Threads /proc/$(cut -d' ' -f4 /proc/$PPID/stat)/status >{tmp_path}/threads"
+    script = tmp_path / "look.sh"
+    script.write_text(f"#!/bin/bash\n{look}\n")
+    lines = f"Look|{table.name}|bash {script}\n"
+    run("import-items-generic.py", "-t", table.name, "-d", "-", "-s", "|", stdin=lines)
+    typing(*worker)
+    assert (tmp_path / "threads").read_text().split() == ["Threads:", "1"]

@@ -1,0 +1,152 @@
+"""The parts that need no AWS."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anamo import transitions
+from anamo.census import Census
+from anamo.excerpt import Tail, chosen, sections
+from anamo.item import State
+from anamo.logs import CHUNK, Inflate
+from anamo.natural import natural
+from anamo.page.charts import timeline
+from anamo.page.measure import Span, StepData
+from anamo.summary import command, percent, shares
+from anamo.sweep import RANGES, _split
+from anamo.table import Part
+from anamo.watch import Pace, span, speed
+
+LINES = st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=30)
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[k : k + size] for k in range(0, len(data), size)]
+
+
+@given(stdout=st.binary(max_size=200), stderr=st.binary(max_size=200), size=st.integers(1, 300))
+def test_a_log_is_taken_apart_wherever_its_pieces_end(
+    stdout: bytes, stderr: bytes, size: int
+) -> None:
+    log = b"command: x\n"
+    for name, stream in ((b"stdout", stdout), (b"stderr", stderr)):
+        log += b"\n== %s, %d bytes ==\n" % (name, len(stream)) + stream
+    log += b"\n"
+    found: dict[str, bytes] = {"header": b"", "stdout": b"", "stderr": b""}
+    for section, piece in sections(cut(log, size)):
+        found[section] += piece
+    assert (found["stdout"], found["stderr"]) == (stdout, stderr)
+    assert b"".join(chosen(cut(log, size), stderr=False, tail=None)) == log
+    assert b"".join(chosen(cut(log, size), stderr=True, tail=None)) == stderr
+
+
+@given(lines=LINES, size=st.integers(1, 50), number=st.integers(0, 12), ended=st.booleans())
+def test_a_tail_is_the_last_lines(lines: list[bytes], size: int, number: int, ended: bool) -> None:
+    data = b"\n".join(lines) + (b"\n" if ended and lines else b"")
+    tail = Tail(number)
+    for piece in cut(data, size):
+        tail.add(piece)
+    expected = [line for line in re.split(b"(?<=\n)", data) if line]
+    assert b"".join(tail.take()) == b"".join(expected[-number:] if number else [])
+
+
+def test_a_gigabyte_of_blanks_comes_in_small_pieces() -> None:
+    deflate = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    packed = b"".join(deflate.compress(bytes(CHUNK)) for _ in range(64)) + deflate.flush()
+    sizes = [len(piece) for piece in Inflate("x")(packed)]
+    assert sum(sizes) == 64 * CHUNK
+    assert max(sizes) <= CHUNK
+
+
+@given(first=st.integers(-(2**60), 2**60), width=st.integers(-5, 2**60))
+def test_ranges_leave_no_gap(first: int, width: int) -> None:
+    parts = _split(Part("todo", first), first + width)
+    assert len(parts) == RANGES
+    assert parts[0].first == first
+    assert parts[-1].last is None
+    for one, other in pairwise(parts):
+        assert one.last is not None
+        assert other.first == one.last + 1
+
+
+def test_numbers_in_names_count() -> None:
+    names = ["Sample10", "Sample9", "9", "a", "10x", "Sample9b2", ""]
+    ordered = ["", "9", "10x", "Sample9", "Sample9b2", "Sample10", "a"]
+    assert sorted(names, key=natural) == ordered
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["todo", "locked", "done", "failed", "odd"]), st.integers(0, 10**6)
+    )
+)
+def test_a_bar_has_all_its_cells(counts: dict[str, int]) -> None:
+    found = shares(Census("T", Counter(counts)), 20)
+    assert sum(found.values()) == 20
+    assert all(found[state] for state in ("failed", "locked") if counts.get(state))
+    assert min(found.values()) >= 0
+
+
+def test_only_all_is_100_percent() -> None:
+    assert [percent(*each) for each in ((0, 0), (0, 9), (1, 999), (999, 1000), (9, 9))] == [
+        "-", "0%", "1%", "99%", "100%",
+    ]  # fmt: skip
+
+
+def test_what_is_pasted_into_a_shell_stays_one_word() -> None:
+    assert command("logs", "T", None, "a; rm -rf $HOME") == (
+        "python pyanamo.py logs -t T 'a; rm -rf $HOME'"
+    )
+
+
+def test_pace_is_of_what_was_seen() -> None:
+    pace = Pace()
+    assert pace.rate() is None
+    pace.note(0, 100)
+    pace.note(10, 150)
+    assert pace.rate() == 5
+    assert pace.seconds_left(100) == 20
+    for minute in range(1, 30):
+        pace.note(10 + 60 * minute, 150)
+    assert pace.rate() == 0
+    assert pace.seconds_left(100) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(5, "5 s"), (300, "5 min"), (9000, "2 h 30 min"), (400_000, "4 d 15 h")],
+)
+def test_durations_are_for_people(seconds: float, said: str) -> None:
+    assert span(seconds) == said
+
+
+def test_rates_are_for_people() -> None:
+    assert [speed(rate) for rate in (3, 0.1, 0.001)] == [
+        "3.0 tasks/s", "6.0 tasks/min", "3.6 tasks/h",
+    ]  # fmt: skip
+
+
+def test_a_timeline_of_very_many_items_stays_small() -> None:
+    steps = [StepData(0, Census("Align"))]
+    spans = [Span("i-1", k, k + 0.9, 0, f"S{k}", failed=False) for k in range(100_000)]
+    drawn = timeline(spans, steps)
+    assert drawn
+    assert len(drawn.bars) < 2000
+    assert max(bar.x + bar.width for bar in drawn.bars) <= 1001
+
+
+def test_every_operators_change_is_conditional_on_what_was_seen() -> None:
+    for change in (transitions.REQUEUE, transitions.REMOVE):
+        assert transitions.AS_SEEN in change.condition
+        assert transitions.UNHELD in change.condition
+        assert State.LOCKED in change.sources
+    for forced in (transitions.REQUEUE_HELD, transitions.REMOVE_HELD):
+        assert forced.condition == transitions.AS_SEEN
+        assert forced.sources == (State.LOCKED,)

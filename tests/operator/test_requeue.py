@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.operator.conftest import held
+from tests.support import workflow
+from tests.support.proxy import Proxy, Reply, dropping_reply, on
+from tests.support.scripts import ROOT
+from tests.support.table import Table
+from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Run = Callable[..., Any]
+
+
+def half_failed(task_id: str = "Half") -> dict[str, Any]:
+    """Return a failed item of which Task_1 failed, with leftovers of its run."""
+    made = workflow.item(task_id, "failed", 3, Attempts=4, Failures=2)
+    made["TaskScript"]["Task_0"]["Status"] = made["TaskScript"]["Task_2"]["Status"] = "done"
+    made["Log"] = {f"Task_{k}": workflow.entry(task_id) for k in range(3)}
+    return made
+
+
+def statuses(item: dict[str, Any]) -> list[str]:
+    return [item["TaskScript"][f"Task_{k}"]["Status"] for k in range(item["Nested_Tasks"])]
+
+
+def test_failed_nested_tasks_are_todo_again(run: Run, small: Any) -> None:
+    table = small(half_failed(), workflow.item("Good", "done"))
+    ended = run("pyanamo.py", "requeue", "-t", table.name, "--state", "failed", "--yes")
+    assert (ended.returncode, ended.stdout) == (0, f"{table.name}: requeued 1 item\n")
+    item = table.item(half_failed()["itemID"])
+    assert statuses(item) == ["done", "todo", "done"]
+    assert (item["ItemState"], item["lockID"], item["InstanceID"]) == ("todo", "NULL", "NULL")
+    assert (item["Attempts"], item["Failures"], item["Log_Length"]) == (0, 0, 2)
+    assert len(item["Log"]) == 3
+    assert table.states() == {"todo": 1, "done": 1}
+
+
+def test_nested_all_runs_everything_again(run: Run, small: Any) -> None:
+    table = small(half_failed())
+    words = ["requeue", "-t", table.name, "--state", "failed", "--nested", "all", "--yes"]
+    assert run("pyanamo.py", *words).returncode == 0
+    (item,) = table.items()
+    assert (statuses(item), item["Log_Length"]) == (["todo"] * 3, 0)
+
+
+def test_done_items_run_again_whole(run: Run, small: Any) -> None:
+    table = small(workflow.item("N", "done", 2), workflow.item("S", "done"))
+    words = ["requeue", "-t", table.name, "--state", "done", "--yes"]
+    assert run("pyanamo.py", *words).returncode == 0
+    assert table.states() == {"todo": 2}
+    (nested,) = (item for item in table.items() if "Nested_Tasks" in item)
+    assert statuses(nested) == ["todo", "todo"]
+
+
+def test_a_worker_takes_what_was_requeued_and_leaves_what_was_done(
+    run: Run, table: Table, bucket: str, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    broken.touch()
+    script = f"bash -c 'echo $0 >>{tmp_path}/ran; test $0 != 2 -o ! -e {broken}'"
+    imported = ["import-items-generic.py", "-t", table.name, "-d", "-", "-s", "|", "-n", ","]
+    run(*imported, stdin=f"One|{table.name}|{script}|1,2,3\n")
+    assert run("pyanamo.py", "-t", table.name, "-b", bucket).returncode == 1
+    broken.unlink()
+    run("pyanamo.py", "requeue", "-t", table.name, "--state", "failed", "One", "--yes")
+    assert run("pyanamo.py", "-t", table.name, "-b", bucket).returncode == 0
+    assert sorted((tmp_path / "ran").read_text().split()) == ["1", "2", "2", "3"]
+    assert table.states() == {"done": 1}
+
+
+def test_3000_items_are_requeued_and_counted(run: Run, small: Any) -> None:
+    table = small(*(workflow.item(f"T{k}", "failed") for k in range(3000)))
+    ended = run("pyanamo.py", "requeue", "-t", table.name, "--state", "failed", "--yes")
+    assert ended.stdout == f"{table.name}: requeued 3,000 items\n"
+    assert table.states() == {"todo": 3000}
+
+
+# Whom it asks
+
+
+def test_somebody_is_asked(typing: Run, small: Any) -> None:
+    table = small(half_failed())
+    for typed, code, state in (("n\n", 1, "failed"), ("\n", 1, "failed"), ("y\n", 0, "todo")):
+        ended = typing("requeue", "-t", table.name, "--state", "failed", typed=typed)
+        assert f"Requeue 1 failed item of table {table.name} (1 task to run)?" in ended.stdout
+        assert ended.returncode == code
+        assert table.states() == {state: 1}
+
+
+@pytest.mark.parametrize("command", ["requeue", "remove"])
+def test_nobody_to_ask_is_refused(run: Run, small: Any, command: str) -> None:
+    table = small(half_failed())
+    ended = run("pyanamo.py", command, "-t", table.name, "--state", "failed")
+    assert ended.returncode == 2
+    assert "add --yes" in ended.stderr
+    assert table.states() == {"failed": 1}
+
+
+# Which items
+
+
+def test_items_in_another_state_are_named_and_left_alone(run: Run, small: Any) -> None:
+    done = workflow.item("Good", "done")
+    table = small(half_failed(), done)
+    words = ["requeue", "-t", table.name, "--state", "failed", "Half", "Good", "--yes"]
+    ended = run("pyanamo.py", *words)
+    assert ended.returncode == 1
+    assert f"Good (item {done['itemID']}) is done, not failed; left as it is" in ended.stderr
+    assert table.states() == {"todo": 1, "done": 1}
+
+
+def test_a_name_that_means_nothing_changes_nothing(run: Run, small: Any) -> None:
+    table = small(half_failed())
+    words = ["requeue", "-t", table.name, "--state", "failed", "Half", "Nobody", "--yes"]
+    ended = run("pyanamo.py", *words)
+    assert ended.returncode == 2
+    assert "no item has the taskID or itemID Nobody" in ended.stderr
+    assert table.states() == {"failed": 1}
+
+
+@pytest.mark.parametrize("command", ["requeue", "remove"])
+def test_only_items_nobody_holds_are_freed(run: Run, small: Any, command: str) -> None:
+    items = [held("Live"), held("Dead", seconds=-60), workflow.item("Foreign", "locked")]
+    table = small(*items)
+    words = [command, "-t", table.name, "--state", "locked", "--yes"]
+    ended = run("pyanamo.py", *words)
+    assert ended.returncode == 0
+    assert "1 item held by workers left as they are" in ended.stderr
+    assert [item["taskID"] for item in table.items() if item["ItemState"] == "locked"] == ["Live"]
+    named = run("pyanamo.py", *words, "Live")
+    assert named.returncode == 1
+    assert f"is held by {items[0]['InstanceID']}" in named.stderr
+    assert run("pyanamo.py", *words, "--force").returncode == 0
+    assert table.states()["locked"] == 0
+
+
+def test_remove_deletes_what_was_asked_for(run: Run, typing: Run, small: Any) -> None:
+    items = [workflow.item(f"T{k}", "done") for k in range(5)]
+    table = small(*items, half_failed())
+    words = ["remove", "-t", table.name, "--state", "done"]
+    assert run("pyanamo.py", *words, "T1", str(items[2]["itemID"]), "--yes").returncode == 0
+    assert {item["taskID"] for item in table.items()} == {"T0", "T3", "T4", "Half"}
+    ended = typing(*words, typed="yes\n")
+    assert "Their logs in S3 stay." in ended.stdout
+    assert table.states() == {"failed": 1}
+
+
+# Races
+
+
+def test_a_worker_that_is_robbed_finds_its_claim_lost(
+    run: Run, start: Run, table: Table, bucket: str
+) -> None:
+    imported = ["import-items-generic.py", "-t", table.name, "-d", "-", "-s", "|"]
+    run(*imported, stdin=f"One|{table.name}|sleep 600\n")
+    worker = start("pyanamo.py", "-t", table.name, "-b", bucket)
+    eventually(lambda: table.states()["locked"])
+    words = ["--state", "locked", "One", "--yes"]
+    assert run("pyanamo.py", "requeue", "-t", table.name, *words).returncode == 1
+    assert run("pyanamo.py", "remove", "-t", table.name, *words, "--force").returncode == 0
+    worker.signal(15)
+    assert worker.wait().returncode == 143
+    assert table.items() == []
+
+
+def recording(table: Table, item: dict[str, Any], done: list[int]) -> Any:
+    """Before a requeue's write, have the item's holder record a nested task as done."""
+
+    def behaviour(request: Any, forward: Any) -> Reply:
+        if not done:
+            done.append(1)
+            table.client.update_item(
+                TableName=table.name,
+                Key={"itemID": {"N": str(item["itemID"])}},
+                ConditionExpression="ItemState = :locked AND lockID = :mine",
+                UpdateExpression="SET TaskScript.Task_0.#S = :done, Log_Length = :one",
+                ExpressionAttributeNames={"#S": "Status"},
+                ExpressionAttributeValues={
+                    ":locked": {"S": "locked"},
+                    ":mine": {"S": item["lockID"]},
+                    ":done": {"S": "done"},
+                    ":one": {"N": "1"},
+                },
+            )
+        reply: Reply = forward(request)
+        return reply
+
+    return on("UpdateItem", behaviour)
+
+
+def unguarded(*statements: str) -> list[str]:
+    """Return the command for pyanamo.py with guards taken away by statements."""
+    script = str(ROOT / "pyanamo.py")
+    begin = f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[0] = {script!r}"
+    taken = ["from anamo import table, transitions as t", "from dataclasses import replace"]
+    run = 'runpy.run_path(sys.argv[0], run_name="__main__")'
+    return ["-c", "\n".join([begin, *taken, *statements, run])]
+
+
+def always(name: str, clause: str) -> str:
+    """Return a statement that lets a clause of a transition's condition always hold."""
+    wide = f"({clause} OR attribute_exists(itemID))"
+    change = f"t.{name}.condition.replace({clause!r}, {wide!r})"
+    return (
+        f"assert {clause!r} in t.{name}.condition; t.{name} = replace(t.{name}, condition={change})"
+    )
+
+
+SCRIPT = [str(ROOT / "pyanamo.py")]
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_what_a_holder_records_meanwhile_is_kept(
+    run: Run,
+    small: Any,
+    dynamodb: str,
+    make_proxy: Callable[[str], Proxy],
+    guarded: bool,
+) -> None:
+    item = held("One", 3)
+    table = small(item)
+    proxy = make_proxy(dynamodb)
+    proxy.behaviour = recording(table, item, [])
+    words = ["requeue", "-t", table.name, "--state", "locked", "--force", "--yes"]
+    command = SCRIPT if guarded else unguarded(always("REQUEUE_HELD", "Log_Length = :length"))
+    ended = run("python", *command, *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert ended.returncode == 0, ended.stderr
+    (found,) = table.items()
+    assert found["ItemState"] == "todo"
+    # Without the guard the result is lost, which shows that this test would notice
+    assert statuses(found) == [("done" if guarded else "todo"), "todo", "todo"]
+
+
+def test_an_item_that_changed_since_it_was_seen_is_left_alone(
+    run: Run,
+    small: Any,
+    dynamodb: str,
+    make_proxy: Callable[[str], Proxy],
+    dynamodb_client: DynamoDBClient,
+) -> None:
+    item = workflow.item("One", "failed")
+    table = small(item)
+    proxy = make_proxy(dynamodb)
+
+    def claiming(request: Any, forward: Any) -> Reply:
+        workflow.put_all(dynamodb_client, table, [held("One", lockID="another")])
+        reply: Reply = forward(request)
+        return reply
+
+    for command, operation in (("requeue", "UpdateItem"), ("remove", "DeleteItem")):
+        workflow.put_all(dynamodb_client, table, [item])
+        proxy.behaviour = on(operation, claiming)
+        ended = run(
+            "pyanamo.py", command, "-t", table.name, "--state", "failed", "--yes",
+            env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url},
+        )  # fmt: skip
+        assert ended.returncode == 1
+        assert "changed meanwhile and is locked; left as it is" in ended.stderr
+        assert table.item(item["itemID"])["lockID"] == "another"
+    workflow.put_all(dynamodb_client, table, [item])
+    clauses = ["ItemState = :seen", "lockID = :lock"]
+    bare = unguarded(*(always("REMOVE", clause) for clause in clauses))
+    words = ["remove", "-t", table.name, "--state", "failed", "--yes"]
+    run("python", *bare, *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert table.states()["locked"] == 1, "a lease guards it all the same"
+    bare = unguarded(*(always("REMOVE", clause) for clause in (*clauses, "Lease_Expires < :epoch")))
+    workflow.put_all(dynamodb_client, table, [item])
+    run("python", *bare, *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert table.items() == [], "the test would not notice"
+
+
+def test_a_lease_that_is_renewed_meanwhile_holds(
+    run: Run,
+    small: Any,
+    dynamodb: str,
+    make_proxy: Callable[[str], Proxy],
+    dynamodb_client: DynamoDBClient,
+) -> None:
+    table = small(held("One", seconds=-60))
+    proxy = make_proxy(dynamodb)
+
+    def renewing(request: Any, forward: Any) -> Reply:
+        workflow.put_all(dynamodb_client, table, [held("One")])
+        reply: Reply = forward(request)
+        return reply
+
+    proxy.behaviour = on("UpdateItem", renewing)
+    ended = run(
+        "pyanamo.py", "requeue", "-t", table.name, "--state", "locked", "--yes",
+        env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url},
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "whose lease has not ended" in ended.stderr
+    assert table.states() == {"locked": 1}
+    workflow.put_all(dynamodb_client, table, [held("One", seconds=-60)])
+    bare = unguarded(always("REQUEUE", "Lease_Expires < :epoch"))
+    words = ["requeue", "-t", table.name, "--state", "locked", "--yes"]
+    run("python", *bare, *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert table.states() == {"todo": 1}, "the test would not notice"
+
+
+@pytest.mark.parametrize(
+    ("command", "operation"), [("requeue", "UpdateItem"), ("remove", "DeleteItem")]
+)
+def test_a_lost_reply_is_no_lost_race(
+    run: Run,
+    small: Any,
+    dynamodb: str,
+    make_proxy: Callable[[str], Proxy],
+    command: str,
+    operation: str,
+) -> None:
+    table = small(*(workflow.item(f"T{k}", "failed") for k in range(5)))
+    proxy = make_proxy(dynamodb)
+    proxy.behaviour = on(operation, dropping_reply, 4)
+    ended = run(
+        "pyanamo.py", command, "-t", table.name, "--state", "failed", "--yes",
+        env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "5 items" in ended.stdout
+    assert table.states()["failed"] == 0
+
+
+def test_a_lost_reply_would_be_taken_for_a_lost_race(
+    run: Run, small: Any, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    table = small(workflow.item("One", "failed"))
+    proxy = make_proxy(dynamodb)
+    proxy.behaviour = on("UpdateItem", dropping_reply, 1)
+    bare = unguarded("table._landed = lambda *arguments: False")
+    words = ["requeue", "-t", table.name, "--state", "failed", "--yes"]
+    ended = run("python", *bare, *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert ended.returncode == 1
+    assert table.states() == {"todo": 1}
+
+
+def test_counts_afterwards_are_right(run: Run, small: Any) -> None:
+    table = small(half_failed())
+    run("pyanamo.py", "requeue", "-t", table.name, "--state", "failed", "--yes")
+    found = json.loads(run("pyanamo.py", "status", "-t", table.name, "--output", "json").stdout)
+    assert found[0]["tasks"] == {"todo": 1, "done": 2, "failed": 0, "total": 3}

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.operator.conftest import HOSTILE, Workflow
+from tests.support import workflow
+from tests.support.proxy import Proxy, Reply, failing, on, passing
+from tests.support.table import Table
+
+Run = Callable[..., Any]
+
+
+def tasks_of(items: list[dict[str, Any]]) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for item in items:
+        if isinstance(item["TaskScript"], dict):
+            counted.update(task["Status"] for task in item["TaskScript"].values())
+        else:
+            state = item["ItemState"]
+            counted[state if state in ("done", "failed") else "todo"] += 1
+    return counted
+
+
+def test_json_counts_every_item_and_every_task(run: Run, steps: Workflow) -> None:
+    ended = run("pyanamo.py", "status", "-t", *steps.names, "--output", "json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    for step, found in enumerate(json.loads(ended.stdout)):
+        tasks = tasks_of(steps.items[step])
+        locked = [item for item in steps.items[step] if item["ItemState"] == "locked"]
+        live = [item for item in locked if item.get("Lease_Expires", 0) > time.time()]
+        assert found == {
+            "table": steps.names[step],
+            **dict.fromkeys(("todo", "locked", "done", "failed"), 0),
+            **steps.states(step),
+            "total": len(steps.items[step]),
+            "tasks": {
+                "todo": tasks["todo"],
+                "done": tasks["done"],
+                "failed": tasks["failed"],
+                "total": tasks.total(),
+            },
+            "workers": len({item["InstanceID"] for item in live}),
+            "expired": len(locked) - len(live),
+        }
+    assert (found["paused"], found["Zurück"]) == (3, 1)
+
+
+def test_an_empty_table_has_zeros(run: Run, table: Table) -> None:
+    ended = run("pyanamo.py", "status", "-t", table.name, "--output", "json")
+    (found,) = json.loads(ended.stdout)
+    assert (found["total"], found["tasks"]["total"], found["workers"]) == (0, 0, 0)
+    assert run("pyanamo.py", "status", "-t", table.name).returncode == 0
+
+
+def test_tsv_has_a_heading_and_a_line_a_step(run: Run, steps: Workflow) -> None:
+    ended = run("pyanamo.py", "status", "-t", *steps.names, "--output", "tsv")
+    heading, *lines = [line.split("\t") for line in ended.stdout.splitlines()]
+    assert [line[0] for line in lines] == steps.names
+    row = dict(zip(heading, lines[2], strict=True))
+    assert row["done"] == "130"
+    assert row["other"] == "Zur\u00fcck=1,paused=3"
+
+
+def test_people_see_counts_causes_and_what_to_type(run: Run, steps: Workflow) -> None:
+    name = steps.names[1]
+    shown = run("pyanamo.py", "status", "-t", name, "-r", "us-east-1").stdout
+    assert "killed by signal 9" in shown
+    assert "Failed to open file <taskID>.bam" in shown
+    assert f"python pyanamo.py requeue -t {name} -r us-east-1 --state failed\n" in shown
+    assert f"python pyanamo.py requeue -t {name} -r us-east-1 --state locked\n" in shown
+    assert not [line for line in shown.splitlines() if line != line.rstrip()]
+    counts = [int(line.split()[0]) for line in shown.splitlines() if " exit " in line[:20]]
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_nothing_of_a_table_is_obeyed_by_a_terminal(typing: Run, run: Run, steps: Workflow) -> None:
+    for words in (["--state", "failed"], ["--by-task"], []):
+        shown = typing("status", "-t", steps.names[0], *words).stdout
+        assert "\x1b]0;" not in shown
+        assert '\x1b[31m"' not in shown
+        assert "\\x1b[31m" in shown or not words
+    words = ["-t", steps.names[0], "--state", "failed", "--output", "json"]
+    items = run("pyanamo.py", "status", *words)
+    assert HOSTILE in [item["taskID"] for item in json.loads(items.stdout)]
+
+
+def test_the_bar_of_a_terminal_fits_into_80_columns(typing: Run, steps: Workflow) -> None:
+    shown = typing("status", "-t", *steps.names, columns=80).stdout
+    assert "\u2501" in shown
+    for heading in ("locked", "tasks ended", "expired"):
+        assert heading in shown.splitlines()[0]
+    assert "3 paused" in shown
+
+
+def test_by_task_says_where_each_sample_is(run: Run, steps: Workflow) -> None:
+    ended = run("pyanamo.py", "status", "-t", *steps.names, "--by-task", "--output", "tsv")
+    rows = {line.split("\t")[0]: line.split("\t")[1:] for line in ended.stdout.splitlines()}
+    assert rows.pop("taskID") == steps.names
+    assert rows["Sample1"] == ["done", "done", "done"]
+    assert rows["Half"] == ["", "todo", ""]
+    assert list(rows)[list(rows).index("Sample9") + 1] == "Sample10"
+    expected = {item["taskID"] for items in steps.items for item in items}
+    assert len(rows) == len(expected)
+
+
+def test_by_task_counts_items_that_share_a_task_id(run: Run, small: Any) -> None:
+    items = [workflow.item("One", "done", itemID=1), workflow.item("One", "failed", itemID=2)]
+    table = small(*items, workflow.item("One", "done", itemID=3))
+    ended = run("pyanamo.py", "status", "-t", table.name, "--by-task", "--output", "json")
+    assert json.loads(ended.stdout) == [
+        {"taskID": "One", "steps": {table.name: {"done": 2, "failed": 1}}}
+    ]
+    shown = run("pyanamo.py", "status", "-t", table.name, "--by-task").stdout
+    assert "2 done, 1 failed" in shown
+
+
+def test_items_of_a_state_say_what_there_is_to_know(run: Run, small: Any) -> None:
+    entry = workflow.entry("S", 3, "Execution Failed: exit 3", "no space left")
+    item = workflow.item("S", "failed", 2, Log={"Task_0": workflow.entry("S"), "Task_1": entry})
+    item["TaskScript"]["Task_0"]["Status"] = "done"
+    table = small(item)
+    words = ["status", "-t", table.name, "--state", "failed"]
+    ended = run("pyanamo.py", *words, "--output", "json")
+    assert json.loads(ended.stdout) == [
+        {
+            "table": table.name,
+            "itemID": item["itemID"],
+            "taskID": "S",
+            "state": "failed",
+            "tasks_ended": 2,
+            "tasks_total": 2,
+            "instance": item["InstanceID"],
+            "since": item["Done_Date"],
+            "exit_codes": [3],
+            "stderr": "no space left",
+        }
+    ]
+    assert "no space left" in run("pyanamo.py", *words, "--output", "tsv").stdout
+    assert "1 failed task, by cause" in run("pyanamo.py", *words).stdout
+
+
+def without_pages(request: Any, forward: Any) -> Reply | None:
+    """Answer each query as if its first page were all there is."""
+    reply = forward(request)
+    if request.operation != "Query" or reply.status != 200:
+        return reply  # type: ignore[no-any-return]
+    return Reply.of({k: v for k, v in reply.json.items() if k != "LastEvaluatedKey"})
+
+
+def test_every_page_is_followed_of_ids_from_one_on_too(
+    run: Run, dynamodb: str, make_proxy: Callable[[str], Proxy], small: Any
+) -> None:
+    long = "x" * 4000
+    items = [
+        workflow.item(f"T{k}", "done" if k % 2 else "todo", TaskScript=long, itemID=k)
+        for k in range(1, 1201)
+    ]
+    command = ["pyanamo.py", "status", "-t", small(*items).name, "--output", "json"]
+    (found,) = json.loads(run(*command).stdout)
+    assert (found["todo"], found["done"]) == (600, 600)
+    proxy = make_proxy(dynamodb)
+    proxy.behaviour = without_pages
+    cut = run(*command, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert json.loads(cut.stdout)[0]["total"] < 1200, "the test would not notice"
+
+
+def test_throttling_slows_down_and_changes_nothing(
+    run: Run, dynamodb: str, make_proxy: Callable[[str], Proxy], steps: Workflow
+) -> None:
+    proxy = make_proxy(dynamodb)
+    proxy.behaviour = on("Query", failing("ProvisionedThroughputExceededException"), 6)
+    ended = run(
+        "pyanamo.py", "status", "-t", steps.names[1], "--output", "json",
+        env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url},
+    )  # fmt: skip
+    assert json.loads(ended.stdout)[0]["total"] == len(steps.items[1])
+    proxy.behaviour = passing
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["status", "-t", "Nowhere"], 3, "table Nowhere does not exist"),
+        (["status", "-t", "{}", "--state", "wat"], 2, "no item is wat; states are todo"),
+        (["status", "-t", "{}", "--watch", "--output", "json"], 2, "--watch is for people"),
+        (["status", "-t", "{}", "--html", "/nowhere/x.html"], 2, "cannot be written"),
+        (["logs", "-t", "Nowhere", "x"], 3, "table Nowhere does not exist"),
+        (["logs", "-t", "{}"], 2, "whose logs?"),
+        (["logs", "-t", "{}", "Nobody"], 2, "no item has the taskID or itemID Nobody"),
+        (["requeue", "-t", "{}", "--state", "todo"], 2, "need not be requeued"),
+        (["requeue", "-t", "{}", "--state", "wat"], 2, "no item is wat"),
+        (["remove", "-t", "Nowhere", "--state", "done"], 3, "table Nowhere does not exist"),
+        (["stat", "-t", "{}"], 2, "invalid choice"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(
+    run: Run, table: Table, words: list[str], code: int, said: str
+) -> None:
+    ended = run("pyanamo.py", *(word.format(table.name) for word in words))
+    assert ended.returncode == code
+    assert said in ended.stderr.splitlines()[-1]
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["status", "logs", "requeue", "remove"])
+def test_help_has_an_example_and_loads_no_boto3(run: Run, command: str) -> None:
+    ended = run("pyanamo.py", command, "--help", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert f"example:\n  python pyanamo.py {command} -t " in ended.stdout
+    assert "anamo.commands" in ended.stderr
+    assert "botocore" not in ended.stderr
+    assert "rich" not in ended.stderr
+
+
+def test_watch_stays_in_place_and_ends_with_the_work(typing: Run, small: Any) -> None:
+    table = small(workflow.item("A", "done"), workflow.item("B", "failed"))
+    ended = typing("status", "-t", table.name, "--watch", "1")
+    assert ended.returncode == 0
+    assert "nothing left to do" in ended.stdout
+    assert "read units a look" in ended.stdout
+
+
+def test_watch_sees_the_rate(start: Run, small: Any, dynamodb_client: Any) -> None:
+    from tests.support.waiting import eventually
+
+    table = small(*(workflow.item(f"T{k}") for k in range(20)))
+    watching = start("pyanamo.py", "status", "-t", table.name, "--watch", "0.2")
+    eventually(lambda: "measuring" in watching.stdout)
+    done = [workflow.item(f"T{k}", "done") for k in range(10)]
+    workflow.put_all(dynamodb_client, table, done)
+    eventually(lambda: "to go" in watching.stdout)
+    workflow.put_all(dynamodb_client, table, [workflow.item(f"T{k}", "done") for k in range(20)])
+    ended = watching.wait()
+    assert ended.returncode == 0
+    assert ended.stdout.count("nothing left to do") == 1
+
+
+@pytest.mark.long
+def test_50000_items_are_counted_right(run: Run, table: Table, dynamodb_client: Any) -> None:
+    items = list(workflow.run_of(50_000, 3, {"done": 0.6, "failed": 0.02, "locked": 0.01}))
+    workflow.put_all(dynamodb_client, table, items)
+    ended = run("pyanamo.py", "status", "-t", table.name, "--output", "json", "-v", timeout=600)
+    (found,) = json.loads(ended.stdout)
+    states, tasks = Counter(item["ItemState"] for item in items), tasks_of(items)
+    assert {state: found[state] for state in states} == states
+    assert found["total"] == 50_000
+    assert found["tasks"] == {**tasks, "total": 150_000}
+    assert "read units" in ended.stderr

@@ -1,0 +1,250 @@
+"""The processes of -i: what the parent adds up, passes on and replaces.
+
+A pool forks and adopts orphans, so each runs in a program of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.environment import environment
+from tests.support.scripts import ROOT, Scripts
+from tests.support.waiting import eventually
+
+PROGRAM = """\
+import json, os, signal, subprocess, sys
+from time import monotonic
+from anamo.pool import Limits, Pool
+from anamo.report import Drain, Finished, Hurry, ItemEnded, Stop
+from anamo.liveline import Lines
+from anamo.signals import Signals
+
+MINE, ANOTHER = "1" * 32, "2" * 32
+
+def ended(state, done=0, failures=()):
+    return ItemEnded(7, "Task", state, done, tuple(failures), done, 9, 0.5)
+
+def failed():
+    return ended("failed", failures=[("", "Execution Failed: exit 3")])
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+processes, limits = 1, Limits(grace=20)
+{code}
+seen = []
+tally = Pool(work, processes, Signals(), limits, Lines(seen.append)).run()
+said = {{name: getattr(tally, name) for name in tally.__slots__}}
+print(json.dumps({{**said, "seen": len(seen)}}))
+"""
+
+Run = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Scripts]:
+    surroundings = environment(tmp_path, dynamodb="", s3="") | {"PYTHONPATH": str(ROOT)}
+    with Scripts(surroundings, tmp_path) as scripts:
+        yield scripts
+
+
+@pytest.fixture
+def pool(alone: Scripts) -> Run:
+    """Run a pool whose processes do what the code says; the parent's tally."""
+
+    def run(code: str) -> dict[str, Any]:
+        program = PROGRAM.format(code=textwrap.dedent(code))
+        done = alone.run("python", "-c", program)
+        assert done.returncode == 0, done.stderr
+        tally: dict[str, Any] = json.loads(done.stdout)
+        return tally
+
+    return run
+
+
+def test_what_all_processes_did_is_added_up(pool: Run) -> None:
+    tally = pool("""
+        processes = 3
+        def work(connection, holdings):
+            connection.send(ended("done", done=4))
+            connection.send(ended("failed", done=1, failures=[("Task_0", "x"), ("Task_1", "y")]))
+            connection.send(ended("lost"))
+            connection.send(ended("todo", failures=[("Task_0", "x")]))
+            connection.send(Finished(held=5, kept=("a",)))
+    """)
+    assert tally["items"] == {"done": 3, "failed": 3, "lost": 3, "todo": 3}
+    assert (tally["done"], tally["failed"], tally["again"], tally["held"]) == (15, 6, 3, 5)
+    assert (tally["errors"], tally["kept"], tally["seen"]) == ([], ["a"] * 3, 12)
+
+
+def test_why_a_process_could_not_go_on_is_remembered(pool: Run) -> None:
+    tally = pool("""
+        processes = 2
+        def work(connection, holdings):
+            connection.send(Finished("access denied"))
+    """)
+    assert tally["errors"] == ["access denied"] * 2
+
+
+def test_a_process_that_dies_is_replaced_and_its_claims_are_passed_on(pool: Run) -> None:
+    tally = pool("""
+        def work(connection, holdings):
+            if holdings.inherited:
+                connection.send(Finished(kept=(repr(dict(holdings.inherited)),)))
+                return
+            holdings.add(7, MINE)
+            holdings.add(8, ANOTHER)
+            holdings.drop(MINE)
+            connection.send(ended("done", done=1))
+            die()
+    """)
+    assert tally["kept"] == [str({8: "2" * 32})]
+    assert (tally["errors"], tally["items"]) == ([], {"done": 1})
+
+
+def test_what_dies_again_and_again_is_not_replaced_for_ever(pool: Run, tmp_path: Path) -> None:
+    tally = pool(f"""
+        def work(connection, holdings):
+            with open({str(tmp_path / "lives")!r}, "a") as lives:
+                lives.write("x")
+            holdings.add(7, MINE)
+            die()
+    """)
+    assert (tmp_path / "lives").read_text() == "x" * 6
+    (error,) = tally["errors"]
+    assert error.startswith(
+        "a worker process was killed by SIGKILL; 1 of its items will be taken over"
+    )
+
+
+def test_a_process_that_ends_without_a_word_counts_as_dead(pool: Run) -> None:
+    tally = pool("""
+        def work(connection, holdings):
+            sys.exit(9)
+    """)
+    assert tally["errors"][0].startswith("a worker process ended with exit code 9; ")
+
+
+def test_tasks_of_a_dead_process_are_ended(alone: Scripts, pool: Run) -> None:
+    tally = pool("""
+        def work(connection, holdings):
+            if holdings.inherited:
+                connection.send(Finished())
+                return
+            task = subprocess.Popen(
+                ["bash", "-c", "sleep 60 & wait"],
+                env={**os.environ, "PYANAMO_LOCK_ID": MINE},
+                start_new_session=True,
+            )
+            holdings.add(7, MINE)
+            die()
+    """)
+    assert tally["errors"] == []
+    eventually(lambda: alone.alive() == [])
+
+
+def test_after_so_many_failures_in_a_row_nothing_more_is_begun(pool: Run) -> None:
+    tally = pool("""
+        limits = Limits(20, failures=3)
+        def work(connection, holdings):
+            for _ in range(3):
+                connection.send(failed())
+            message = connection.recv()
+            assert isinstance(message, Drain)
+            connection.send(Finished(kept=(message.why,)))
+    """)
+    assert tally["drained_by_failures"]
+    assert tally["kept"] == ["3 items in a row failed (--max-failures)"]
+
+
+def test_a_success_between_failures_starts_their_count_again(pool: Run) -> None:
+    tally = pool("""
+        limits = Limits(20, failures=3)
+        def work(connection, holdings):
+            for message in [failed(), failed(), ended("done", done=1), failed(), failed()]:
+                connection.send(message)
+            connection.send(Finished())
+    """)
+    assert (tally["drained_by_failures"], tally["failed"]) == (False, 4)
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        ("until=monotonic()", "the wall time is over"),
+        ("notice=lambda: 'Spot notice'", "Spot notice"),
+    ],
+)
+def test_a_limit_is_told_to_every_process(pool: Run, limits: str, why: str) -> None:
+    tally = pool(f"""
+        processes, limits = 2, Limits(20, {limits})
+        def work(connection, holdings):
+            connection.send(Finished(kept=(connection.recv().why,)))
+    """)
+    assert (tally["drained_by_failures"], tally["kept"]) == (False, [why] * 2)
+
+
+def test_signals_are_passed_on_and_the_second_one_hurries(pool: Run) -> None:
+    tally = pool("""
+        def work(connection, holdings):
+            os.kill(os.getppid(), signal.SIGINT)
+            first = connection.recv()
+            os.kill(os.getppid(), signal.SIGTERM)
+            second = connection.recv()
+            connection.send(Finished(kept=(repr(first), repr(second))))
+    """)
+    assert tally["kept"] == ["Stop(signal=2)", "Hurry()"]
+
+
+def test_a_process_that_dies_while_stopping_is_not_replaced(pool: Run) -> None:
+    tally = pool("""
+        def work(connection, holdings):
+            os.kill(os.getppid(), signal.SIGTERM)
+            connection.recv()
+            die()
+    """)
+    assert len(tally["errors"]) == 1
+
+
+def test_claims_passed_on_twice_are_not_forgotten(pool: Run) -> None:
+    tally = pool("""
+        def work(connection, holdings):
+            if len(holdings.inherited) == 2:
+                connection.send(Finished(kept=(repr(sorted(holdings.inherited)),)))
+                return
+            holdings.add(8 if holdings.inherited else 7, ANOTHER if holdings.inherited else MINE)
+            die()
+    """)
+    assert tally["kept"] == ["[7, 8]"]
+
+
+def test_a_process_that_does_not_end_when_told_to_is_killed(pool: Run) -> None:
+    tally = pool("""
+        import anamo.pool
+        anamo.pool.KILL_SECONDS = 0.1
+        limits = Limits(grace=0)
+        def work(connection, holdings):
+            os.kill(os.getppid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGSTOP)
+    """)
+    assert tally["errors"][0].startswith("a worker process was killed by SIGKILL; ")
+
+
+def test_an_orphan_that_is_adopted_is_reaped(pool: Run) -> None:
+    tally = pool("""
+        def work(connection, holdings):
+            child = "import subprocess; print(subprocess.Popen(['true']).pid)"
+            made = subprocess.run([sys.executable, "-c", child], capture_output=True, check=True)
+            orphan = f"/proc/{int(made.stdout)}"
+            until = monotonic() + 20
+            while os.path.exists(orphan) and monotonic() < until:
+                os.sched_yield()
+            connection.send(Finished("" if not os.path.exists(orphan) else "it is a zombie"))
+    """)
+    assert tally["errors"] == []

@@ -1,0 +1,95 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from anamo.cli import ExitStatus
+from anamo.item import State
+from anamo.transitions import TRANSITIONS
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text()
+
+
+def section(title: str, text: str = README) -> str:
+    """What stands under a heading."""
+    return text.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of the first table in a text, without its head."""
+    table = re.search(r"^\|.*\n\|[-|]+\n((?:\|.*\n?)+)", text, re.MULTILINE)
+    assert table
+    lines = table[1].strip().splitlines()
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def parser(script: str) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = runpy.run_path(str(ROOT / script))["parser"]()
+    return made
+
+
+@pytest.mark.parametrize("script", ["pyanamo.py", "import-items-generic.py"])
+def test_the_flags_are_those_of_the_command_line(script: str) -> None:
+    documented = {
+        tuple(re.findall(r"`([^`]+)`", cells[0])): cells[1]
+        for cells in rows(section("Flags").split(f"`{script}`:")[1])
+    }
+    actions = {
+        tuple(action.option_strings): action
+        for action in parser(script)._actions  # noqa: SLF001
+        if action.dest != "help"
+    }
+    assert set(documented) == set(actions)
+    for flags, default in documented.items():
+        value = actions[flags].default
+        if default and default not in ("none", "where boto3 finds one"):
+            assert default == f"{value:g}" if isinstance(value, float) else str(value)
+        elif default == "none":
+            assert value is None
+
+
+def test_the_exit_codes_are_those_of_the_code() -> None:
+    assert {int(cells[0]) for cells in rows(section("Exit codes"))} == set(ExitStatus)
+
+
+def test_the_states_and_where_they_lead_are_those_of_the_transitions() -> None:
+    documented = {
+        cells[0].strip("`"): set(re.findall(r"`(\w+)`", cells[2] if len(cells) > 2 else ""))
+        for cells in rows(section("States"))
+    }
+    leads = {str(state): set[str]() for state in State}
+    for transition in TRANSITIONS:
+        for source in transition.sources:
+            leads[str(source)] |= {str(target) for target in transition.targets}
+    assert documented == leads
+
+
+def test_every_transition_is_documented() -> None:
+    documented = [cells[:2] for cells in rows(section("States and transitions", GUARANTEES))]
+    assert documented == [
+        [each.name, f"{named(each.sources)} → {named(each.targets)}"] for each in TRANSITIONS
+    ]
+
+
+def named(states: tuple[State, ...]) -> str:
+    """States as the documents list them."""
+    return ", ".join(map(str, states)) or "none"
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", GUARANTEES))
+    there = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
+    assert len(named) > 15
+    assert named <= there
