@@ -131,8 +131,8 @@ class Step:
     """What was just done.
 
     allowed: whether the reference made it; None if it was no write. said, expected: the answer and
-    the one it should be. claimed: the item that a worker was given. entries: what was to be
-    recorded, for good or, if `vain`, not.
+    the one it should be. claimed: the item that a worker was given. recorded, vain: what tells the
+    outcomes that must be in the table from now on, and those that must not.
     """
 
     name: str = "look"
@@ -166,17 +166,19 @@ WRITING: dict[str, st.SearchStrategy[Any]] = {
     "bad": TASKS,
     "lost": SELDOM,
 }
+# One rule for all: hypothesis leaves some of several rules out of a history, most of them often
 WHAT_HAPPENS = st.one_of(
     *(
         st.tuples(st.just(name), st.fixed_dictionaries(arguments))
-        for name, arguments in {
-            "a_worker_claims": {**ASKING, "taken": SELDOM},
-            "a_worker_takes_over": {**ASKING, "wait": WAITS, "stale": SELDOM},
-            "a_worker_writes": {**WRITING, "what": WRITES},
-            "a_worker_writes_again": {**WRITING, "what": WRITES},
-            "a_worker_has_had_no_reply": {"gives_up": st.booleans()},
-            "the_operator_acts": {"what": DEEDS, "pick": PICKS, "wait": WAITS, "stale": SELDOM},
-        }.items()
+        for name, arguments in (
+            ("a_worker_claims", {**ASKING, "taken": SELDOM}),
+            ("a_worker_takes_over", {**ASKING, "wait": WAITS, "stale": SELDOM}),
+            # Twice, since most of what can go wrong is there
+            ("a_worker_writes", {**WRITING, "what": WRITES}),
+            ("a_worker_writes", {**WRITING, "what": WRITES}),
+            ("a_worker_has_had_no_reply", {"gives_up": st.booleans()}),
+            ("the_operator_acts", {"what": DEEDS, "pick": PICKS, "wait": WAITS, "stale": SELDOM}),
+        )
     )
 )
 
@@ -209,8 +211,7 @@ class TableMachine(RuleBasedStateMachine):
             )
 
     @rule(happening=WHAT_HAPPENS)
-    def next(self, happening: tuple[str, dict[str, Any]]) -> None:
-        """One thing happens. Hypothesis would leave whole rules out of most histories."""
+    def something_happens(self, happening: tuple[str, dict[str, Any]]) -> None:
         name, arguments = happening
         getattr(self, name)(**arguments)
 
@@ -243,6 +244,7 @@ class TableMachine(RuleBasedStateMachine):
     def a_worker_has_had_no_reply(self, *, gives_up: bool) -> None:
         """It asks again for the item it may have; or writes no more, and gives the item back."""
         silent = [held for held in self.claims if held.unanswered]
+        silent.sort(key=lambda held: not self.model.holds(held.key, held.lock))
         if self.unanswered and not (silent and gives_up):
             self._ask(self.unanswered.pop(0), lost=False)
         elif silent:
@@ -291,9 +293,6 @@ class TableMachine(RuleBasedStateMachine):
             write = self._retry(held, self._entries(held, names, {*bad, *names[:1]}))
         if write is not None:
             self._settle(role, held, write, lost=lost)
-
-    a_worker_writes_again = a_worker_writes
-    """As often again: most of what can go wrong is there."""
 
     def _renewal(self, held: Held) -> Write:
         send = partial(self.table.renew, held.key, held.lock, held.holder)
@@ -400,8 +399,6 @@ class TableMachine(RuleBasedStateMachine):
         step, self.step = self.step, Step()
         old, self.raw = self.raw, self._contents()
         before, now = readable(old), readable(self.raw)
-        if step.allowed is False:
-            assert self.raw == old, f"{step.name} was refused, and yet changed the table"
         self._nobody_shares()
         for key in {*before, *now}:
             if before.get(key) != now.get(key):
@@ -409,6 +406,8 @@ class TableMachine(RuleBasedStateMachine):
                 self._check_outcomes(key, before.get(key), now.get(key))
         for image in now.values():
             check_image(image, self.lines)
+        if step.allowed is False:
+            assert self.raw == old, f"{step.name} is not allowed, and yet changed the table"
         assert step.said == step.expected, f"{step.name} has another answer"
         if step.claimed:
             assert step.claimed == from_attributes(self.raw[step.key]), "another item was claimed"
@@ -548,7 +547,7 @@ def check_tasks(before: Image, now: Image, step: Step) -> None:
 
 
 QUICK = settings(
-    max_examples=20,
+    max_examples=16,
     stateful_step_count=50,
     deadline=None,
     database=None,
@@ -610,8 +609,10 @@ def no_import_condition() -> None:
 
 def no_seen_lock() -> None:
     """Let an item be taken over from another holder than the one that was seen."""
-    anybody = "ItemState = :locked AND NOT lockID = :nobody AND Lease_Expires < :epoch"
-    anybody = anybody.replace(":nobody", "ItemState") + " AND NOT :seen = ItemState"
+    anybody = (
+        "ItemState = :locked AND (lockID = :seen OR attribute_exists(lockID))"
+        " AND Lease_Expires < :epoch"
+    )
     transitions.TAKE_OVER = replace(transitions.TAKE_OVER, condition=anybody)
 
 
@@ -629,12 +630,12 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("sabotaging", "found"),
     [
-        (sabotage.no_fence, "was refused, and yet"),
-        (sabotage.no_claim_condition, "was refused, and yet"),
-        (sabotage.no_lease, "was refused, and yet"),
+        (sabotage.no_fence, "X"),
+        (sabotage.no_claim_condition, "X"),
+        (sabotage.no_lease, "X"),
         (sabotage.no_recognition, "has another answer"),
-        (no_import_condition, "was refused, and yet"),
-        (no_seen_lock, "was refused, and yet"),
+        (no_import_condition, "X"),
+        (no_seen_lock, "X"),
     ],
 )
 def test_without_a_guard_a_promise_is_broken(

@@ -72,6 +72,7 @@ STATES: Mapping[str, Mapping[str, Any] | None] = {
     "failed under my claim": ended("failed", MINE),
     "done under another": ended("done", OTHERS),
     "failed under another": ended("failed", OTHERS),
+    "in a state of another tool": {**held(MINE), "ItemState": {"S": "paused"}},
     "released": {**ended("todo", NULL), "Attempts": {"N": "0"}},
 }
 """What an item may be when a write arrives: what differs from a new item."""
