@@ -40,6 +40,7 @@ from anamo.item import (
     nested_attribute,
     new_attributes,
 )
+from anamo.spent import READS, WRITES, Meter
 from anamo.transitions import Transition
 
 INDEX_FILE = Path(__file__).resolve().parent.parent / "workflow-gsi-index.json"
@@ -101,7 +102,8 @@ class _ConditionFailed(Exception):
 class WorkflowTable:
     """One table. Threads may share it.
 
-    renew_client: makes another client once the credentials of this one have expired.
+    meter: what its requests have cost. renew_client: makes another client once the credentials of
+    this one have expired.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class WorkflowTable:
         self._renew_client = renew_client
         self.name = name
         self.clock = clock or DatabaseClock()
+        self.meter = Meter()
 
     # The table itself
 
@@ -397,22 +400,31 @@ class WorkflowTable:
     def _send(
         self, method: Callable[..., Mapping[str, Any]], named: bool = True, **request: Any
     ) -> Mapping[str, Any]:
-        """One request; its answer's Date header corrects the clock."""
+        """One request; its answer's Date header corrects the clock, its units go to the meter."""
         if named:
             request["TableName"] = self.name
+        if method.__name__ in READS | WRITES:
+            request.setdefault("ReturnConsumedCapacity", "TOTAL")
         sent = self.clock.monotonic()
         try:
             answer = method(**request)
         except ClientError as error:
             self._learn(error.response, sent)
-            fault = _from_dynamodb(error, self.name)
-            if isinstance(fault, CredentialsExpired) and self._renew_client:
-                self._client = self._renew_client()
-            raise fault from error
+            raise self._fault(error) from error
         except BotoCoreError as error:
             raise translate(error) from error
         self._learn(answer, sent)
+        self.meter.answered(method.__name__, answer)
         return answer
+
+    def _fault(self, error: ClientError) -> Exception:
+        """The error of ours that says the same, after what it takes to go on."""
+        fault = _from_dynamodb(error, self.name)
+        if isinstance(fault, CredentialsExpired) and self._renew_client:
+            self._client = self._renew_client()
+        elif isinstance(fault, _ConditionFailed):
+            self.meter.refused(fault.item)
+        return fault
 
     def _learn(self, answer: Mapping[str, Any], sent: float) -> None:
         self.clock.learn(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}), sent)
