@@ -14,6 +14,7 @@ import botocore.session
 from botocore import exceptions as faults
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.httpsession import get_cert_path
 
 from anamo.errors import (
     AccessDenied,
@@ -25,6 +26,7 @@ from anamo.errors import (
     TransientError,
     Unreachable,
 )
+from anamo.wire import Access, QuickDynamoDB, QuickS3
 
 CONNECT_SECONDS = 4
 """A connection inside a region takes milliseconds; a lost packet is sent again after 1 and 3 s."""
@@ -93,15 +95,22 @@ def dynamodb_client(region: str | None, attempts: int = 2) -> Any:
     region: None is where boto3 finds one. attempts: how often a request is sent until it fails.
     Raises RegionMissing, or CredentialsMissing where AWS_PROFILE names no profile.
     """
-    return _client(region, "dynamodb", DYNAMODB_READ_SECONDS, attempts)
+    return _client(region, "dynamodb", DYNAMODB_READ_SECONDS, attempts, QuickDynamoDB)
 
 
 def s3_client(region: str | None, attempts: int = 3) -> Any:
     """An S3 client; as `dynamodb_client`."""
-    return _client(region, "s3", S3_READ_SECONDS, attempts)
+    return _client(region, "s3", S3_READ_SECONDS, attempts, QuickS3)
 
 
-def _client(region: str | None, service: str, read: int, attempts: int) -> Any:
+def _client(
+    region: str | None,
+    service: str,
+    read: int,
+    attempts: int,
+    quick: type[QuickDynamoDB] | type[QuickS3],
+) -> Any:
+    session = _session(region)
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=read,
@@ -111,15 +120,28 @@ def _client(region: str | None, service: str, read: int, attempts: int) -> Any:
         user_agent_extra="pyanamo",
     )
     with translated():
+        client: Any = session.client(service, config=config)  # type: ignore[call-overload]
+        credentials = session.get_credentials()
+    if credentials is None or attempts == 1:
+        # A way that falls back to another would be a second attempt
+        return client
+    bundle = session._session.get_config_variable("ca_bundle")  # noqa: SLF001
+    certificates = get_cert_path(bundle or True)
+    frozen = credentials.get_frozen_credentials
+    return quick(client, Access(frozen, certificates, CONNECT_SECONDS, read))
+
+
+def _session(region: str | None) -> boto3.session.Session:
+    with translated():
         core = botocore.session.get_session()
         if not _models:
             _models.append(core.get_component("data_loader"))
         core.register_component("data_loader", _models[0])
         session = boto3.session.Session(region_name=region, botocore_session=core)
-        # Where an endpoint is set, botocore would be content with an AWS_REGION that is empty
-        if not session.region_name:
-            raise RegionMissing
-        return session.client(service, config=config)  # type: ignore[call-overload]
+    # Where an endpoint is set, botocore would be content with an AWS_REGION that is empty
+    if not session.region_name:
+        raise RegionMissing
+    return session
 
 
 @contextmanager
