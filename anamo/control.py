@@ -85,6 +85,10 @@ class Control:
             else:
                 self._listen()
 
+    def look(self) -> None:
+        """Take in what has been said so far, without waiting."""
+        self.wait(monotonic())
+
     def sleep(self, seconds: float, condition: Callable[[], bool] = lambda: True) -> None:
         """Wait while `condition()` holds and nobody says stop, at most `seconds`."""
         until = monotonic() + seconds

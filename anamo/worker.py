@@ -109,6 +109,7 @@ class Worker:
 
     def _ready(self) -> bool:
         """Wait until there is room for a further claim; False if there must not be one."""
+        self._control.look()
         while self._recorder.claims > 1 and not self._over():
             self._control.wait(None)
         if self._recorder.keeps and not self._over():
@@ -234,6 +235,7 @@ class Run:
 
     def _heed(self) -> None:
         """Stop what must be stopped."""
+        self._control.look()
         told = self._control.stopping or self._recorder.error or self._claim.lost
         if told or self._control.drained:
             self._todo.clear()
