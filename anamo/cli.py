@@ -35,6 +35,7 @@ class ExitStatus(IntEnum):
 
 def run(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], ExitStatus]) -> int:
     """Parse the command line, do what it says, answer in one line where that fails."""
+    _keep_standard_streams()
     arguments = parser.parse_args()
     say = Messages(parser.prog)
     try:
@@ -54,6 +55,13 @@ def run(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], Ex
     except KeyboardInterrupt:
         say("interrupted")
         return ExitStatus.INTERRUPTED
+
+
+def _keep_standard_streams() -> None:
+    """Where the caller closed stdin, stdout or stderr, no file opened later may take its place."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def _failed(say: "Messages", error: Exception, status: ExitStatus, debug: bool) -> ExitStatus:

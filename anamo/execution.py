@@ -13,7 +13,6 @@ import errno
 import fcntl
 import os
 import signal
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -139,7 +138,7 @@ class Execution:
         self._stopped: Stop | None = None
         self._kill_at: float | None = None
         self._exit: tuple[int, float] | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._pid: int | None = None
         self._timeout = timeout
         self._grace = grace
         try:
@@ -165,7 +164,7 @@ class Execution:
         if not words or not words[0]:
             return self._refuse(NOT_FOUND, "the Task Script names no program")
         try:
-            self._process = self._spawn(words, environment)
+            self._pid = self._spawn(words, environment)
         except ValueError as error:
             self._refuse(NOT_EXECUTABLE, str(error))
         except OSError as error:
@@ -175,24 +174,30 @@ class Execution:
             what = "not found" if missing else os.strerror(error.errno or 0)
             self._refuse(NOT_FOUND if missing else NOT_EXECUTABLE, f"{words[0]}: {what}")
 
-    def _spawn(self, words: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        def popen(arguments: list[str]) -> subprocess.Popen[bytes]:
-            return subprocess.Popen(
-                arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=self._stdout,
-                stderr=self._stderr,
-                env=environment,
-                start_new_session=True,
+    def _spawn(self, words: list[str], environment: Mapping[str, str]) -> int:
+        def spawn(words: list[str]) -> int:
+            # Takes half of the time that subprocess does, and nothing else can run meanwhile
+            return os.posix_spawnp(
+                words[0],
+                words,
+                environment,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, self._stdout.fileno(), 1),
+                    (os.POSIX_SPAWN_DUP2, self._stderr.fileno(), 2),
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                ],
+                setsid=True,
+                # Python ignores these itself, and a task would inherit that
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
             )
 
         try:
-            return popen(words)
+            return spawn(words)
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
             # A script without a #! line: POSIX has execvp run it by the shell
-            return popen(["/bin/sh", *words])
+            return spawn(["/bin/sh", *words])
 
     def _refuse(self, exit_code: int, message: str) -> None:
         """End at once with what a shell would say and exit with."""
@@ -221,11 +226,9 @@ class Execution:
         return self._outcome(*self._exit)
 
     def _reap(self, now: float) -> None:
-        assert self._process
-        pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
+        assert self._pid
+        pid, status, usage = os.wait4(self._pid, os.WNOHANG)
         if pid:
-            # Popen must not wait for a number that may by then be another process's
-            self._process.returncode = os.waitstatus_to_exitcode(status)
             self._exit = (status, usage.ru_maxrss * 1024 / 1e6)
             self._seconds = now - self._begin
 
@@ -248,16 +251,16 @@ class Execution:
             self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process:
+        if self._pid:
             # It may be gone, or (a set-uid program) out of reach; waiting goes on
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+                os.killpg(self._pid, number)
 
     def _group_lives(self) -> bool:
-        if not self._process:
+        if not self._pid:
             return False
         try:
-            os.killpg(self._process.pid, 0)
+            os.killpg(self._pid, 0)
         except ProcessLookupError:
             return False
         except PermissionError:

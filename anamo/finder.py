@@ -3,8 +3,11 @@
 Guaranteed: the requests for a claim depend neither on the size of the table nor on the number of
 workers; an item that is todo is found by whoever keeps looking. Not guaranteed: any order.
 
-Each worker reads a page of candidates from a random place on and claims them in random order, so
-that workers seldom want the same item.
+Each worker reads a page of candidates from a random place on and claims them from its far end
+towards that place. Whoever then reads from a place in the same stretch has the near part of the
+page in front of it and begins at the far end of its own, so the two seldom want the same item:
+with random order inside the page they lose three times as many claims. Where less than a page is
+left all see the same candidates, and take them in random order.
 """
 
 import random
@@ -23,9 +26,6 @@ PAGE = 25
 
 PAGE_SECONDS = 10.0
 """Age at which a page is thrown away: others have claimed most of what it lists by then."""
-
-PAGE_LOSSES = 3
-"""Lost candidates in a row after which a page is thrown away."""
 
 LOOK_SECONDS = 60
 """Longest time between two looks for ended leases: claims made since may have shorter ones."""
@@ -56,7 +56,6 @@ class Finder:
         self._clock = clock
         self._candidates: list[int] = []
         self._read_at = 0.0
-        self._losses = 0
         self._last: int | None = None
         self._look_again = 0
         self._unanswered: Callable[[], Item | None] | None = None
@@ -94,9 +93,9 @@ class Finder:
             candidate = self._candidates.pop()
             item = self._attempt(candidate, partial(self._table.claim, candidate))
             if item:
-                self._losses = 0
                 return item
-            self._losses += 1
+            # Another worker is in this stretch; the two would meet at each further candidate
+            self._candidates.clear()
 
     def _take_over(self) -> Item | None:
         """Items without a lease belong to a tool that knows none, and are left alone."""
@@ -118,11 +117,7 @@ class Finder:
         return None
 
     def _fresh(self) -> bool:
-        return (
-            bool(self._candidates)
-            and self._losses < PAGE_LOSSES
-            and self._clock() - self._read_at < PAGE_SECONDS
-        )
+        return bool(self._candidates) and self._clock() - self._read_at < PAGE_SECONDS
 
     def _read(self) -> bool:
         """Read a page from a random place on, or from the beginning; False if there is none."""
@@ -131,8 +126,9 @@ class Finder:
         if len(self._candidates) < PAGE // 2 and start:
             # Near the end, or where few are left: the beginning is as near
             self._candidates = self._page(0)
-        self._random.shuffle(self._candidates)
-        self._read_at, self._losses = self._clock(), 0
+        if len(self._candidates) < PAGE:
+            self._random.shuffle(self._candidates)
+        self._read_at = self._clock()
         return bool(self._candidates)
 
     def _page(self, start: int) -> list[int]:

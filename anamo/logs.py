@@ -30,6 +30,7 @@ from anamo.errors import (
     TransientError,
 )
 from anamo.execution import Outcome
+from anamo.spent import Meter
 
 CHUNK = 1 << 20
 """Bytes read at a time."""
@@ -250,7 +251,8 @@ def located(address: str) -> tuple[str, str]:
 class LogStore:
     """A bucket's log objects. Threads may share it.
 
-    renew_client: makes another client once the credentials of this one have expired.
+    meter: how many were put. renew_client: makes another client once the credentials of this one
+    have expired.
     """
 
     def __init__(
@@ -259,6 +261,7 @@ class LogStore:
         self._client = client
         self._renew_client = renew_client
         self.bucket = bucket
+        self.meter = Meter()
 
     def check(self) -> None:
         """Raises BucketMissing, AccessDenied or another AwsError where logs could not be put."""
@@ -297,6 +300,7 @@ class LogStore:
                 )
             else:
                 self._put_file(packed.key, packed.body)
+            self.meter.put()
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") == "NoSuchBucket":
                 raise BucketMissing(f"bucket {self.bucket} does not exist") from error

@@ -27,6 +27,7 @@ from anamo.item import State
 from anamo.liveline import Lines, LiveLine
 from anamo.report import Drain, Finished, Hurry, ItemEnded, Stop
 from anamo.signals import Signals, held_back
+from anamo.spent import Spent
 
 REPLACEMENTS = 5
 """How many processes are replaced, for each of -i, before their deaths count as the machine's
@@ -68,7 +69,8 @@ class Tally:
 
     items: claims that ended, by the state of their items then. done, failed: tasks; again: those
     that failed and will be tried again. held: items that were locked when nothing was left. errors:
-    why processes could not go on. kept: where logs are that S3 did not take.
+    why processes could not go on. kept: where logs are that S3 did not take. spent: requests and
+    units of the processes that ended in good order.
     """
 
     items: Counter[str] = field(default_factory=Counter)
@@ -79,6 +81,7 @@ class Tally:
     errors: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     drained_by_failures: bool = False
+    spent: Spent = field(default_factory=Spent)
 
 
 @dataclass(slots=True, eq=False)
@@ -223,6 +226,7 @@ class Pool:
             slot.finished = True
             self._tally.held = message.held
             self._tally.kept += message.kept
+            self._tally.spent += message.spent
             self._tally.errors += [message.error] if message.error else []
 
     def _count(self, message: ItemEnded) -> None:

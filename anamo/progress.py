@@ -44,10 +44,22 @@ def summarise(
     again = f", {tally.again:,} failed and to be tried again" if tally.again else ""
     say(f"items: {items or 'none'}; tasks: {tally.done:,} done, {tally.failed:,} failed{again}")
     say(f"{seconds:.1f} s; logs in {logs}")
+    if tally.items and tally.spent.requests:
+        say(_cost(tally))
     if tally.held:
         say(f"{tally.held:,} items are locked by other workers, or will be taken over")
     for path in tally.kept:
         say(f"a log that S3 did not take is kept in {path}")
+
+
+def _cost(tally: Tally) -> str:
+    """What it took, for each claim that ended."""
+    spent, items = tally.spent, tally.items.total()
+    return (
+        f"for each item: {spent.requests / items:.2f} requests to DynamoDB, "
+        f"{spent.write_units / items:.1f} write and {spent.read_units / items:.2f} read units, "
+        f"{spent.objects / items:.2f} log objects"
+    )
 
 
 def _plainly(state: str) -> str:

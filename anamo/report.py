@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from anamo.spent import NOTHING, Spent
+
 
 @dataclass(frozen=True, slots=True)
 class Stop:
@@ -47,9 +49,10 @@ class Finished:
     """From a process: it ends.
 
     error: why it could not go on, else empty. held: how many items were locked when nothing was
-    left to take. kept: where logs are that could not be brought to S3.
+    left to take. kept: where logs are that could not be brought to S3. spent: what it all cost.
     """
 
     error: str = ""
     held: int = 0
     kept: tuple[str, ...] = ()
+    spent: Spent = NOTHING

@@ -44,6 +44,7 @@ from anamo.item import (
     new_attributes,
 )
 from anamo.record import Record, record_from
+from anamo.spent import READS, WRITES, Meter
 from anamo.transitions import Transition
 
 INDEX_FILE = Path(__file__).resolve().parent.parent / "workflow-gsi-index.json"
@@ -157,7 +158,8 @@ class _ConditionFailed(Exception):
 class WorkflowTable:
     """One table. Threads may share it.
 
-    renew_client: makes another client once the credentials of this one have expired.
+    meter: what its requests have cost. renew_client: makes another client once the credentials of
+    this one have expired.
     """
 
     def __init__(
@@ -171,6 +173,7 @@ class WorkflowTable:
         self._renew_client = renew_client
         self.name = name
         self.clock = clock or DatabaseClock()
+        self.meter = Meter()
 
     # The table itself
 
@@ -630,23 +633,33 @@ class WorkflowTable:
     def _send(
         self, method: Callable[..., Mapping[str, Any]], named: bool = True, **request: Any
     ) -> Mapping[str, Any]:
-        """One request; its answer's Date header corrects the clock."""
+        """One request; its answer's Date header corrects the clock, its units go to the meter."""
         if named:
             request["TableName"] = self.name
+        if method.__name__ in READS | WRITES:
+            request.setdefault("ReturnConsumedCapacity", "TOTAL")
         sent = self.clock.monotonic()
         try:
             answer = method(**request)
         except ClientError as error:
             self._learn(error.response, sent)
-            raise self._renew(_from_dynamodb(error, self.name)) from error
+            raise self._renew(self._fault(error)) from error
         except BotoCoreError as error:
             raise self._renew(translate(error)) from error
         self._learn(answer, sent)
+        self.meter.answered(method.__name__, answer)
         return answer
 
     def _renew(self, fault: Exception) -> Exception:
         if isinstance(fault, AwsError):
             self._client, fault = renewed(self._client, fault, self._renew_client)
+        return fault
+
+    def _fault(self, error: ClientError) -> Exception:
+        """The error of ours that says the same."""
+        fault = _from_dynamodb(error, self.name)
+        if isinstance(fault, _ConditionFailed):
+            self.meter.refused(fault.item)
         return fault
 
     def _learn(self, answer: Mapping[str, Any], sent: float) -> None:

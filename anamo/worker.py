@@ -65,6 +65,7 @@ class Worker:
         self._options = options
         self._control = control
         self._table = table
+        self._logs = logs
         self._holdings = holdings
         self._finder = Finder(table, holder, holdings)
         self._backoff = Backoff(control.sleep)
@@ -91,7 +92,8 @@ class Worker:
         kept = self._recorder.close()
         self._heartbeat.close()
         error = error or self._recorder.error
-        return Finished(str(error or ""), len(self._finder.held), kept)
+        spent = self._table.meter.spent + self._logs.meter.spent
+        return Finished(str(error or ""), len(self._finder.held), kept, spent)
 
     # Claiming
 

@@ -16,8 +16,6 @@ from pathlib import Path
 from tests.support.waiting import eventually
 
 PREPARED = Path(__file__).parents[2] / ".test"
-JAVA = PREPARED / "java"
-ENGINE = PREPARED / "dynamodb-local"
 # The JVM's options halve its processor time and start it faster: it runs for seconds, beside what
 # is tested.
 OPTIONS = (
@@ -54,13 +52,16 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def dynamodb_local(folder: Path) -> Iterator[str]:
+def dynamodb_local(folder: Path, prepared: Path = PREPARED) -> Iterator[str]:
     """Run the engine, in memory, and yield its endpoint URL; its output is in `folder`.
+
+    `prepared` is where `tools/engine.sh` put it.
 
     Raises:
         RuntimeError: It is not prepared, or ended before it answered.
     """
-    if not (ENGINE / "DynamoDBLocal.jar").exists() or not JAVA.exists():
+    java, engine_folder = prepared / "java", prepared / "dynamodb-local"
+    if not (engine_folder / "DynamoDBLocal.jar").exists() or not java.exists():
         raise RuntimeError("DynamoDB Local is not prepared: run ./test.sh")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -68,8 +69,8 @@ def dynamodb_local(folder: Path) -> Iterator[str]:
     with (
         log.open("w") as output,
         subprocess.Popen(
-            [str(JAVA), *OPTIONS.split(), str(port)],
-            cwd=ENGINE,
+            [str(java), *OPTIONS.split(), str(port)],
+            cwd=engine_folder,
             env={**os.environ, "HOME": str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=output,

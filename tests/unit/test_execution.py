@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 import stat
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -205,11 +204,10 @@ def test_no_room_for_a_refusal_is_the_machines_fault(monkeypatch: pytest.MonkeyP
 
 
 def test_no_process_to_be_had_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    class NoProcess(subprocess.Popen[bytes]):
-        def __init__(self, *_arguments: object, **_options: object) -> None:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    def no_process(*_arguments: object, **_options: object) -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    monkeypatch.setattr("anamo.execution.subprocess.Popen", NoProcess)
+    monkeypatch.setattr(os, "posix_spawnp", no_process)
     with pytest.raises(MachineFault, match="no process for a task"):
         Execution("true", ENVIRONMENT)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anamo.finder import PAGE, PAGE_LOSSES, PAGE_SECONDS, Finder
+from anamo.finder import PAGE, PAGE_SECONDS, Finder
 from anamo.holdings import Holdings
 from anamo.item import NULL, Item, new_attributes, single_item
 from anamo.table import Holder, WorkflowTable
@@ -139,25 +139,13 @@ def test_requests_do_not_grow_with_the_table() -> None:
     assert found.conflicts == 0
 
 
-def test_a_page_is_thrown_away_after_some_losses_in_a_row() -> None:
+def test_a_page_is_thrown_away_after_a_loss() -> None:
     table = FakeTable(set(range(60)))
     table.stale = set(range(60))
     found = finder(table)
     assert found.claim() is None
-    assert set(Counter(table.lost.values()).values()) == {PAGE_LOSSES}
+    assert set(Counter(table.lost.values()).values()) == {1}
     assert found.conflicts == len(table.lost) == 60
-
-
-def test_a_won_claim_forgets_the_losses_before_it() -> None:
-    table = FakeTable(set(range(1000)))
-    found = finder(table)
-    found.claim()
-    page = sorted(table.todo(table.reads[-1], PAGE))
-    table.stale = set(page[::2])
-    before = len(table.reads)
-    won = [item for item in (found.claim() for _ in range(3)) if item]
-    assert len(won) == 3
-    assert len(table.reads) - before <= 1
 
 
 def test_an_old_page_is_read_again() -> None:

@@ -9,6 +9,7 @@ import pytest
 from anamo.pool import Tally
 from anamo.progress import item_line, summarise
 from anamo.report import ItemEnded
+from anamo.spent import Spent
 
 
 def ended(state: str, done: int, *failures: tuple[str, str], tasks: int = 1) -> ItemEnded:
@@ -70,3 +71,13 @@ def test_the_summary_adds_up() -> None:
 
 def test_a_worker_that_could_not_go_on_does_not_say_nothing_to_do() -> None:
     assert "nothing to do" not in summary(Tally(errors=["denied"]))[0]
+
+
+def test_the_summary_says_what_each_item_cost() -> None:
+    lines: list[str] = []
+    spent = Spent(requests=210, read_units=3, write_units=1800, objects=100)
+    tally = Tally(items=Counter(done=100), done=100, spent=spent)
+    summarise(tally, "Testing", 2.5, "s3://bucket/", lines.append)
+    assert lines[-1] == (
+        "for each item: 2.10 requests to DynamoDB, 18.0 write and 0.03 read units, 1.00 log objects"
+    )

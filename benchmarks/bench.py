@@ -1,0 +1,123 @@
+"""The rig: both servers, tables, and the commands that are timed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+
+from anamo.importer import Importer
+from anamo.item import Item, nested_item, single_item
+from anamo.table import WorkflowTable
+from benchmarks.measure import Contender, Failed, Sample, run
+from benchmarks.servers import BUCKET, s3_sink
+from tests.support.dynamodb_local import dynamodb_local
+from tests.support.environment import dummy_account, environment, scrub
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where things run. `folder` is emptied at the end."""
+
+    prepared: Path
+    folder: Path
+    client: DynamoDBClient
+    environment: Mapping[str, str]
+
+    @contextmanager
+    def table(self, items: Iterable[Item] = ()) -> Iterator[str]:
+        """A workflow table with these items."""
+        name = self.new_table(items)
+        try:
+            yield name
+        finally:
+            self.client.delete_table(TableName=name)
+
+    def new_table(self, items: Iterable[Item] = ()) -> str:
+        """Make a workflow table with these items; it goes with the server."""
+        table = WorkflowTable(self.client, f"Bench-{uuid.uuid4().hex[:8]}")
+        table.create()
+        Importer(table).run(list(items))
+        return table.name
+
+    def run(self, *command: str, **variables: str) -> Sample:
+        """Run a command, in an empty folder of its own."""
+        folder = self.folder / uuid.uuid4().hex[:8]
+        folder.mkdir()
+        try:
+            return run(command, {**self.environment, **variables}, folder)
+        finally:
+            shutil.rmtree(folder)
+
+    def python(self, *command: str) -> Sample:
+        """Run a module of the benchmark, or a script of the project."""
+        return self.run(sys.executable, *command)
+
+    def work(self, table: str, *flags: str) -> Sample:
+        """Run the worker until nothing is left; Failed if an item is not done then."""
+        where = ["-t", table, "-b", BUCKET, "-r", "us-east-1"]
+        sample = self.python(str(ROOT / "pyanamo.py"), *where, *flags)
+        if WorkflowTable(self.client, table).last_todo() is not None:
+            raise Failed(f"table {table} still has items: {sample.output[-500:]}")
+        return sample
+
+    def contender(
+        self, name: str, tasks: int, items: Sequence[Item], job: Callable[[str], Sample]
+    ) -> Contender:
+        """What works through a table of its own, made anew for each run."""
+
+        def prepare() -> Callable[[], Sample]:
+            table = self.new_table(items)
+
+            def timed() -> Sample:
+                try:
+                    return job(table)
+                finally:
+                    self.client.delete_table(TableName=table)
+
+            return timed
+
+        return Contender(name, tasks, prepare)
+
+
+def plain(name: str, tasks: int, job: Callable[[], Sample]) -> Contender:
+    """What needs no preparation."""
+    return Contender(name, tasks, lambda: job)
+
+
+def singles(count: int, script: str = "true") -> list[Item]:
+    """Single items."""
+    return [single_item(f"Sample{number}", script) for number in range(count)]
+
+
+def nested(count: int, tasks: int, script: str = "true") -> list[Item]:
+    """Nested items."""
+    return [nested_item(f"Sample{number}", [script] * tasks) for number in range(count)]
+
+
+@contextmanager
+def bench(prepared: Path, folder: Path) -> Iterator[Bench]:
+    """Start both servers, cut off from the caller's AWS account."""
+    scrub(os.environ)
+    home = folder / "home"
+    engine = folder / "engine"
+    for each in (home, engine):
+        each.mkdir()
+    with dynamodb_local(engine, prepared) as database, s3_sink(folder / "s3", prepared) as s3:
+        os.environ.update(dummy_account(home))
+        variables = environment(home, dynamodb=database, s3=s3) | {"PYTHONPATH": str(ROOT)}
+        client: DynamoDBClient = boto3.client("dynamodb", endpoint_url=database)
+        yield Bench(prepared, folder, client, variables)

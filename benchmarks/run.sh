@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Measures PyAnamo beside floors and peers on this machine, and prints a report in Markdown; what
+# that takes is prepared once, in .bench/, without root. Arguments: see --help.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source tools/venv.sh
+source tools/engine.sh
+
+prepared=$PWD/.bench
+venv=$prepared/venv
+
+# A peer that cannot be had is left out, and the report says so.
+optional() {
+  bash -euo pipefail -c "source tools/venv.sh; $1" >&2 || echo "Cannot be had here: $2" >&2
+}
+
+# Programs of Debian's packages, unpacked where the machine has none.
+prepare_debian() {
+  local target=$prepared/debian
+  [[ -d $target ]] && return
+  rm -rf "$target.part" && mkdir -p "$target.part"
+  echo "Fetching nginx and GNU parallel" >&2
+  (
+    cd "$target.part"
+    apt-get download -qq nginx parallel libdbd-sqlite3-perl libdbi-perl 2>/dev/null
+    for package in *.deb; do
+      dpkg -x "$package" . && rm "$package"
+    done
+  ) || echo "Cannot be had here: packages of Debian" >&2
+  mv "$target.part" "$target"
+}
+
+prepare_venv "$venv" requirements.txt benchmarks/requirements.txt
+prepare_engine "$prepared" "$venv"
+prepare_debian
+optional "prepare_venv '$prepared/hypershell' benchmarks/hypershell.txt" HyperShell
+
+exec "$venv/bin/python" -m benchmarks "$@"
