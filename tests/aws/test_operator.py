@@ -10,10 +10,6 @@ import pytest
 
 from tests.aws.conftest import Ended, Stage
 from tests.support.policies import document, without
-from tests.support.scripts import ROOT
-
-if not (ROOT / "anamo" / "commands.py").exists():
-    pytest.skip("the operator's commands are not in this version", allow_module_level=True)
 
 LINES = "Good|{table}|true\nBad|{table}|false\n"
 COMMANDS = {
