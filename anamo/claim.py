@@ -47,7 +47,8 @@ class Claim:
     """One claim of one item.
 
     tail: bytes a stream may have in a log entry. progress: what the table says. done: how many
-    tasks ended well under this claim, failures: names and statuses of those that did not.
+    tasks ended well under this claim, failures: names and statuses of those that did not. settled:
+    the state the item was brought to before its tasks had ended, else empty.
     """
 
     item: Item
@@ -57,6 +58,7 @@ class Claim:
     progress: Progress = field(init=False)
     done: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
+    settled: str = ""
 
     def __post_init__(self) -> None:
         """Take the statuses the item came with."""

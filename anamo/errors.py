@@ -71,5 +71,9 @@ class LogMissing(AwsError):
     """A log is not where its item says it is."""
 
 
+class ItemRefused(AwsError):
+    """DynamoDB refuses a change of one item, whose attributes another tool may have written."""
+
+
 class BucketMissing(AwsError):
     """The bucket does not exist."""

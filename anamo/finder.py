@@ -17,6 +17,7 @@ from math import floor
 from time import monotonic
 from uuid import uuid4
 
+from anamo.errors import ItemRefused
 from anamo.holdings import Holdings
 from anamo.item import ID_BITS, Item
 from anamo.table import Holder, WorkflowTable
@@ -24,8 +25,15 @@ from anamo.table import Holder, WorkflowTable
 PAGE = 25
 """Candidates of a page: a fraction of a read request per claim, and few enough to be fresh."""
 
+STALE_SECONDS = 0.9
+"""How long an item that was claimed, or lost, is passed over: the index may still list it. Less
+than a worker waits before it looks a last time, or it would miss an item that was given back."""
+
 PAGE_SECONDS = 10.0
 """Age at which a page is thrown away: others have claimed most of what it lists by then."""
+
+MOST_TOUCHED = 1000
+"""Items remembered before those that have gone stale are forgotten."""
 
 LOOK_SECONDS = 60
 """Longest time between two looks for ended leases: claims made since may have shorter ones."""
@@ -35,7 +43,8 @@ class Finder:
     """Claims items for one process.
 
     reads, conflicts: pages asked for and claims lost to others so far. held: lockIDs of the items
-    that were locked with a lease when there was nothing else, by itemID.
+    that were locked with a lease when there was nothing else, by itemID. refused: what DynamoDB
+    said of items that cannot be claimed, by itemID.
     """
 
     def __init__(
@@ -49,6 +58,7 @@ class Finder:
         self.reads = 0
         self.conflicts = 0
         self.held: dict[int, str] = {}
+        self.refused: dict[int, str] = {}
         self._table = table
         self._holder = holder
         self._holdings = holdings
@@ -58,6 +68,7 @@ class Finder:
         self._read_at = 0.0
         self._last: int | None = None
         self._look_again = 0
+        self._touched: dict[int, float] = {}
         self._unanswered: Callable[[], Item | None] | None = None
 
     def claim(self) -> Item | None:
@@ -75,8 +86,13 @@ class Finder:
         lock_id = uuid4().hex
 
         def send() -> Item | None:
-            item = claim(lock_id, self._holder)
+            try:
+                item = claim(lock_id, self._holder)
+            except ItemRefused as refusal:
+                self.refused[item_id] = str(refusal)
+                item = None
             self._unanswered = None
+            self._touch(item_id)
             if item is None:
                 self.conflicts += 1
                 self._holdings.drop(lock_id)
@@ -85,6 +101,18 @@ class Finder:
         self._holdings.add(item_id, lock_id)
         self._unanswered = send
         return send()
+
+    def last_answer(self) -> Item | None:
+        """The item of a claim that was won without an answer, if any. Raises as `claim` does."""
+        return self._unanswered() if self._unanswered else None
+
+    def _touch(self, item_id: int) -> None:
+        now = self._clock()
+        if len(self._touched) > MOST_TOUCHED:
+            self._touched = {
+                item: at for item, at in self._touched.items() if now - at < STALE_SECONDS
+            }
+        self._touched[item_id] = now
 
     def _claim_todo(self) -> Item | None:
         while True:
@@ -100,7 +128,7 @@ class Finder:
     def _take_over(self) -> Item | None:
         """Items without a lease belong to a tool that knows none, and are left alone."""
         now = floor(self._table.clock.now())
-        if now <= self._look_again:
+        if now <= self._look_again and not self._holdings.inherited:
             return None
         leased = [item for item in self._table.locked() if item.lease_expires is not None]
         self.held = {item.item_id: item.lock_id for item in leased}
@@ -108,7 +136,11 @@ class Finder:
         # leases can end before
         expiries = [item.lease_expires or 0 for item in leased]
         self._look_again = min([*expiries, now + LOOK_SECONDS]) if leased else 0
-        ended = [item for item in leased if (item.lease_expires or 0) < now]
+        ended = [
+            item
+            for item in leased
+            if (item.lease_expires or 0) < now and item.item_id not in self.refused
+        ]
         self._random.shuffle(ended)
         for seen in ended:
             item = self._attempt(seen.item_id, partial(self._table.take_over, seen))
@@ -132,8 +164,19 @@ class Finder:
         return bool(self._candidates)
 
     def _page(self, start: int) -> list[int]:
-        self.reads += 1
-        return self._table.todo(start, PAGE)
+        """A page of candidates, without those that are known to be none."""
+        while True:
+            self.reads += 1
+            listed = self._table.todo(start, PAGE)
+            page = [item_id for item_id in listed if not self._passed_over(item_id)]
+            if page or len(listed) < PAGE:
+                return page
+            start = listed[-1] + 1
+
+    def _passed_over(self, item_id: int) -> bool:
+        touched = self._touched.get(item_id)
+        stale = touched is not None and self._clock() - touched < STALE_SECONDS
+        return stale or item_id in self.refused
 
     def _span(self) -> int:
         """Where the todo items end, as it was at first: other tools number items from 1, and a

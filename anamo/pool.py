@@ -70,7 +70,8 @@ class Tally:
     items: claims that ended, by the state of their items then. done, failed: tasks; again: those
     that failed and will be tried again. held: items that were locked when nothing was left. errors:
     why processes could not go on. kept: where logs are that S3 did not take. spent: requests and
-    units of the processes that ended in good order.
+    units of the processes that ended in good order. stopped: whether something other than the end
+    of the work ended it.
     """
 
     items: Counter[str] = field(default_factory=Counter)
@@ -80,6 +81,7 @@ class Tally:
     held: int = 0
     errors: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    stopped: bool = False
     drained_by_failures: bool = False
     spent: Spent = field(default_factory=Spent)
 
@@ -144,6 +146,7 @@ class Pool:
             self._reap_adopted()
         self._shown.draw(0)
         self._shown.close()
+        self._tally.stopped = self._drained or self._signals.first is not None
         return self._tally
 
     def _connections(self) -> list["Connection[Any, Any]"]:

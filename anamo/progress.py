@@ -5,6 +5,7 @@ from collections.abc import Callable
 from anamo.pool import Tally
 from anamo.recorder import LOST
 from anamo.report import ItemEnded
+from anamo.terminal import count
 
 SHOWN_FAILURES = 3
 """Failed tasks of an item that its line names."""
@@ -35,19 +36,20 @@ def summarise(
 ) -> None:
     """Say what all processes did, and what to do about what went wrong."""
     if not tally.items and not tally.errors:
-        held = f"; {tally.held:,} items are locked by other workers" if tally.held else ""
-        say(f"table {table}: nothing to do{held}")
+        held = f"; other workers hold {count(tally.held, 'item')}" if tally.held else ""
+        what = "stopped before anything was begun" if tally.stopped else "nothing to do"
+        say(f"table {table}: {what}{held}")
         return
     items = ", ".join(
-        f"{count:,} {_plainly(state)}" for state, count in sorted(tally.items.items())
+        f"{number:,} {_plainly(state)}" for state, number in sorted(tally.items.items())
     )
     again = f", {tally.again:,} failed and to be tried again" if tally.again else ""
     say(f"items: {items or 'none'}; tasks: {tally.done:,} done, {tally.failed:,} failed{again}")
     say(f"{seconds:.1f} s; logs in {logs}")
     if tally.items and tally.spent.requests:
         say(_cost(tally))
-    if tally.held:
-        say(f"{tally.held:,} items are locked by other workers, or will be taken over")
+    if tally.held and not tally.stopped:
+        say(f"other workers hold {count(tally.held, 'item')}; what they lose can be taken over")
     for path in tally.kept:
         say(f"a log that S3 did not take is kept in {path}")
 

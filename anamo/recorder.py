@@ -25,7 +25,7 @@ from anamo.backoff import Backoff
 from anamo.claim import SINGLE, Claim
 from anamo.control import Control
 from anamo.entry import NOTE_LIMIT, LogEntry, log_key
-from anamo.errors import AnamoError, AwsError, MachineFault, TransientError, internal
+from anamo.errors import AnamoError, AwsError, ItemRefused, MachineFault, TransientError, internal
 from anamo.execution import Outcome
 from anamo.item import State
 from anamo.logs import Ended, LogStore, Packed, pack
@@ -211,6 +211,8 @@ class Recorder:
         last = group[-1].last
         try:
             state = self._write(claim, results, last)
+        except ItemRefused as refusal:
+            state = self._fail(claim, refusal)
         except (OSError, AnamoError) as error:
             state = self._give_up(claim, error, last)
         except Exception as error:
@@ -226,6 +228,17 @@ class Recorder:
             self._settled(claim, state)
         self._control.wake()
 
+    def _fail(self, claim: Claim, refusal: ItemRefused) -> str:
+        """End an item whose results DynamoDB will never take; its tasks would run for ever."""
+        claim.lost = True
+        logger.warning("item %d has failed: %s", claim.item.item_id, refusal)
+        with suppress(AwsError):
+            if self._table.finish(claim.item, State.FAILED, {}, claim.progress.ended):
+                claim.failures.append((SINGLE, "its results were refused"))
+                claim.settled = State.FAILED.value
+                return claim.settled
+        return LOST
+
     def _give_up(self, claim: Claim, error: Exception, last: bool) -> str:
         """Remember why, and give the item back if that is still possible."""
         if isinstance(error, OSError):
@@ -240,7 +253,7 @@ class Recorder:
     def _write(self, claim: Claim, results: Sequence[_Result], last: bool) -> str:
         """Bring the results' logs to S3 and the results to the table; the state of the item."""
         if claim.lost:
-            return LOST
+            return claim.settled or LOST
         if self.error:
             return self._give_up(claim, self.error, last)
         entries = self._store(claim, results) if results else {}

@@ -27,6 +27,7 @@ from anamo.entry import LogEntry
 from anamo.errors import (
     AwsError,
     CredentialsExpired,
+    ItemRefused,
     TableMissing,
     TableUnusable,
     Throttled,
@@ -707,6 +708,8 @@ def _from_dynamodb(error: ClientError, table: str) -> Exception:
         return _Cancelled(answer.get("CancellationReasons", []))
     if code == "ResourceInUseException":
         return _TableExists()
+    if code == "ValidationException" and error.operation_name == "UpdateItem":
+        return ItemRefused(f"table {table}: {answer['Error'].get('Message', code)}")
     if code == "ResourceNotFoundException":
         return TableMissing(f"table {table} does not exist")
     translation = translate(error)

@@ -12,13 +12,14 @@ import logging
 import os
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from time import monotonic, sleep
 
 from anamo.backoff import Backoff
 from anamo.claim import Claim
 from anamo.control import Control
 from anamo.entry import abandoned_entry, tail_limit
-from anamo.errors import AnamoError, MachineFault, TransientError, internal
+from anamo.errors import AnamoError, AwsError, ItemRefused, MachineFault, TransientError, internal
 from anamo.execution import Execution, Outcome, Stop
 from anamo.finder import Finder
 from anamo.heartbeat import Heartbeat
@@ -30,6 +31,7 @@ from anamo.options import Options
 from anamo.recorder import LOST, Recorder, RecorderOptions
 from anamo.report import Finished, ItemEnded
 from anamo.table import Holder, WorkflowTable
+from anamo.terminal import count
 
 LAG_SECONDS = 1.0
 """How long after finding nothing a worker looks again, since the index lags behind the table."""
@@ -89,11 +91,29 @@ class Worker:
             # What has ended is recorded all the same
             logger.debug("worker", exc_info=True)
             error = internal(fault)
+        self._let_go()
         kept = self._recorder.close()
         self._heartbeat.close()
-        error = error or self._recorder.error
+        error = error or self._recorder.error or self._refusals()
         spent = self._table.meter.spent + self._logs.meter.spent
         return Finished(str(error or ""), len(self._finder.held), kept, spent)
+
+    def _let_go(self) -> None:
+        """Give back an item whose claim was won without an answer, if that can be known now."""
+        with suppress(AwsError):
+            item = self._finder.last_answer()
+            if item:
+                self._table.release(item, {}, item.log_length)
+
+    def _refusals(self) -> ItemRefused | None:
+        """What to say of items that DynamoDB would not let be claimed."""
+        refused = self._finder.refused
+        if not refused:
+            return None
+        item_id, why = next(iter(refused.items()))
+        return ItemRefused(
+            f"{count(len(refused), 'item')} cannot be claimed: item {item_id}: {why}"
+        )
 
     # Claiming
 
@@ -218,6 +238,7 @@ class Run:
         }
         self._todo = deque(claim.todo())
         self._running: dict[str, Execution] = {}
+        self._width = options.nested
         self._fault: MachineFault | None = None
 
     def run(self) -> None:
@@ -255,7 +276,7 @@ class Run:
                 execution.stop(Stop.SHUTDOWN, grace)
 
     def _start(self) -> None:
-        while self._todo and len(self._running) < self._options.nested and self._recorder.has_room:
+        while self._todo and len(self._running) < self._width and self._recorder.has_room:
             name, script = self._todo.popleft()
             environment = {**self._environment, "PYANAMO_NESTED_TASK": name}
             try:
@@ -263,7 +284,12 @@ class Run:
                     script, environment, self._options.timeout, self._options.grace
                 )
             except MachineFault as fault:
-                self._give_up(fault)
+                if not self._running:
+                    self._give_up(fault)
+                    return
+                # The machine has room for fewer at once than -n asks for
+                self._todo.appendleft((name, script))
+                self._width = len(self._running)
 
     def _collect(self) -> bool:
         """Hand in the tasks that ended; whether the last of them was handed in as such."""

@@ -315,3 +315,43 @@ def test_an_item_fails_after_its_retries(fleet: Fleet) -> None:
     assert (item["ItemState"], item["Failures"]) == ("failed", 3)
     assert item["Log"]["Status"] == "Execution Failed: exit 9"
     assert ended.stderr.count("exit 9") == 3
+
+
+def spoil(fleet: Fleet, attribute: str, value: dict[str, str]) -> int:
+    """Give one item an attribute as no tool of ours writes it; its itemID."""
+    item_id = int(fleet.table.items()[0]["itemID"])
+    fleet.table.client.update_item(
+        TableName=fleet.table.name,
+        Key={"itemID": {"N": str(item_id)}},
+        UpdateExpression="SET #name = :value",
+        ExpressionAttributeNames={"#name": attribute},
+        ExpressionAttributeValues={":value": value},
+    )
+    return item_id
+
+
+def test_an_item_that_cannot_be_claimed_stops_nobody(fleet: Fleet) -> None:
+    fleet.add(["true"] * 3)
+    spoilt = spoil(fleet, "Attempts", {"S": "none"})
+    ended = fleet.start().wait()
+    assert ended.returncode == 3
+    assert f"1 item cannot be claimed: item {spoilt}: " in ended.stderr
+    assert fleet.table.states() == {"done": 2, "todo": 1}
+
+
+def test_an_item_whose_results_cannot_be_written_fails_once(fleet: Fleet) -> None:
+    fleet.add([f"{fleet.ledger.script}|0,0,0"] * 2, "-n", ",")
+    spoilt = spoil(fleet, "Log", {"S": "NULL"})
+    ended = fleet.start().wait()
+    assert ended.returncode == 1, ended.stderr
+    assert f"item {spoilt} has failed: " in ended.stderr
+    assert fleet.table.states() == {"done": 1, "failed": 1}
+    assert len(fleet.ledger.starts()) <= 6
+
+
+def test_where_fewer_tasks_can_run_at_once_than_asked_for_fewer_do(fleet: Fleet) -> None:
+    fleet.add(["sleep|" + ",".join(["0.2"] * 12)], "-n", ",")
+    under = ["bash", "-c", 'ulimit -n 32; exec "$@"', "bash"]
+    ended = fleet.start("-n", "12", under=under).wait()
+    assert ended.returncode == 0, ended.stderr
+    assert fleet.table.states() == {"done": 1}

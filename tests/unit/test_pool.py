@@ -41,7 +41,7 @@ processes, limits = 1, Limits(grace=20)
 seen = []
 tally = Pool(work, processes, Signals(), limits, Lines(seen.append)).run()
 said = {{name: getattr(tally, name) for name in tally.__slots__}}
-print(json.dumps({{**said, "seen": len(seen)}}))
+print(json.dumps({{**said, "seen": len(seen)}}, default=str))
 """
 
 Run = Callable[[str], dict[str, Any]]

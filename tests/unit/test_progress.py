@@ -54,7 +54,7 @@ def summary(tally: Tally) -> list[str]:
 def test_an_empty_table_is_said() -> None:
     assert summary(Tally()) == ["table Testing: nothing to do"]
     assert summary(Tally(held=1200)) == [
-        "table Testing: nothing to do; 1,200 items are locked by other workers"
+        "table Testing: nothing to do; other workers hold 1,200 items"
     ]
 
 
@@ -64,7 +64,7 @@ def test_the_summary_adds_up() -> None:
     assert summary(tally) == [
         "items: 100 done, 2 failed, 1 lost to other workers, 1 given back; tasks: 9 done, 3 failed",
         "2.5 s; logs in s3://bucket/PyAnamo/Testing/",
-        "2 items are locked by other workers, or will be taken over",
+        "other workers hold 2 items; what they lose can be taken over",
         "a log that S3 did not take is kept in /tmp/pyanamo-x/a.log.gz",
     ]
 
