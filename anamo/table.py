@@ -462,8 +462,11 @@ class WorkflowTable:
             self._write(transition, seen.item.item_id, update, "NONE")
         except _ConditionFailed as failed:
             there = record_from(failed.item) if failed.item else None
-            landed = there and _landed(there.item, State.TODO, NULL)
-            return None if landed else Lost(there)
+            # A holder may have given it back, with its attempts and failed tasks as they were
+            afresh = there and (there.item.attempts, there.item.nested) == (0, tuple(nested))
+            return (
+                None if afresh and there and _landed(there.item, State.TODO, NULL) else Lost(there)
+            )
         return None
 
     def remove(self, seen: Record, force: bool) -> Lost | None:
@@ -595,13 +598,15 @@ class WorkflowTable:
         update.values[":mine"] = {"S": update.lock_id}
         if ":target" in " ".join(transition.set):
             update.values[":target"] = {"S": target.value}
-        # A transition that frees the item takes the lockID away, and only its holder may
-        left = NULL if ":null" in update.values else update.lock_id
         try:
             self._write(transition, item_id, update, "NONE")
         except _ConditionFailed as failed:
             item = from_attributes(failed.item) if failed.item else None
-            return _landed(item, target, left)
+            if ":null" not in update.values:
+                return _landed(item, target, update.lock_id)
+            # A transition that frees the item takes the lockID away, and a holder that came after
+            # may have freed it too: the results tell whose write it was
+            return _landed(item, target, NULL) and update.is_in(failed.item or {})
         return True
 
     def _write(
@@ -753,6 +758,18 @@ class _Update:
             self._add_result(f"t{position}", name, entry)
             if statuses:
                 self._add_status(f"t{position}", State.DONE if entry.succeeded else State.FAILED)
+
+    def is_in(self, image: Attributes) -> bool:
+        """Whether the results are in an item. DynamoDB writes numbers in its own way."""
+        log = image.get("Log", {})
+        if ":entry" in self.values:
+            return LogEntry.from_attribute(log) == LogEntry.from_attribute(self.values[":entry"])
+        return all(
+            LogEntry.from_attribute(log.get("M", {}).get(self.paths[f"#{key[1:]}"], {}))
+            == LogEntry.from_attribute(entry)
+            for key, entry in self.values.items()
+            if f"#{key[1:]}" in self.paths
+        )
 
     def _add_result(self, key: str, name: str, entry: LogEntry) -> None:
         self.paths |= {"#Log": "Log", f"#{key}": name}

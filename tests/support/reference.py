@@ -91,18 +91,32 @@ class Reference:
         item["Failures"] = item.get("Failures", 0) + 1
         return self._again(item)
 
-    def requeue(self, seen: Mapping[str, Any]) -> bool:
-        """The operator has an item run again that is as it was seen and that nobody holds."""
-        if not self._unheld(seen) or seen["ItemState"] not in {"failed", "locked"}:
+    def requeue(self, seen: Mapping[str, Any], *, done_too: bool, force: bool) -> bool:
+        """The operator has an item run again that is as it was seen, and that nobody holds unless
+        forced; done_too: its done tasks too.
+        """
+        if not self._as_seen(seen, force=force):
             return False
         item = self.items[seen["itemID"]]
         self._free(seen["itemID"], -item["Attempts"])
         item |= {"Failures": 0, "Log_Length": 0}
-        return self._again(item)
+        return self._again(item, done_too=done_too)
 
-    def remove(self, seen: Mapping[str, Any]) -> bool:
-        """The operator deletes an item that is as it was seen and that nobody holds."""
-        return self._unheld(seen) and bool(self.items.pop(seen["itemID"]))
+    def afresh(self, seen: Mapping[str, Any], *, done_too: bool) -> bool:
+        """Whether the item is what requeueing what was seen would make of it."""
+        item = self.items.get(seen["itemID"], {})
+        again = {"failed", "done"} if done_too else {"failed"}
+        wanted = {
+            name: "todo" if status in again else status for name, status in statuses(seen).items()
+        }
+        free = bool(item) and (item["ItemState"], item["Attempts"]) == ("todo", 0)
+        return free and statuses(item) == wanted
+
+    def remove(self, seen: Mapping[str, Any], *, force: bool) -> bool:
+        """The operator deletes an item that is as it was seen, and that nobody holds unless
+        forced.
+        """
+        return self._as_seen(seen, force=force) and bool(self.items.pop(seen["itemID"]))
 
     def holds(self, key: int, lock: str) -> bool:
         """Whether the item is held under a claim."""
@@ -112,17 +126,20 @@ class Reference:
         """Whether the item is in a state that it got under a claim."""
         return self._state(key) == state and self.items[key]["lockID"] == lock
 
-    def some(self, *states: str) -> bool:
-        """Whether an item is in one of some states."""
-        return any(item["ItemState"] in states for item in self.items.values())
+    def has(self, key: int, results: Results) -> bool:
+        """Whether an item has these results."""
+        log = self.items[key]["Log"] if key in self.items else {}
+        return all(
+            (log.get(name) if name else log) == result.entry for name, result in results.items()
+        )
 
     def _state(self, key: int) -> str | None:
         return self.items[key]["ItemState"] if key in self.items else None
 
-    def _unheld(self, seen: Mapping[str, Any]) -> bool:
+    def _as_seen(self, seen: Mapping[str, Any], *, force: bool) -> bool:
         item = self.items.get(seen["itemID"], {})
         same = all(item.get(name) == seen[name] for name in ("ItemState", "lockID", "Log_Length"))
-        return same and item.get("Lease_Expires", -math.inf) < math.floor(self.now)
+        return same and (force or item.get("Lease_Expires", -math.inf) < math.floor(self.now))
 
     def _hold(self, key: int, lock: str, instance: str, lease: int) -> bool:
         item = self.items[key]
@@ -150,10 +167,11 @@ class Reference:
             item["Log_Length"] = ended(item)
         return True
 
-    def _again(self, item: dict[str, Any]) -> bool:
+    def _again(self, item: dict[str, Any], *, done_too: bool = False) -> bool:
         if isinstance(item["TaskScript"], dict):
             for task in item["TaskScript"].values():
-                task["Status"] = "todo" if task["Status"] == "failed" else task["Status"]
+                if done_too or task["Status"] == "failed":
+                    task["Status"] = "todo"
             item["Log_Length"] = ended(item)
         return True
 
