@@ -102,6 +102,7 @@ class Recorder:
         self._hurry = threading.Event()
         self._ended = False
         self._queue: queue.SimpleQueue[_Result | None] = queue.SimpleQueue()
+        self._complete = threading.Event()
         self._counting = threading.Lock()
         self._pending = 0
         self._claims = 0
@@ -122,10 +123,13 @@ class Recorder:
         with self._counting:
             self._pending += 1
         self._queue.put(_Result(claim, name, outcome, last))
+        if last or self._pending >= GROUP_LIMIT:
+            self._complete.set()
 
     def end(self, claim: Claim) -> None:
         """Hand in that nothing more will come of this claim."""
         self._queue.put(_Result(claim, SINGLE, None, last=True))
+        self._complete.set()
 
     @property
     def claims(self) -> int:
@@ -197,13 +201,26 @@ class Recorder:
         until = monotonic() + LINGER_SECONDS
         while not group[-1].last and len(group) < GROUP_LIMIT:
             try:
-                following = self._queue.get(timeout=max(until - monotonic(), 0))
+                following = self._queue.get_nowait()
             except queue.Empty:
-                break
+                if not self._wait_for_more(until - monotonic()):
+                    break
+                continue
             if following is None or following.claim is not first.claim:
                 return group, following
             group.append(following)
         return group, None
+
+    def _wait_for_more(self, seconds: float) -> bool:
+        """Wait until the linger is over or a group is complete; False if it was over already.
+
+        Waking for each result would cost as much as the rest of what is done for it.
+        """
+        if seconds <= 0:
+            return False
+        self._complete.wait(seconds)
+        self._complete.clear()
+        return True
 
     def _commit(self, claim: Claim, group: Sequence[_Result]) -> None:
         """Write a group; whatever goes wrong, it is off the books afterwards."""

@@ -1,0 +1,123 @@
+"""Counted figures that must not grow: requests, writes, log objects, lost claims.
+
+They are counted between the worker and its servers, whatever the worker itself says. Times are not
+tested; benchmarks/run.sh measures them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from statistics import median
+
+import pytest
+
+from anamo.finder import PAGE
+from anamo.importer import Importer
+from anamo.item import single_item
+from anamo.table import WorkflowTable
+from benchmarks.claiming import Crowd, crowd, crowd_client
+from tests.support.fleet import Fleet
+from tests.support.proxy import Proxy
+from tests.support.table import Table
+
+DESCRIBED, LAST, NOTHING_LEFT = 1, 1, 6
+"""Requests of a worker whatever it does: the table is described; its last item asked for; twice it
+looks for todo items, from a random place and from the beginning, and for ended leases.
+"""
+
+
+@pytest.fixture
+def database(fleet: Fleet, dynamodb: str, make_proxy: Callable[[str], Proxy]) -> Proxy:
+    """What the fleet's workers ask of DynamoDB."""
+    proxy = make_proxy(dynamodb)
+    fleet.environment["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.url
+    return proxy
+
+
+@pytest.fixture
+def store(fleet: Fleet, s3: str, make_proxy: Callable[[str], Proxy]) -> Proxy:
+    """What the fleet's workers ask of S3."""
+    proxy = make_proxy(s3)
+    fleet.environment["AWS_ENDPOINT_URL_S3"] = proxy.url
+    return proxy
+
+
+def log_objects(store: Proxy) -> int:
+    return sum(request.method == "PUT" for request in store.requests)
+
+
+def test_a_single_item_costs_a_claim_a_finish_a_log_object_and_its_share_of_a_page(
+    fleet: Fleet, database: Proxy, store: Proxy
+) -> None:
+    items = 60
+    fleet.add([f"true {number}" for number in range(items)])
+    ended = fleet.start().wait()
+    assert ended.returncode == 0
+    asked = database.operations
+    assert asked["UpdateItem"] == 2 * items
+    pages = -(-items // PAGE)
+    # A page that begins near the end is short, and another is read from the beginning
+    assert asked["Query"] <= LAST + 2 * pages + NOTHING_LEFT
+    assert asked.total() == asked["UpdateItem"] + asked["Query"] + DESCRIBED
+    assert log_objects(store) == items
+    counted = (asked.total() - DESCRIBED) / items
+    said = re.search(
+        r"for each item: ([0-9.]+) requests to DynamoDB, ([0-9.]+) write and ([0-9.]+) read units, "
+        r"([0-9.]+) log objects",
+        ended.stderr,
+    )
+    assert said
+    assert float(said[1]) == pytest.approx(counted, abs=0.01)
+    # A claim and a finish of an item under 1 KB, each with its four indexes: 9 units
+    assert (float(said[2]), float(said[4])) == (18.0, 1.0)
+
+
+def test_short_nested_tasks_share_their_writes(fleet: Fleet, database: Proxy, store: Proxy) -> None:
+    fleet.add(["true|" + ",".join(map(str, range(50)))], "-n", ",")
+    assert fleet.start("-n", "2").wait().returncode == 0
+    writes = database.operations["UpdateItem"]
+    assert writes < 15
+    # Each write of results has its log object, and the claim has none
+    assert log_objects(store) == writes - 1
+
+
+def claims(dynamodb: str, table: Table, workers: int, most: int, seed: int = 1) -> Crowd:
+    return crowd(crowd_client(dynamodb, workers), table.name, workers, most, seed)
+
+
+def fill(table: Table, items: int) -> None:
+    found = WorkflowTable(table.client, table.name)
+    Importer(found).run([single_item(f"Task-{number}", "true") for number in range(items)])
+
+
+def test_sixteen_workers_lose_few_claims_to_each_other(dynamodb: str, table: Table) -> None:
+    fill(table, 1_000)
+    done = claims(dynamodb, table, workers=16, most=1_000)
+    assert done.claimed == 1_000
+    assert done.conflict_share < 0.1
+
+
+@pytest.mark.parametrize("workers", [1, 16])
+def test_looking_for_work_does_not_cost_more_in_a_larger_table(
+    dynamodb: str, make_table: Callable[[], Table], workers: int
+) -> None:
+    reads = {}
+    for items in (1_000, 4_000):
+        table = make_table()
+        fill(table, items)
+        runs = [claims(dynamodb, table, workers, 160, seed) for seed in range(3)]
+        reads[items] = median(run.reads_per_claim for run in runs)
+    assert reads[4_000] == pytest.approx(reads[1_000], rel=0.2)
+
+
+def test_two_hundred_workers_get_through_and_none_starves(dynamodb: str, table: Table) -> None:
+    workers, items = 200, 2_000
+    fill(table, items)
+    done = claims(dynamodb, table, workers, items)
+    claimed = [item for each in done.claims for item in each]
+    assert len(set(claimed)) == len(claimed) == items
+    fewest, middle, most = done.shares()
+    assert fewest >= 1
+    assert most <= 5 * middle
+    assert done.conflict_share < 0.3
