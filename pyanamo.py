@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """PyAnamo's worker: takes items from a workflow table, runs their tasks, records the outcome.
 
-With a command as its first word it does what an operator does instead; see `anamo.commands`.
+With a command as its first word it does what an operator does instead: see `anamo/operator`.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from anamo import cli, commands
+from anamo import cli
 from anamo.cli import ExitStatus
+from anamo.operator import commands
 from anamo.options import Options
 from anamo.signals import Signals
 

@@ -30,11 +30,11 @@ from hypothesis.stateful import (
 
 from anamo import table as table_module
 from anamo import transitions
-from anamo.change import again
 from anamo.claim import SINGLE, Claim
 from anamo.entry import LogEntry, abandoned_entry
 from anamo.errors import Unreachable
 from anamo.item import Item, State, from_attributes, nested_item, single_item
+from anamo.operator.change import again
 from anamo.record import record_from
 from anamo.table import Holder, Lost, WorkflowTable
 from tests.support import sabotage

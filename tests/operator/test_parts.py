@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anamo import transitions
-from anamo.census import Census
-from anamo.excerpt import Tail, chosen, sections
 from anamo.item import State
 from anamo.logs import CHUNK, Inflate
-from anamo.natural import natural
-from anamo.page.charts import timeline
-from anamo.page.measure import Span, StepData
-from anamo.summary import command, percent, shares
-from anamo.sweep import RANGES, _split
+from anamo.operator.census import Census
+from anamo.operator.excerpt import Tail, chosen, sections
+from anamo.operator.natural import natural
+from anamo.operator.page.charts import timeline
+from anamo.operator.page.measure import Span, StepData
+from anamo.operator.summary import command, percent, shares
+from anamo.operator.sweep import RANGES, _split
+from anamo.operator.watch import Pace, span, speed
 from anamo.table import Part
-from anamo.watch import Pace, span, speed
 
 LINES = st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=30)
 

@@ -8,7 +8,7 @@ lags behind it: an item may be seen in two states, or in none.
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from anamo.patience import Patience
+from anamo.operator.patience import Patience
 from anamo.table import Page, Part, Wanted, WorkflowTable
 
 THREADS = 8

@@ -9,14 +9,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from anamo import aws, selection
+from anamo import aws
 from anamo.entry import LogEntry
 from anamo.errors import LogMissing, UsageError
-from anamo.excerpt import chosen
 from anamo.item import State, task_order
 from anamo.logs import LogStore, located
-from anamo.natural import natural
-from anamo.patience import Patience
+from anamo.operator import selection
+from anamo.operator.excerpt import chosen
+from anamo.operator.natural import natural
+from anamo.operator.patience import Patience
 from anamo.record import Record
 from anamo.table import Wanted, WorkflowTable
 from anamo.terminal import printable, printable_lines

@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from anamo.item import State
-from anamo.patience import Patience
+from anamo.operator.patience import Patience
+from anamo.operator.sweep import sweep
 from anamo.record import Record
-from anamo.sweep import sweep
 from anamo.table import Wanted, WorkflowTable
 
 logger = logging.getLogger(__name__)

@@ -6,11 +6,11 @@ found out before anything is done.
 
 from collections.abc import Iterator, Sequence
 
-from anamo.census import STATES
 from anamo.errors import UsageError
-from anamo.patience import Patience
+from anamo.operator.census import STATES
+from anamo.operator.patience import Patience
+from anamo.operator.sweep import sweep
 from anamo.record import Record
-from anamo.sweep import sweep
 from anamo.table import Wanted, WorkflowTable
 
 DIGITS = 38

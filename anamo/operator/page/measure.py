@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from anamo.census import Census
-from anamo.failures import Failures
 from anamo.item import NULL, State
+from anamo.operator.census import Census
+from anamo.operator.failures import Failures
 from anamo.record import Record
 
 

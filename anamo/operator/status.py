@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anamo import aws, census, listing, output, selection, steps, summary, watch
-from anamo.failures import Failures
+from anamo import aws
 from anamo.item import State
-from anamo.patience import Patience
-from anamo.summary import Step
+from anamo.operator import census, listing, output, selection, steps, summary, watch
+from anamo.operator.failures import Failures
+from anamo.operator.patience import Patience
+from anamo.operator.summary import Step
 from anamo.table import Wanted, WorkflowTable
 
 
@@ -70,7 +71,7 @@ class Status:
     def page(self, path: str) -> None:
         """The page about all steps, as a file."""
         # Here and not above: the other forms need no template library
-        from anamo.page.render import write
+        from anamo.operator.page.render import write
 
         size = write(path, self._tables, self._asked.region, self._patience)
         self._say(f"wrote {path} ({size / 1e6:.1f} MB)")

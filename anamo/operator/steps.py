@@ -4,12 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from anamo import output
-from anamo.census import STATES
-from anamo.natural import natural
-from anamo.patience import Patience
-from anamo.summary import STYLES
-from anamo.sweep import sweep
+from anamo.operator import output
+from anamo.operator.census import STATES
+from anamo.operator.natural import natural
+from anamo.operator.patience import Patience
+from anamo.operator.summary import STYLES
+from anamo.operator.sweep import sweep
 from anamo.table import Wanted, WorkflowTable
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from anamo.page.measure import Measure, Span, StepData
+from anamo.operator.page.measure import Measure, Span, StepData
 
 BINS = 48
 """Bars of a histogram."""

@@ -114,7 +114,7 @@ def _status(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> Exi
         if getattr(arguments, flag) is not None and arguments.output != "table":
             made.error(f"--{flag} is for people: leave out --output")
     # Here and not above, because --help needs none of it
-    from anamo.status import Asked, Status
+    from anamo.operator.status import Asked, Status
 
     asked = Asked(cli.unique(arguments.table), arguments.region, arguments.output)
     status = Status(asked, cli.Messages(PROGRAM))
@@ -152,7 +152,7 @@ every byte."""
 def _logs(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> ExitStatus:
     if not arguments.names and not arguments.state:
         made.error("whose logs? Give a TASKID, or --state failed for all that failed")
-    from anamo.viewer import Asked, show
+    from anamo.operator.viewer import Asked, show
 
     asked = Asked(
         table=arguments.table,
@@ -209,7 +209,7 @@ def _requeue(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> Ex
 
 
 def _change(action: str, arguments: argparse.Namespace) -> ExitStatus:
-    from anamo.change import Action, Asked, Change
+    from anamo.operator.change import Action, Asked, Change
 
     asked = Asked(
         table=arguments.table,

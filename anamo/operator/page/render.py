@@ -9,18 +9,19 @@ from typing import Any
 
 import jinja2
 
-from anamo import __version__, census, summary
-from anamo.census import STATES
+from anamo import __version__
 from anamo.errors import UsageError
-from anamo.natural import natural
-from anamo.page import charts
-from anamo.page.measure import StepData, all_spans
-from anamo.patience import Patience
+from anamo.operator import census, summary
+from anamo.operator.census import STATES
+from anamo.operator.natural import natural
+from anamo.operator.page import charts
+from anamo.operator.page.measure import StepData, all_spans
+from anamo.operator.patience import Patience
+from anamo.operator.steps import Matrix, cell
+from anamo.operator.watch import span
 from anamo.record import Record
-from anamo.steps import Matrix, cell
 from anamo.table import WorkflowTable
 from anamo.terminal import printable
-from anamo.watch import span
 
 SECONDS = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86400, 10 * 86400, 100 * 86400]
 """Marks of the run time axis."""

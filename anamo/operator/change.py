@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 
-from anamo import aws, selection
+from anamo import aws
 from anamo.bar import import_bar
 from anamo.errors import UsageError
 from anamo.item import NestedTask, State
-from anamo.patience import Patience
+from anamo.operator import selection
+from anamo.operator.patience import Patience
 from anamo.record import Record
 from anamo.table import Lost, Wanted, WorkflowTable
 from anamo.terminal import count

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from anamo import output
-from anamo.failures import last_line
 from anamo.item import NULL, State
-from anamo.natural import natural
+from anamo.operator import output
+from anamo.operator.failures import last_line
+from anamo.operator.natural import natural
 from anamo.record import Record
 
 FIELDS = (

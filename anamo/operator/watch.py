@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from anamo import output, summary
-from anamo.census import Census
+from anamo.operator import output, summary
+from anamo.operator.census import Census
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from anamo import output
-from anamo.census import STATES, Census
-from anamo.failures import Failures, Group
 from anamo.item import State
+from anamo.operator import output
+from anamo.operator.census import STATES, Census
+from anamo.operator.failures import Failures, Group
 from anamo.terminal import count, printable
 
 if TYPE_CHECKING:

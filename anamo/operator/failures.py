@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from anamo.entry import LogEntry
-from anamo.natural import natural
+from anamo.operator.natural import natural
 from anamo.record import Record
 
 EXAMPLES = 3
