@@ -50,6 +50,5 @@ for i in {1..16}; do echo "Task-$i|$table|seq|$i,2,3"; done >"$work/tasks.txt"
 show head -n 3 "$work/tasks.txt"
 show python import-items-generic.py -t "$table" -d "$work/tasks.txt" -s "|" -n ',' --create-table
 show python pyanamo.py -t "$table" -b "$bucket" -r us-east-1 -i 2 -n 4
-show python demo/items.py "$table"
-printf '\nThe log of Task-7:\n'
-python demo/items.py "$table" --log Task-7 | zcat
+show python pyanamo.py status -t "$table" --by-task
+show python pyanamo.py logs -t "$table" Task-7
