@@ -353,16 +353,14 @@ class LogStore:
 
     def _put_file(self, key: str, path: Path) -> None:
         from boto3.exceptions import S3UploadFailedError
-        from boto3.s3.transfer import TransferConfig
+        from boto3.s3.transfer import S3Transfer, TransferConfig
 
         one_after_the_other = TransferConfig(multipart_chunksize=IN_MEMORY, use_threads=False)
         try:
-            self._client.upload_file(
-                str(path),
-                self.bucket,
-                key,
-                ExtraArgs={"ContentType": "application/gzip"},
-                Config=one_after_the_other,
+            # The type stubs mistake its own configuration for the client's
+            transfer = S3Transfer(self._client, one_after_the_other)  # type: ignore[arg-type]
+            transfer.upload_file(
+                str(path), self.bucket, key, extra_args={"ContentType": "application/gzip"}
             )
         except S3UploadFailedError as error:
             # It hides the error that tells a passing fault from a lasting one
