@@ -89,6 +89,8 @@ class Importer:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._tally = Tally()
+        # Whether items of the batches just before were there already
+        self._asks = True
         # Items a request, and seconds until the next one, as throttling has them
         self._size = TRANSACTION_LIMIT
         self._wait = FIRST
@@ -109,18 +111,22 @@ class Importer:
 
     def _import(self, batch: Sequence[Item]) -> None:
         """Import up to 100 items: those that are there are asked for first, since a put that fails
-        its condition costs as much as one that passes, and cancels the 99 beside it.
+        its condition costs as much as one that passes, and cancels the 99 beside it. It is not
+        asked where the batches before were all new: most files are imported once.
         """
-        pending = self._absent(batch)
+        pending = self._absent(batch) if self._asks else list(batch)
+        all_new = len(pending) == len(batch)
         while pending and not self._stopped.is_set():
             part = next(_batches(pending, self._size))
             insertion = self._send(partial(self._table.insert, token=uuid4().hex), part)
             if insertion is None:
                 continue
             there = insertion.there
+            all_new = all_new and not there
             gone = set(there) or {item.item_id for item in part}
             self._count(0 if there else len(part), there)
             pending = [item for item in pending if item.item_id not in gone]
+        self._asks = not all_new
 
     def _absent(self, batch: Sequence[Item]) -> list[Item]:
         """The items of the batch that are not in the table; the others are counted."""

@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable
 from statistics import median
 
+import boto3
 import pytest
 
 from anamo.finder import PAGE
-from anamo.importer import Importer
+from anamo.importer import THREADS, Importer
 from anamo.item import single_item
 from anamo.table import WorkflowTable
 from benchmarks.claiming import Crowd, crowd, crowd_client
@@ -89,6 +90,20 @@ def claims(dynamodb: str, table: Table, workers: int, most: int, seed: int = 1) 
 def fill(table: Table, items: int) -> None:
     found = WorkflowTable(table.client, table.name)
     Importer(found).run([single_item(f"Task-{number}", "true") for number in range(items)])
+
+
+def test_new_items_are_imported_by_one_request_a_hundred(
+    table: Table, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    proxy = make_proxy(dynamodb)
+    items = [single_item(f"Task-{number}", "true") for number in range(2_000)]
+    through = WorkflowTable(boto3.client("dynamodb", endpoint_url=proxy.url), table.name)
+    assert Importer(through).run(items).new == 2_000
+    # Whether they are there is asked for the first ones alone, by each thread
+    assert proxy.operations["BatchGetItem"] <= THREADS
+    assert proxy.operations["TransactWriteItems"] == 20
+    assert Importer(through).run(items).there == {"todo": 2_000}
+    assert proxy.operations["TransactWriteItems"] == 20
 
 
 def test_sixteen_workers_lose_few_claims_to_each_other(dynamodb: str, table: Table) -> None:
