@@ -137,3 +137,19 @@ def make_proxy() -> Iterator[Callable[[str], Proxy]]:
     """Make a proxy before an endpoint URL; what its behaviours raised fails the test at the end."""
     with ExitStack() as stack:
         yield lambda upstream: stack.enter_context(Proxy(upstream))
+
+
+@pytest.fixture
+def database(fleet: Fleet, dynamodb: str, make_proxy: Callable[[str], Proxy]) -> Proxy:
+    """What stands between the fleet's workers and DynamoDB."""
+    proxy = make_proxy(dynamodb)
+    fleet.environment["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.url
+    return proxy
+
+
+@pytest.fixture
+def store(fleet: Fleet, s3: str, make_proxy: Callable[[str], Proxy]) -> Proxy:
+    """What stands between the fleet's workers and S3."""
+    proxy = make_proxy(s3)
+    fleet.environment["AWS_ENDPOINT_URL_S3"] = proxy.url
+    return proxy

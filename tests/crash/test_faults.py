@@ -34,22 +34,6 @@ THROTTLED = failing("ProvisionedThroughputExceededException")
 BROKEN = failing("InternalServerError", 500)
 
 
-@pytest.fixture
-def database(fleet: Fleet, dynamodb: str, make_proxy: Callable[[str], Proxy]) -> Proxy:
-    """What stands between the fleet's workers and DynamoDB."""
-    proxy = make_proxy(dynamodb)
-    fleet.environment["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.url
-    return proxy
-
-
-@pytest.fixture
-def store(fleet: Fleet, s3: str, make_proxy: Callable[[str], Proxy]) -> Proxy:
-    """What stands between the fleet's workers and S3."""
-    proxy = make_proxy(s3)
-    fleet.environment["AWS_ENDPOINT_URL_S3"] = proxy.url
-    return proxy
-
-
 def at_random(share: float, seed: int, *behaviours: Behaviour) -> Behaviour:
     """Treat that share of the writes in one of these ways, and pass all else."""
     draw, lock = random.Random(seed), threading.Lock()

@@ -28,22 +28,6 @@ looks for todo items, from a random place and from the beginning, and for ended 
 """
 
 
-@pytest.fixture
-def database(fleet: Fleet, dynamodb: str, make_proxy: Callable[[str], Proxy]) -> Proxy:
-    """What the fleet's workers ask of DynamoDB."""
-    proxy = make_proxy(dynamodb)
-    fleet.environment["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.url
-    return proxy
-
-
-@pytest.fixture
-def store(fleet: Fleet, s3: str, make_proxy: Callable[[str], Proxy]) -> Proxy:
-    """What the fleet's workers ask of S3."""
-    proxy = make_proxy(s3)
-    fleet.environment["AWS_ENDPOINT_URL_S3"] = proxy.url
-    return proxy
-
-
 def log_objects(store: Proxy) -> int:
     return sum(request.method == "PUT" for request in store.requests)
 
