@@ -6,6 +6,7 @@ item limit whatever its tasks print, as long as the log prefix keeps to PREFIX_L
 """
 
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import quote
 
 from anamo.item import (
@@ -170,6 +171,12 @@ def _entry_room(item: Item, table: str) -> int:
     """Bytes of the largest entry of the item beside its streams."""
     last = f"Task_{item.tasks}" if item.is_nested else None
     key = log_key("p" * PREFIX_LIMIT, table, item, "l" * 32, last)
+    return _largest_entry() + text_size(key) + text_size(last or "") + 1
+
+
+@cache
+def _largest_entry() -> int:
+    """Bytes of the largest entry beside its streams and the key of its log."""
     largest = LogEntry(
         status="Execution Failed: killed by signal 64",
         stdout="",
@@ -177,9 +184,9 @@ def _entry_room(item: Item, table: str) -> int:
         exit_code=255,
         seconds=99_999_999.999,
         max_rss_mb=9_999_999.9,
-        s3=f"s3://{'b' * BUCKET_LIMIT}/{key}",
+        s3=f"s3://{'b' * BUCKET_LIMIT}/",
         s3_range="999999999999-9999999999999",
         tags=("",),
         s3_note="n" * NOTE_LIMIT,
     )
-    return value_size(largest.to_attribute()) + text_size(last or "") + 1
+    return value_size(largest.to_attribute())

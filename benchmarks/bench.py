@@ -116,7 +116,11 @@ def bench(prepared: Path, folder: Path) -> Iterator[Bench]:
     engine = folder / "engine"
     for each in (home, engine):
         each.mkdir()
-    with dynamodb_local(engine, prepared) as database, s3_sink(folder / "s3", prepared) as s3:
+    with (
+        # As it is delivered: it runs for long enough to be compiled well
+        dynamodb_local(engine, prepared, java_options=()) as database,
+        s3_sink(folder / "s3", prepared) as s3,
+    ):
         os.environ.update(dummy_account(home))
         variables = environment(home, dynamodb=database, s3=s3) | {"PYTHONPATH": str(ROOT)}
         client: DynamoDBClient = boto3.client("dynamodb", endpoint_url=database)
