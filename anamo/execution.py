@@ -1,7 +1,7 @@
 """Running one Task Script. Knows no table.
 
 Guaranteed: the task has a session and process group of its own, its output goes straight from the
-kernel into files that have no name and so leave nothing behind, whatever happens to the worker;
+kernel into files of its own (`outfile`), which leave nothing behind whatever happens to the worker;
 exit status, signal, run time and peak memory are the kernel's. Not guaranteed: that processes
 which leave the group (daemons) end with it.
 
@@ -10,21 +10,19 @@ what a process was before it became the program.
 """
 
 import errno
-import fcntl
 import os
 import signal
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
 from time import monotonic
-from typing import IO
 
 from anamo import commandline
 from anamo.entry import SUCCESSFUL
 from anamo.errors import MachineFault
+from anamo.outfile import OutFile, OutFiles, Output
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit codes of POSIX shells for a program that cannot be started."""
@@ -63,7 +61,7 @@ class Outcome:
 
     script: the Task Script as the item has it, variables not replaced. exit_code: as a shell has
     it, 128 + the signal for a task that a signal ended. seconds: run time. max_rss_mb: peak memory
-    of its largest process in 10^6 bytes. stdout, stderr: the open files with the whole output.
+    of its largest process in 10^6 bytes. stdout, stderr: the files with the whole output.
     """
 
     script: str
@@ -74,8 +72,8 @@ class Outcome:
     ended: str
     seconds: float
     max_rss_mb: float
-    stdout: IO[bytes]
-    stderr: IO[bytes]
+    stdout: Output
+    stderr: Output
 
     @property
     def succeeded(self) -> bool:
@@ -123,7 +121,8 @@ class Outcome:
 class Execution:
     """A started task. `poll` reaps it; whoever started it must call it until it ended.
 
-    timeout: seconds after which it is stopped, grace: seconds from SIGTERM to SIGKILL then.
+    timeout: seconds after which it is stopped, grace: seconds from SIGTERM to SIGKILL then. files:
+    where the files for its output come from.
     Raises MachineFault where the machine, not the script, is why it cannot be started.
     """
 
@@ -133,6 +132,7 @@ class Execution:
         environment: Mapping[str, str],
         timeout: float | None = None,
         grace: float = 20.0,
+        files: OutFiles | None = None,
     ) -> None:
         self._script = script
         self._stopped: Stop | None = None
@@ -141,20 +141,17 @@ class Execution:
         self._pid: int | None = None
         self._timeout = timeout
         self._grace = grace
-        try:
-            self._stdout, self._stderr = _output(), _output()
-        except OSError as error:
-            raise MachineFault(f"no file for a task's output: {error}") from error
+        self._stdout, self._stderr = _two(files or OutFiles())
         self._started, self._begin = _now(), monotonic()
         self._seconds = 0.0
         try:
             self._start(environment)
         except MachineFault:
-            for file in (self._stdout, self._stderr):
-                # Closing writes the rest, for which there may be no space
-                with suppress(OSError):
-                    file.close()
+            self._stdout.close()
+            self._stderr.close()
             raise
+        self._stdout.begun()
+        self._stderr.begun()
 
     def _start(self, environment: Mapping[str, str]) -> None:
         try:
@@ -182,8 +179,8 @@ class Execution:
                 words,
                 environment,
                 file_actions=[
-                    (os.POSIX_SPAWN_DUP2, self._stdout.fileno(), 1),
-                    (os.POSIX_SPAWN_DUP2, self._stderr.fileno(), 2),
+                    (os.POSIX_SPAWN_DUP2, self._stdout.writer, 1),
+                    (os.POSIX_SPAWN_DUP2, self._stderr.writer, 2),
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 ],
                 setsid=True,
@@ -202,8 +199,7 @@ class Execution:
     def _refuse(self, exit_code: int, message: str) -> None:
         """End at once with what a shell would say and exit with."""
         try:
-            self._stderr.write(f"pyanamo: {message}\n".encode("utf-8", "replace"))
-            self._stderr.flush()
+            os.write(self._stderr.writer, f"pyanamo: {message}\n".encode("utf-8", "replace"))
         except OSError as error:
             raise MachineFault(f"no space for a task's output: {error}") from error
         self._exit = (exit_code << 8, 0.0)
@@ -290,15 +286,17 @@ class Execution:
         )
 
 
-def _output() -> IO[bytes]:
-    """A file for one stream of a task's output.
-
-    It is appended to, since a task may open it a second time (`>> /dev/stderr`): what is written
-    through one of the two must not overwrite what came through the other.
-    """
-    file = tempfile.TemporaryFile(prefix="pyanamo-")  # noqa: SIM115
-    fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
-    return file
+def _two(files: OutFiles) -> tuple[OutFile, OutFile]:
+    """A file for each stream. Raises MachineFault where there are none to be had."""
+    try:
+        first = files.new()
+        try:
+            return first, files.new()
+        except OSError:
+            first.close()
+            raise
+    except OSError as error:
+        raise MachineFault(f"no file for a task's output: {error}") from error
 
 
 def _now() -> str:

@@ -30,6 +30,7 @@ from anamo.errors import (
     TransientError,
 )
 from anamo.execution import Outcome
+from anamo.outfile import Output
 from anamo.spent import Meter
 
 CHUNK = 1 << 20
@@ -119,7 +120,7 @@ def _one_line(text: str) -> str:
 class _Stream:
     """One stream of a task's output, read once from begin to end; counts lines and finds tags."""
 
-    def __init__(self, file: IO[bytes], name: str, limit: int) -> None:
+    def __init__(self, file: Output, name: str, limit: int) -> None:
         self._descriptor = file.fileno()
         self._limit = limit
         self.name = name

@@ -28,6 +28,7 @@ from anamo.instance import host_name, surroundings
 from anamo.item import Item, State
 from anamo.logs import LogStore
 from anamo.options import Options
+from anamo.outfile import OutFiles
 from anamo.recorder import LOST, Recorder, RecorderOptions
 from anamo.report import Finished, ItemEnded
 from anamo.table import Holder, WorkflowTable
@@ -78,6 +79,7 @@ class Worker:
         self._recorder = Recorder(table, logs, recorder, control, self._settled)
         self._heartbeat = Heartbeat(table, holder, lambda: list(self._claims), control.wake)
         self._environment = {"PYANAMO": options.program, **os.environ}
+        self._files = OutFiles()
 
     def run(self) -> Finished:
         """Work, and say how it went."""
@@ -175,7 +177,9 @@ class Worker:
             self._abandon(claim, todo[0][0])
             return
         self._recorder.begin()
-        Run(claim, self._options, self._control, self._recorder, self._environment).run()
+        Run(
+            claim, self._options, self._control, self._recorder, self._environment, self._files
+        ).run()
 
     def _abandon(self, claim: Claim, name: str) -> None:
         """Fail an item whose claims end without an outcome: it kills its workers."""
@@ -222,12 +226,14 @@ class Run:
         control: Control,
         recorder: Recorder,
         environment: Mapping[str, str],
+        files: OutFiles,
     ) -> None:
         item = claim.item
         self._claim = claim
         self._options = options
         self._control = control
         self._recorder = recorder
+        self._files = files
         self._environment = {
             **environment,
             "PYANAMO_TABLE": options.table,
@@ -281,7 +287,7 @@ class Run:
             environment = {**self._environment, "PYANAMO_NESTED_TASK": name}
             try:
                 self._running[name] = Execution(
-                    script, environment, self._options.timeout, self._options.grace
+                    script, environment, self._options.timeout, self._options.grace, self._files
                 )
             except MachineFault as fault:
                 if not self._running:

@@ -37,11 +37,10 @@ def run(script: str, environment: Mapping[str, str] = ENVIRONMENT) -> Outcome:
 
 def said(outcome: Outcome) -> tuple[bytes, bytes]:
     """What it has printed."""
-    found = []
-    for file in (outcome.stdout, outcome.stderr):
-        file.seek(0)
-        found.append(file.read())
-    return found[0], found[1]
+    stdout, stderr = (
+        os.pread(file.fileno(), 1 << 20, 0) for file in (outcome.stdout, outcome.stderr)
+    )
+    return stdout, stderr
 
 
 def program(path: Path, content: str, mode: int = 0o755) -> Path:
@@ -196,7 +195,6 @@ def test_no_file_for_the_output_is_the_machines_fault(
 
 
 def test_no_room_for_a_refusal_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Closing the file tries to write again what it could not, and must not hide why."""
     full = partial(Path("/dev/full").open, "r+b")
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **given: full())
     with pytest.raises(MachineFault, match="no space for a task's output"):
