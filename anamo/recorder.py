@@ -32,8 +32,14 @@ from anamo.logs import Ended, LogStore, Packed, pack
 from anamo.table import GROUP_LIMIT, Holder, WorkflowTable
 
 LINGER_SECONDS = 0.05
-"""How long a result waits for others of its item. A task's result is worth at most this much of
-being run again, and fifty short tasks cost a few writes instead of fifty."""
+"""How long a result waits for others of its item, at least: fifty short tasks cost a few writes
+instead of fifty."""
+
+BRIEF_SECONDS = 1.0
+BRIEF_FACTOR = 5
+"""The result of a task that took less than this waits that many times as long as it took, at most
+this long. Should the worker die meanwhile, running such tasks again is cheaper than to write the
+whole item for each of them."""
 
 LOG_SECONDS = 120.0
 """How long a log is offered to S3 before its outcome is recorded without it."""
@@ -72,6 +78,18 @@ class _Result:
     name: str
     outcome: Outcome | None
     last: bool
+
+    @property
+    def brief(self) -> bool:
+        """Whether its task could soon be run again."""
+        return self.outcome is not None and self.outcome.seconds < BRIEF_SECONDS
+
+    @property
+    def linger(self) -> float:
+        """Seconds that it may wait for others."""
+        if not self.outcome or not self.brief:
+            return LINGER_SECONDS
+        return min(max(BRIEF_FACTOR * self.outcome.seconds, LINGER_SECONDS), BRIEF_SECONDS)
 
 
 class Recorder:
@@ -120,10 +138,11 @@ class Recorder:
 
     def add(self, claim: Claim, name: str, outcome: Outcome, *, last: bool) -> None:
         """Hand in a task that ended; `last` if nothing more will come of this claim."""
+        result = _Result(claim, name, outcome, last)
         with self._counting:
             self._pending += 1
-        self._queue.put(_Result(claim, name, outcome, last))
-        if last or self._pending >= GROUP_LIMIT:
+        self._queue.put(result)
+        if last or self._pending >= GROUP_LIMIT or not result.brief:
             self._complete.set()
 
     def end(self, claim: Claim) -> None:
@@ -135,6 +154,11 @@ class Recorder:
     def claims(self) -> int:
         """Claims that have begun and not ended."""
         return self._claims
+
+    @property
+    def pending(self) -> int:
+        """Results that wait to be written, each with two open files."""
+        return self._pending
 
     @property
     def has_room(self) -> bool:
@@ -198,7 +222,7 @@ class Recorder:
     def _gather(self, first: _Result) -> tuple[list[_Result], _Result | None]:
         """The results to be written together with the first one."""
         group = [first]
-        until = monotonic() + LINGER_SECONDS
+        until = monotonic() + first.linger
         while not group[-1].last and len(group) < GROUP_LIMIT:
             try:
                 following = self._queue.get_nowait()
@@ -209,10 +233,11 @@ class Recorder:
             if following is None or following.claim is not first.claim:
                 return group, following
             group.append(following)
+            until = min(until, monotonic() + following.linger)
         return group, None
 
     def _wait_for_more(self, seconds: float) -> bool:
-        """Wait until the linger is over or a group is complete; False if it was over already.
+        """Wait until the linger is over, or cut short; False if it was over already.
 
         Waking for each result would cost as much as the rest of what is done for it.
         """

@@ -245,6 +245,7 @@ class Run:
         self._todo = deque(claim.todo())
         self._running: dict[str, Execution] = {}
         self._width = options.nested
+        self._held_up = False
         self._fault: MachineFault | None = None
 
     def run(self) -> None:
@@ -258,7 +259,8 @@ class Run:
                 self._heed()
                 self._start()
                 ended = self._collect()
-                if self._todo or self._running:
+                # Not with a place free: what ended has been seen, and nothing else would end a wait
+                if (self._todo or self._running) and not self._may_start:
                     self._control.wait(self._next_look())
         finally:
             self._kill()
@@ -281,8 +283,14 @@ class Run:
             for execution in self._running.values():
                 execution.stop(Stop.SHUTDOWN, grace)
 
+    @property
+    def _may_start(self) -> bool:
+        room = len(self._running) < self._width and self._recorder.has_room
+        return bool(self._todo) and room and not self._held_up
+
     def _start(self) -> None:
-        while self._todo and len(self._running) < self._width and self._recorder.has_room:
+        self._held_up = False
+        while self._may_start:
             name, script = self._todo.popleft()
             environment = {**self._environment, "PYANAMO_NESTED_TASK": name}
             try:
@@ -290,12 +298,15 @@ class Run:
                     script, environment, self._options.timeout, self._options.grace, self._files
                 )
             except MachineFault as fault:
-                if not self._running:
-                    self._give_up(fault)
-                    return
-                # The machine has room for fewer at once than -n asks for
                 self._todo.appendleft((name, script))
-                self._width = len(self._running)
+                if self._running:
+                    # The machine has room for fewer at once than -n asks for
+                    self._width = len(self._running)
+                elif self._recorder.pending:
+                    # The files of those that have ended may be what is in the way
+                    self._held_up = True
+                else:
+                    self._give_up(fault)
 
     def _collect(self) -> bool:
         """Hand in the tasks that ended; whether the last of them was handed in as such."""

@@ -58,8 +58,11 @@ def test_a_single_item_costs_a_claim_a_finish_a_log_object_and_its_share_of_a_pa
     assert (float(said[2]), float(said[4])) == (18.0, 1.0)
 
 
-def test_short_nested_tasks_share_their_writes(fleet: Fleet, database: Proxy, store: Proxy) -> None:
-    fleet.add(["true|" + ",".join(map(str, range(50)))], "-n", ",")
+@pytest.mark.parametrize("task", ["true", "sleep 0.1; true"])
+def test_short_nested_tasks_share_their_writes(
+    fleet: Fleet, database: Proxy, store: Proxy, task: str
+) -> None:
+    fleet.add([f"bash -c '{task}'|" + ",".join(map(str, range(50)))], "-n", ",")
     assert fleet.start("-n", "2").wait().returncode == 0
     writes = database.operations["UpdateItem"]
     assert writes < 15

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import psutil
 import pytest
 
 from tests.support.fleet import Fleet, children
-from tests.support.proxy import Proxy, cutting, failing, on
+from tests.support.proxy import Forward, Proxy, Reply, Request, cutting, failing, on
 from tests.support.scripts import ROOT
 from tests.support.waiting import eventually
 
@@ -136,6 +137,26 @@ def test_nested_tasks_run_side_by_side_with_n(fleet: Fleet) -> None:
     )
     fleet.add([f"{meet}|a b,b a"], "-n", ",")
     assert fleet.start("-n", "2").wait().returncode == 0
+
+
+@pytest.mark.parametrize("nested", ["1", "3"])
+def test_the_next_nested_task_does_not_wait_until_the_last_is_recorded(
+    fleet: Fleet, store: Proxy, nested: str
+) -> None:
+    tasks, all_ran = 12, threading.Event()
+
+    def holding(request: Request, forward: Forward) -> Reply:
+        assert request.method != "PUT" or all_ran.wait(60)
+        return forward(request)
+
+    store.behaviour = holding
+    fleet.add([f"{fleet.ledger.script}|" + ",".join(["0"] * tasks)], "-n", ",")
+    worker = fleet.start("-n", nested)
+    try:
+        eventually(lambda: len(fleet.ledger.starts()) == tasks)
+    finally:
+        all_ran.set()
+    assert worker.wait().returncode == 0
 
 
 def test_items_run_side_by_side_with_i(fleet: Fleet) -> None:
