@@ -5,6 +5,8 @@ service; an error of botocore leaves as one of `errors`. Clients are made by the
 them: nothing of a session survives a fork.
 """
 
+import gzip
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +17,7 @@ import botocore.session
 from botocore import exceptions as faults
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import JSONFileLoader
 
 from anamo import __version__
 from anamo.errors import (
@@ -100,6 +103,19 @@ _FAULTS: list[tuple[tuple[type[Exception], ...], type[AwsError], str]] = [
 """Faults found on this side, what they mean here, and what to tell the operator."""
 
 
+class PlainModels(JSONFileLoader):
+    """Loads service models as plain dicts, which keep their order, too: botocore's own loader makes
+    ordered ones of them, and a worker is a tenth larger and a fifth slower to make its clients.
+    """
+
+    def load_file(self, file_path: str) -> Any:
+        """The model in the file of that name without its ending; None if there is none."""
+        for ending, opened in ((".json", open), (".json.gz", gzip.open)):
+            with suppress(FileNotFoundError), opened(file_path + ending, "rb") as file:
+                return json.load(file)
+        return None
+
+
 _models: list[Any] = []
 """The loader of service models, once there is one: plain data, kept for later sessions and for
 forked processes, which would each take a tenth of a second and some memory to read them again."""
@@ -136,6 +152,7 @@ def _client(region: str | None, service: str, read: int, attempts: int) -> Any:
         core = botocore.session.get_session()
         if not _models:
             _models.append(core.get_component("data_loader"))
+            _models[0].file_loader = PlainModels()
         core.register_component("data_loader", _models[0])
         found = region or core.get_config_variable("region") or os.environ.get("AWS_REGION")
         # Where an endpoint is set, botocore would be content with a region that is empty

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore import exceptions as faults
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import JSONFileLoader
 
-from anamo.aws import translate
+from anamo.aws import PlainModels, translate
 from anamo.errors import CredentialsExpired, CredentialsMissing, TransientError
 from anamo.logs import LogStore, Packed
 from anamo.table import Holder, WorkflowTable
@@ -77,3 +81,22 @@ def test_a_worker_waits_for_credentials_that_are_gone(request_: Any, error: Exce
 def test_whoever_has_none_at_first_is_told_so() -> None:
     with pytest.raises(CredentialsMissing):
         ask(failing(faults.NoCredentialsError()))
+
+
+@pytest.mark.parametrize("ending", [".json", ".json.gz"])
+def test_a_service_model_is_what_botocore_would_have_read(tmp_path: Path, ending: str) -> None:
+    model = {
+        "operations": {"PutItem": {}, "GetItem": {"name": "é"}},
+        "metadata": {"z": 1, "a": [2]},
+    }
+    written = json.dumps(model).encode()
+    path = tmp_path / f"service-2{ending}"
+    path.write_bytes(gzip.compress(written) if ending.endswith("gz") else written)
+    name = str(tmp_path / "service-2")
+    read, expected = (each.load_file(name) for each in (PlainModels(), JSONFileLoader()))
+    assert read == expected == model
+    assert list(read["operations"]) == list(expected["operations"]) == ["PutItem", "GetItem"]
+
+
+def test_a_model_that_is_not_there_is_none() -> None:
+    assert PlainModels().load_file("/nonexistent/service-2") is None
