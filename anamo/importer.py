@@ -79,15 +79,16 @@ class Importer:
         table: WorkflowTable,
         progress: Callable[[int], object] = lambda items: None,
         say: Callable[[str], object] = lambda message: None,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self._table = table
         self._progress = progress
         self._say = say
-        self._sleep = sleep
-        self._backoff = Backoff(sleep)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        # No thread of a throttled import sleeps on once it has failed, or Ctrl-C was pressed
+        self._sleep = sleep or self._stopped.wait
+        self._backoff = Backoff(self._sleep)
         self._tally = Tally()
         # Whether items of the batches just before were there already
         self._asks = True

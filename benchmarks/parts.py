@@ -225,6 +225,12 @@ def requests(bench: Bench, size: Size) -> Iterator[str]:
             4,
             ("-i", "2", "-n", "2"),
         ),
+        (
+            f"item of {TASKS_EACH} nested tasks of 1 s",
+            nested(2, TASKS_EACH, "sleep 1"),
+            2,
+            ("-i", "2", "-n", "2"),
+        ),
     ]
     yield "### (h) Requests and units for each item\n"
     yield from meter.HEAD

@@ -242,6 +242,36 @@ def test_a_question_about_the_table_that_is_throttled_is_asked_again(
     assert line.endswith("; trying again")
 
 
+def test_an_import_that_fails_waits_for_none_of_its_throttled_requests(
+    client: Any, table: Table, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anamo.importer.FIRST", 300.0)
+    monkeypatch.setattr("anamo.importer.LONGEST", 600.0)
+    all_but_one_throttled = threading.Event()
+    first = threading.Lock()
+
+    def behaviour(request: Request, forward: Forward) -> Reply | None:
+        if first.acquire(blocking=False):
+            assert all_but_one_throttled.wait(30)
+            return failing("AccessDeniedException")(request, forward)
+        all_but_one_throttled.set()
+        return throttled(request, CODES[0])
+
+    proxy.behaviour = behaviour
+    ended: list[Exception] = []
+
+    def run() -> None:
+        try:
+            OurImporter(WorkflowTable(client, table.name)).run(items(250))
+        except AccessDenied as denied:
+            ended.append(denied)
+
+    importing = threading.Thread(target=run, daemon=True)
+    importing.start()
+    importing.join(30)
+    assert ended
+
+
 def test_reads_answered_in_part_are_asked_for_again(
     client: Any, table: Table, proxy: Proxy
 ) -> None:
