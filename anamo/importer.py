@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -102,7 +102,8 @@ class Importer:
         with ThreadPoolExecutor(THREADS) as pool:
             futures = [pool.submit(self._import, batch) for batch in batches]
             try:
-                for future in futures:
+                # Whichever fails first; in their order a throttled one would be waited for
+                for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                     future.result()
             except BaseException:
                 self._stopped.set()
@@ -169,10 +170,10 @@ class Importer:
             first = self._size == TRANSACTION_LIMIT
             self._size = max(1, self._size // 2)
             self._wait = min(2 * self._wait, LONGEST)
-            wait = random.uniform(self._wait / 2, self._wait)
+            seconds = random.uniform(self._wait / 2, self._wait)
         if first:
             self._say(f"table {self._table.name} throttles; the import goes on more slowly")
-        self._sleep(wait)
+        self._sleep(seconds)
 
     def _count(self, new: int, there: Mapping[int, str]) -> None:
         with self._lock:
