@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import botocore
@@ -111,8 +112,9 @@ class PlainModels(JSONFileLoader):
     def load_file(self, file_path: str) -> Any:
         """The model in the file of that name without its ending; None if there is none."""
         for ending, opened in ((".json", open), (".json.gz", gzip.open)):
-            with suppress(FileNotFoundError), opened(file_path + ending, "rb") as file:
-                return json.load(file)
+            if Path(file_path + ending).is_file():
+                with opened(file_path + ending, "rb") as file:
+                    return json.load(file)
         return None
 
 

@@ -146,7 +146,7 @@ class Execution:
         self._seconds = 0.0
         try:
             self._start(environment)
-        except MachineFault:
+        except BaseException:
             self._stdout.close()
             self._stderr.close()
             raise

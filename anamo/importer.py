@@ -100,8 +100,8 @@ class Importer:
         """Import the items. Raises one of `errors` once a request fails for good."""
         batches = _batches(items, TRANSACTION_LIMIT)
         with ThreadPoolExecutor(THREADS) as pool:
-            futures = [pool.submit(self._import, batch) for batch in batches]
             try:
+                futures = [pool.submit(self._import, batch) for batch in batches]
                 # Whichever fails first; in their order a throttled one would be waited for
                 for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                     future.result()

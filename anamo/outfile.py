@@ -1,8 +1,8 @@
 """Files for what tasks print.
 
 Guaranteed: they have no name and so leave nothing behind, whatever happens to the worker; a file is
-used for a further task only once no process can write to it any more. Not guaranteed: that a file
-is ever used again: where the kernel does not tell who has it open, each task gets new ones.
+used for a further task only once no other process has it open. Not guaranteed: that a file is ever
+used again: where the kernel does not tell who has it open, each task gets new ones.
 
 They are used again since ext4 gives out no inode whose file was deleted in the last seconds
 (`recently_deleted` in its allocator) and walks past all of these to find one for a new file: at
@@ -17,6 +17,10 @@ from typing import Protocol
 
 SMALL = 64 * 1024
 """Bytes on disk of a file that is kept; a larger one gives its space back."""
+
+KEPT = 128
+"""Files that are kept: somewhat more than the results of one write have, and an eighth of the file
+descriptors that a process usually may have."""
 
 _NONE = -1
 
@@ -42,7 +46,11 @@ class OutFile:
         with tempfile.TemporaryFile(prefix="pyanamo-", buffering=0) as file:
             self._reader = _opened_again(file.fileno(), os.O_RDONLY)
         self.writer = _NONE
-        self.open()
+        try:
+            self.open()
+        except OSError:
+            self.discard()
+            raise
 
     def open(self) -> None:
         """Make it ready for a task, empty.
@@ -53,9 +61,10 @@ class OutFile:
         self.writer = _opened_again(self._reader, os.O_WRONLY | os.O_APPEND | os.O_TRUNC)
 
     def begun(self) -> None:
-        """Leave the writing to the task."""
-        os.close(self.writer)
-        self.writer = _NONE
+        """Leave the writing to the task, if that has not been done."""
+        if self.writer != _NONE:
+            os.close(self.writer)
+            self.writer = _NONE
 
     def fileno(self) -> int:
         """A descriptor to read it from."""
@@ -63,8 +72,7 @@ class OutFile:
 
     def close(self) -> None:
         """Let go of it: for the next task, or for good."""
-        if self.writer != _NONE:
-            self.begun()
+        self.begun()
         if self._is_small() and self._is_left():
             self._files.take_back(self)
         else:
@@ -72,17 +80,18 @@ class OutFile:
 
     def discard(self) -> None:
         """Close it for good."""
+        self.begun()
         os.close(self._reader)
 
     def _is_small(self) -> bool:
         return os.fstat(self._reader).st_blocks * 512 <= SMALL
 
     def _is_left(self) -> bool:
-        """Whether no process can write to it, since only then does the kernel grant a lease. One
-        that the task left behind would write into another task's log.
+        """Whether nobody else has it open: only then does the kernel grant a lease to write. A
+        process that the task left behind would write into another task's log, or read it.
         """
         try:
-            fcntl.fcntl(self._reader, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(self._reader, fcntl.F_SETLEASE, fcntl.F_WRLCK)
             fcntl.fcntl(self._reader, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         except OSError:
             return False
@@ -90,7 +99,9 @@ class OutFile:
 
 
 class OutFiles:
-    """Gives out files for output, those that are free first. Threads may share it."""
+    """Gives out files for output, those that are free first. One thread takes them, others may give
+    them back.
+    """
 
     def __init__(self) -> None:
         self._free: list[OutFile] = []
@@ -108,7 +119,10 @@ class OutFiles:
 
     def take_back(self, file: OutFile) -> None:
         """Have it for a further task."""
-        self._free.append(file)
+        if len(self._free) < KEPT:
+            self._free.append(file)
+        else:
+            file.discard()
 
 
 def _opened_again(descriptor: int, flags: int) -> int:

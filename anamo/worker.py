@@ -293,6 +293,8 @@ class Run:
         while self._may_start:
             name, script = self._todo.popleft()
             environment = {**self._environment, "PYANAMO_NESTED_TASK": name}
+            # Before the attempt: they may be written, and their files closed, right after it
+            pending = self._recorder.pending
             try:
                 self._running[name] = Execution(
                     script, environment, self._options.timeout, self._options.grace, self._files
@@ -302,7 +304,7 @@ class Run:
                 if self._running:
                     # The machine has room for fewer at once than -n asks for
                     self._width = len(self._running)
-                elif self._recorder.pending:
+                elif pending:
                     # The files of those that have ended may be what is in the way
                     self._held_up = True
                 else:

@@ -99,4 +99,5 @@ def test_a_service_model_is_what_botocore_would_have_read(tmp_path: Path, ending
 
 
 def test_a_model_that_is_not_there_is_none() -> None:
-    assert PlainModels().load_file("/nonexistent/service-2") is None
+    for nowhere in ("/nonexistent/service-2", f"{__file__}/service-2"):
+        assert PlainModels().load_file(nowhere) is None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from anamo.execution import Execution, Outcome
-from anamo.outfile import SMALL, OutFile, OutFiles
+from anamo.outfile import KEPT, SMALL, OutFile, OutFiles
 from tests.support.waiting import eventually
 
 PATH = {"PATH": os.environ["PATH"]}
@@ -35,9 +35,9 @@ def printed(outcome: Outcome) -> bytes:
 
 
 @contextmanager
-def holding(file: OutFile) -> Iterator[None]:
-    """While a process that the task left behind has its output."""
-    left = os.dup(file.writer)
+def holding(file: OutFile, flags: int) -> Iterator[None]:
+    """While a process that the task left behind has its output open."""
+    left = os.open(f"/proc/self/fd/{file.writer}", flags)
     try:
         yield
     finally:
@@ -56,15 +56,28 @@ def test_a_file_is_used_again_and_empty() -> None:
     second.discard()
 
 
-def test_a_file_that_somebody_can_write_to_is_not_used_again() -> None:
+@pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_RDWR, os.O_RDONLY])
+def test_a_file_that_somebody_has_open_is_not_used_again(flags: int) -> None:
+    """Who can only read could open it anew."""
     files = OutFiles()
     first = files.new()
-    with holding(first):
+    with holding(first, flags):
         first.begun()
         first.close()
     second = files.new()
     assert second is not first
     second.discard()
+
+
+def test_no_more_files_are_kept_than_a_process_can_spare() -> None:
+    files = OutFiles()
+    before = descriptors()
+    for file in [files.new() for _ in range(KEPT + 10)]:
+        file.close()
+    assert descriptors() == before + KEPT
+    for file in [files.new() for _ in range(KEPT)]:
+        file.discard()
+    assert descriptors() == before
 
 
 def test_a_file_that_takes_space_is_not_kept() -> None:
