@@ -18,8 +18,8 @@ from typing import Protocol
 SMALL = 64 * 1024
 """Bytes on disk of a file that is kept; a larger one gives its space back."""
 
-KEPT = 128
-"""Files that are kept: somewhat more than the results of one write have, and an eighth of the file
+KEPT = 256
+"""Files that are kept: more than a worker has in use that runs short tasks, and a quarter of the
 descriptors that a process usually may have."""
 
 _NONE = -1
