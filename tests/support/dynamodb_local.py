@@ -19,10 +19,7 @@ PREPARED = Path(__file__).parents[2] / ".test"
 # Half the processor time and a faster start for an engine that runs for seconds, beside what is
 # tested. One that runs for minutes is faster as it is delivered.
 BRIEF = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-ENGINE = (
-    "-Djava.library.path=DynamoDBLocal_lib -jar DynamoDBLocal.jar "
-    "-sharedDb -inMemory -disableTelemetry -port"
-)
+ENGINE = "-jar DynamoDBLocal.jar -sharedDb -inMemory -disableTelemetry -port"
 PR_SET_PDEATHSIG = 1
 
 libc = ctypes.CDLL(None)
