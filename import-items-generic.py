@@ -1,93 +1,9 @@
 #!/usr/bin/env python3
 """PyAnamo's importer: fills workflow tables from a delimited task file."""
 
-import argparse
 import sys
-from typing import TYPE_CHECKING
 
-from anamo import cli
-from anamo.cli import ExitStatus
-
-if TYPE_CHECKING:
-    from anamo.taskfile import TaskFile
-
-EPILOG = r"""task file, one item a line:
-  TaskID|Table|Task Script|arguments          with -n: one nested task per argument
-  TaskID|Table|Task Script[|Argument]         without -n: one task
-
-example:
-  echo 'Task-7|Testing|seq|7,2,3' > tasks.txt
-  python import-items-generic.py -t Testing -d tasks.txt -s '|' -n ',' --create-table
-
-Items that are in the table already stay as they are: repeat or extend an import at any time.
-
-exit codes:
-  0    imported
-  2    wrong usage or bad lines; nothing was written
-  3    AWS refused or cannot be reached; run the same command again to finish"""
-
-
-def parser() -> argparse.ArgumentParser:
-    """The importer's command line."""
-    made = argparse.ArgumentParser(
-        prog="import-items-generic.py",
-        description="Fill workflow tables from a delimited task file.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = made.add_argument
-    add("-t", "--table", required=True, nargs="+", type=cli.given, help="workflow tables")
-    add("-d", "--data", required=True, type=cli.given, help="task file; - for standard input")
-    add(
-        "-s",
-        "--separator",
-        required=True,
-        type=cli.separator,
-        help=r"field separator: any string, \t for a tab",
-    )
-    add(
-        "-n",
-        "--nested-separator",
-        type=cli.separator,
-        help="separator of nested arguments; without it a line is one task",
-    )
-    add(
-        "--create-table", action="store_true", help="make a table that is missing, billed on demand"
-    )
-    add("--dry-run", action="store_true", help="check and count; write nothing, ask nothing of AWS")
-    cli.add_common_flags(made)
-    return made
-
-
-def main(arguments: argparse.Namespace) -> ExitStatus:
-    """Read the task file, then import it."""
-    from anamo.taskfile import Layout, read
-
-    layout = Layout(arguments.separator, arguments.nested_separator)
-    found = read(arguments.data, layout, cli.unique(arguments.table))
-    if arguments.dry_run:
-        for table, items in found.items.items():
-            tasks = sum(item.tasks for item in items.values())
-            print(f"{table}: {len(items):,} items, {tasks:,} tasks{duplicates(found, table)}")
-        print(f"{found.lines:,} good lines; nothing was written (--dry-run)")
-        return ExitStatus.OK
-    # Here and not above, because neither --help nor --dry-run needs boto3
-    from anamo.importer import import_all
-
-    say = cli.Messages("import-items-generic.py")
-    for table, tally in import_all(found, arguments.region, arguments.create_table, say):
-        states = ", ".join(f"{count:,} {state}" for state, count in sorted(tally.there.items()))
-        there = f"{tally.there.total():,} there already" + (f" ({states})" if states else "")
-        print(f"{table}: {tally.new:,} items new, {there}{duplicates(found, table)}")
-    return ExitStatus.OK
-
-
-def duplicates(found: "TaskFile", table: str) -> str:
-    """What is said of a table's lines that stand in the file more than once."""
-    repeated = found.duplicates[table]
-    return f"; {repeated:,} duplicate line{'s' if repeated > 1 else ''}" if repeated else ""
-
+from anamo.cli.import_command import main
 
 if __name__ == "__main__":
-    sys.exit(cli.run(parser(), main))
+    sys.exit(main(sys.argv[1:]))

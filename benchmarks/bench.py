@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from anamo.importer import Importer
-from anamo.item import Item, nested_item, single_item
-from anamo.table import WorkflowTable
+from anamo.aws.table import WorkflowTable
+from anamo.core.item import Item, nested_item, single_item
+from anamo.importer.importer import Importer
 from benchmarks.measure import Contender, Failed, Sample, run
 from benchmarks.servers import BUCKET, s3_sink
 from tests.support.dynamodb_local import dynamodb_local

@@ -17,9 +17,10 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from anamo.finder import Finder
-from anamo.holdings import Holdings
-from anamo.table import Holder, WorkflowTable
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_writes import Holder
+from anamo.worker.claimer import Finder
+from anamo.worker.holdings import Holdings
 
 LEASE = 3600
 

@@ -79,8 +79,8 @@ def _work(table: str, share: Sequence[int]) -> None:
 
 def puts(table: str, file: str) -> None:
     """Import a task file by conditional PutItem from 16 threads, as one writes it first."""
-    from anamo.item import new_attributes
-    from anamo.taskfile import Layout, read
+    from anamo.core.item import new_attributes
+    from anamo.importer.task_file import Layout, read
 
     client: DynamoDBClient = boto3.client(
         "dynamodb", config=Config(max_pool_connections=PUT_THREADS)

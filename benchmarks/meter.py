@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from anamo.item import Item
+from anamo.core.item import Item
 from benchmarks.bench import Bench
 from tests.support.proxy import Forward, Proxy, Reply, Request
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from anamo.item import Item, nested_item
+from anamo.core.item import Item, nested_item
 from benchmarks import meter
 from benchmarks.bench import ROOT, Bench, nested, plain, singles
 from benchmarks.claiming import crowd, crowd_client

@@ -11,15 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 
-from anamo import aws
-from anamo.bar import import_bar
-from anamo.errors import UsageError
-from anamo.item import NestedTask, State
+from anamo.aws import session
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_reads import Wanted
+from anamo.aws.table_writes import Lost
+from anamo.cli.progress_bar import import_bar
+from anamo.core.errors import UsageError
+from anamo.core.item import NestedTask, State
+from anamo.core.record import Record
+from anamo.core.text import count
 from anamo.operator import selection
 from anamo.operator.patience import Patience
-from anamo.record import Record
-from anamo.table import Lost, Wanted, WorkflowTable
-from anamo.terminal import count
 
 THREADS = 8
 """Writes under way at once."""
@@ -58,7 +60,7 @@ class Change:
     """Requeues or removes items of one table; `say` is given what the operator should know."""
 
     def __init__(self, asked: Asked, say: Callable[[str], object]) -> None:
-        client = aws.dynamodb_client(asked.region)
+        client = session.dynamodb_client(asked.region)
         self._asked = asked
         self._say = say
         self._patience = Patience(say)

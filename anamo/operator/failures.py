@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from anamo.entry import LogEntry
+from anamo.core.log_entry import LogEntry
+from anamo.core.record import Record
 from anamo.operator.natural import natural
-from anamo.record import Record
 
 EXAMPLES = 3
 """Task ids that a group names."""

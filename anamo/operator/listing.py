@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from anamo.item import NULL, State
+from anamo.core.item import NULL, State
+from anamo.core.record import Record
 from anamo.operator import output
 from anamo.operator.failures import last_line
 from anamo.operator.natural import natural
-from anamo.record import Record
 
 FIELDS = (
     "table",

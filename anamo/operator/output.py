@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from anamo.terminal import printable
+from anamo.core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

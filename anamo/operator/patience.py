@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from anamo.backoff import Backoff
-from anamo.errors import Throttled, TransientError, Unreachable
+from anamo.aws.retry import Backoff
+from anamo.core.errors import Throttled, TransientError, Unreachable
 
 T = TypeVar("T")
 

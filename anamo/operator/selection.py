@@ -6,12 +6,13 @@ found out before anything is done.
 
 from collections.abc import Iterator, Sequence
 
-from anamo.errors import UsageError
-from anamo.operator.census import STATES
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_reads import Wanted
+from anamo.core.errors import UsageError
+from anamo.core.record import Record
+from anamo.operator.counts import STATES
 from anamo.operator.patience import Patience
-from anamo.operator.sweep import sweep
-from anamo.record import Record
-from anamo.table import Wanted, WorkflowTable
+from anamo.operator.table_scan import sweep
 
 DIGITS = 38
 """Of a number in DynamoDB."""

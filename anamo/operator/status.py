@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anamo import aws
-from anamo.item import State
-from anamo.operator import census, listing, output, selection, steps, summary, watch
+from anamo.aws import session
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_reads import Wanted
+from anamo.core.item import State
+from anamo.operator import counts, listing, output, selection, steps, summary, watch
 from anamo.operator.failures import Failures
 from anamo.operator.patience import Patience
 from anamo.operator.summary import Step
-from anamo.table import Wanted, WorkflowTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Status:
     """Shows the tables; everything raises UsageError or what a request of `table` raises."""
 
     def __init__(self, asked: Asked, say: Callable[[str], object]) -> None:
-        client = aws.dynamodb_client(asked.region)
+        client = session.dynamodb_client(asked.region)
         self._asked = asked
         self._say = say
         self._tables = [WorkflowTable(client, name) for name in asked.tables]
@@ -37,7 +38,7 @@ class Status:
         if self._asked.form == "table":
             summary.show([self._step(table) for table in self._tables], self._asked.region)
             return
-        counted = [census.take(table, self._patience) for table in self._tables]
+        counted = [counts.take(table, self._patience) for table in self._tables]
         if self._asked.form == "json":
             output.as_json([summary.as_object(each) for each in counted])
         else:
@@ -45,7 +46,7 @@ class Status:
 
     def _step(self, table: WorkflowTable) -> Step:
         failures = Failures()
-        return Step(census.take(table, self._patience, failures.add), failures)
+        return Step(counts.take(table, self._patience, failures.add), failures)
 
     def by_task(self) -> None:
         """A line a task id."""
@@ -71,11 +72,11 @@ class Status:
     def page(self, path: str) -> None:
         """The page about all steps, as a file."""
         # Here and not above: the other forms need no template library
-        from anamo.operator.page.render import write
+        from anamo.operator.html.render import write
 
         size = write(path, self._tables, self._asked.region, self._patience)
         self._say(f"wrote {path} ({size / 1e6:.1f} MB)")
 
     def watch(self, seconds: float) -> None:
         """The steps in place, until nothing is left to do."""
-        watch.watch(lambda: [census.take(table, self._patience) for table in self._tables], seconds)
+        watch.watch(lambda: [counts.take(table, self._patience) for table in self._tables], seconds)

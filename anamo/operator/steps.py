@@ -4,13 +4,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_reads import Wanted
 from anamo.operator import output
-from anamo.operator.census import STATES
+from anamo.operator.counts import STATES
 from anamo.operator.natural import natural
 from anamo.operator.patience import Patience
 from anamo.operator.summary import STYLES
-from anamo.operator.sweep import sweep
-from anamo.table import Wanted, WorkflowTable
+from anamo.operator.table_scan import sweep
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from anamo.item import State
+from anamo.core.item import State
+from anamo.core.text import count, printable
 from anamo.operator import output
-from anamo.operator.census import STATES, Census
+from anamo.operator.counts import STATES, Census
 from anamo.operator.failures import Failures, Group
-from anamo.terminal import count, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from anamo.operator import output, summary
-from anamo.operator.census import Census
+from anamo.operator.counts import Census
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

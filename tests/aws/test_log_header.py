@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from anamo.instance import surroundings
+from anamo.aws.instance import surroundings
 from tests.support.table import Table
 
 if TYPE_CHECKING:

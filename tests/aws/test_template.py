@@ -6,7 +6,6 @@ from the template itself.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import pytest
 from botocore.validate import ParamValidator
 from cfnlint.decode.cfn_yaml import load  # type: ignore[import-untyped]
 
+from anamo.cli import worker_command
 from tests.aws.conftest import LINE, Stage
 from tests.support.account import Account
 from tests.support.environment import REGION
@@ -185,12 +185,7 @@ def command_line(definition: Mapping[str, Any], parameters: Mapping[str, str]) -
 
 def parsed(words: list[str]) -> dict[str, Any]:
     """What pyanamo.py makes of its command line."""
-    spec = importlib.util.spec_from_file_location("pyanamo_script", ROOT / "pyanamo.py")
-    assert spec
-    assert spec.loader
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    arguments: dict[str, Any] = vars(script.parser().parse_args(words))
+    arguments: dict[str, Any] = vars(worker_command.parser().parse_args(words))
     return arguments
 
 

@@ -13,10 +13,10 @@ from statistics import median
 import boto3
 import pytest
 
-from anamo.finder import PAGE
-from anamo.importer import THREADS, Importer
-from anamo.item import single_item
-from anamo.table import WorkflowTable
+from anamo.aws.table import WorkflowTable
+from anamo.core.item import single_item
+from anamo.importer.importer import THREADS, Importer
+from anamo.worker.claimer import PAGE
 from benchmarks.claiming import Crowd, crowd, crowd_client
 from tests.support.fleet import Fleet
 from tests.support.proxy import Proxy

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from anamo import transitions
-from anamo.aws import dynamodb_client as our_client
-from anamo.errors import AccessDenied, AwsError, CredentialsExpired, Unreachable
-from anamo.importer import Importer as OurImporter
-from anamo.importer import Tally
-from anamo.item import Item, nested_item
-from anamo.table import StatesThere, WorkflowTable
+from anamo.aws.session import dynamodb_client as our_client
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_reads import StatesThere
+from anamo.core import transitions
+from anamo.core.errors import AccessDenied, AwsError, CredentialsExpired, Unreachable
+from anamo.core.item import Item, nested_item
+from anamo.importer.importer import Importer as OurImporter
+from anamo.importer.importer import Tally
 from tests.support.environment import REGION
 from tests.support.proxy import (
     Behaviour,
@@ -245,8 +246,8 @@ def test_a_question_about_the_table_that_is_throttled_is_asked_again(
 def test_an_import_that_fails_waits_for_none_of_its_throttled_requests(
     client: Any, table: Table, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anamo.importer.FIRST", 300.0)
-    monkeypatch.setattr("anamo.importer.LONGEST", 600.0)
+    monkeypatch.setattr("anamo.importer.importer.FIRST", 300.0)
+    monkeypatch.setattr("anamo.importer.importer.LONGEST", 600.0)
     all_but_one_throttled = threading.Event()
     first = threading.Lock()
 
@@ -319,7 +320,7 @@ def test_an_endpoint_that_goes_away_for_a_while_is_waited_for(
 def test_one_that_stays_away_ends_the_import(
     client: Any, table: Table, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anamo.importer.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("anamo.importer.importer.PATIENCE_SECONDS", 0.0)
     proxy.behaviour = on(PUT, cutting)
     with pytest.raises(Unreachable):
         OurImporter(WorkflowTable(client, table.name), sleep=Waits()).run(items(250))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from anamo.item import from_attributes, nested_item, new_attributes
+from anamo.core.item import from_attributes, nested_item, new_attributes
 from tests.support.proxy import Forward, Proxy, Reply, Request, on
 from tests.support.scripts import Scripts
 from tests.support.table import KEY_TYPES, Table

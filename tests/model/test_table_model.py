@@ -28,15 +28,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from anamo import table as table_module
-from anamo import transitions
-from anamo.claim import SINGLE, Claim
-from anamo.entry import LogEntry, abandoned_entry
-from anamo.errors import Unreachable
-from anamo.item import Item, State, from_attributes, nested_item, single_item
+from anamo.aws import table_writes
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_writes import Holder, Lost
+from anamo.core import transitions
+from anamo.core.errors import Unreachable
+from anamo.core.item import Item, State, from_attributes, nested_item, single_item
+from anamo.core.log_entry import LogEntry, abandoned_entry
+from anamo.core.record import record_from
 from anamo.operator.change import again
-from anamo.record import record_from
-from anamo.table import Holder, Lost, WorkflowTable
+from anamo.worker.claim import SINGLE, Claim
 from tests.support import sabotage
 from tests.support.actors import HandDrivenClock, LossyClient
 from tests.support.reference import NOBODY, Reference, Result, Results, ended, statuses
@@ -678,7 +679,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in vars(transitions).items():
         if isinstance(value, transitions.Transition):
             monkeypatch.setattr(transitions, name, value)
-    monkeypatch.setattr(table_module, "_landed", table_module._landed)  # noqa: SLF001
+    monkeypatch.setattr(table_writes, "_landed", table_writes._landed)  # noqa: SLF001
     monkeypatch.setattr(WorkflowTable, "locked", WorkflowTable.locked)
 
 

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anamo import transitions
-from anamo.item import State
-from anamo.logs import CHUNK, Inflate
-from anamo.operator.census import Census
-from anamo.operator.excerpt import Tail, chosen, sections
+from anamo.aws.log_store import CHUNK, Inflate
+from anamo.aws.table_reads import Part
+from anamo.core import transitions
+from anamo.core.item import State
+from anamo.operator.counts import Census
+from anamo.operator.html.charts import timeline
+from anamo.operator.html.measure import Span, StepData
+from anamo.operator.log_filter import Tail, chosen, sections
 from anamo.operator.natural import natural
-from anamo.operator.page.charts import timeline
-from anamo.operator.page.measure import Span, StepData
 from anamo.operator.summary import command, percent, shares
-from anamo.operator.sweep import RANGES, _split
+from anamo.operator.table_scan import RANGES, _split
 from anamo.operator.watch import Pace, span, speed
-from anamo.table import Part
 
 LINES = st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=30)
 

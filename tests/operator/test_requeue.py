@@ -201,7 +201,7 @@ def unguarded(*statements: str) -> list[str]:
     """Return the command for pyanamo.py with guards taken away by statements."""
     script = str(ROOT / "pyanamo.py")
     begin = f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[0] = {script!r}"
-    taken = ["from anamo import table, transitions as t", "from dataclasses import replace"]
+    taken = ["from anamo.core import transitions as t", "from dataclasses import replace"]
     run = 'runpy.run_path(sys.argv[0], run_name="__main__")'
     return ["-c", "\n".join([begin, *taken, *statements, run])]
 

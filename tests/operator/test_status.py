@@ -212,7 +212,7 @@ def test_what_is_wrong_is_said_in_a_line(
 def test_help_has_an_example_and_loads_no_boto3(run: Run, command: str) -> None:
     ended = run("pyanamo.py", command, "--help", env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert f"example:\n  python pyanamo.py {command} -t " in ended.stdout
-    assert "anamo.operator.commands" in ended.stderr
+    assert "anamo.cli.operator_commands" in ended.stderr
     assert "botocore" not in ended.stderr
     assert "rich" not in ended.stderr
 

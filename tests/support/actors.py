@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from anamo.clock import DatabaseClock
+from anamo.aws.clock import DatabaseClock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

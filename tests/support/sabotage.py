@@ -17,7 +17,9 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from anamo import claim, execution, heartbeat, recorder, table, transitions, worker  # noqa: E402
+from anamo.aws import table, table_writes  # noqa: E402
+from anamo.core import transitions  # noqa: E402
+from anamo.worker import claim, heartbeat, loop, recorder, task_process  # noqa: E402
 
 
 def no_fence() -> None:
@@ -62,7 +64,7 @@ def no_memory() -> None:
 
 def no_recognition() -> None:
     """Take a lost reply for a lost race."""
-    table._landed = lambda item, target, lock_id: False  # noqa: SLF001
+    table_writes._landed = lambda item, target, lock_id: False  # noqa: SLF001
 
 
 def no_release() -> None:
@@ -72,13 +74,13 @@ def no_release() -> None:
 
 def no_inheritance() -> None:
     """Let the replacement of a dead process end without its items."""
-    worker.Worker._awaits_inheritance = lambda self: False  # type: ignore[method-assign]  # noqa: SLF001
+    loop.Worker._awaits_inheritance = lambda self: False  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def no_patience() -> None:
     """Give up at the first fault."""
     recorder.RECORD_SECONDS = 0
-    worker.CLAIM_SECONDS = 0
+    loop.CLAIM_SECONDS = 0
 
 
 def no_delivery() -> None:
@@ -89,7 +91,7 @@ def no_delivery() -> None:
 
 def no_disk_check() -> None:
     """Blame the task for a full disk."""
-    execution.Outcome.disk_is_full = lambda self: False  # type: ignore[method-assign]
+    task_process.Outcome.disk_is_full = lambda self: False  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anamo import cli
-from anamo.cli import ExitStatus, Messages
-from anamo.errors import AccessDenied, AnamoError, BucketMissing, UsageError
-from anamo.signals import Interrupted
-from anamo.terminal import printable
+from anamo.cli import arguments
+from anamo.cli.console import Messages
+from anamo.cli.main import ExitStatus, run
+from anamo.core.errors import AccessDenied, AnamoError, BucketMissing, UsageError
+from anamo.core.text import printable
+from anamo.worker.signals import Interrupted
 
 
 @pytest.mark.parametrize(
@@ -23,26 +24,26 @@ from anamo.terminal import printable
     [("90", 90), ("1.5", 1.5), ("90s", 90), ("90m", 5400), ("2h", 7200), ("1d", 86400), ("0", 0)],
 )
 def test_a_duration_may_have_a_unit(text: str, seconds: float) -> None:
-    assert cli.duration(text) == seconds
+    assert arguments.duration(text) == seconds
 
 
 @pytest.mark.parametrize(
     ("parse", "text"),
     [
-        (cli.duration, ""),
-        (cli.duration, "m"),
-        (cli.duration, "-1"),
-        (cli.duration, "nan"),
-        (cli.duration, "inf"),
-        (cli.duration, "1 week"),
-        (cli.whole_number(1), "0"),
-        (cli.whole_number(1), "1.5"),
-        (cli.whole_number(1), ""),
-        (cli.separator, ""),
-        (cli.separator, "a\n"),
-        (cli.given, " "),
-        (cli.log_prefix, "p" * 65),
-        (cli.log_prefix, "ä" * 11),
+        (arguments.duration, ""),
+        (arguments.duration, "m"),
+        (arguments.duration, "-1"),
+        (arguments.duration, "nan"),
+        (arguments.duration, "inf"),
+        (arguments.duration, "1 week"),
+        (arguments.whole_number(1), "0"),
+        (arguments.whole_number(1), "1.5"),
+        (arguments.whole_number(1), ""),
+        (arguments.separator, ""),
+        (arguments.separator, "a\n"),
+        (arguments.non_empty, " "),
+        (arguments.log_prefix, "p" * 65),
+        (arguments.log_prefix, "ä" * 11),
     ],
 )
 def test_a_wrong_value_is_refused(parse: Callable[[str], object], text: str) -> None:
@@ -51,17 +52,17 @@ def test_a_wrong_value_is_refused(parse: Callable[[str], object], text: str) -> 
 
 
 def test_a_tab_may_be_typed() -> None:
-    assert cli.separator("\\t") == cli.separator("\t") == "\t"
-    assert cli.separator("\\t|\\t") == "\t|\t"
+    assert arguments.separator("\\t") == arguments.separator("\t") == "\t"
+    assert arguments.separator("\\t|\\t") == "\t|\t"
 
 
 def test_a_prefix_may_be_as_long_as_its_entries_have_room_for() -> None:
-    assert cli.log_prefix("p" * 64) == "p" * 64
-    assert cli.log_prefix("") == ""
+    assert arguments.log_prefix("p" * 64) == "p" * 64
+    assert arguments.log_prefix("") == ""
 
 
 def test_values_given_twice_count_once() -> None:
-    assert cli.unique(["b", "a", "b"]) == ["b", "a"]
+    assert arguments.unique(["b", "a", "b"]) == ["b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,6 @@ def test_values_given_twice_count_once() -> None:
     ],
 )
 def test_every_error_has_its_exit_code_and_one_line(
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     error: BaseException,
     status: ExitStatus,
@@ -84,9 +84,8 @@ def test_every_error_has_its_exit_code_and_one_line(
         raise error
 
     parser = argparse.ArgumentParser("script.py")
-    cli.add_common_flags(parser)
-    monkeypatch.setattr("sys.argv", ["script.py"])
-    assert cli.run(parser, main) == status
+    arguments.add_common_flags(parser)
+    assert run(parser, main, []) == status
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err.startswith("script.py: ")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anamo.clock import DatabaseClock
+from anamo.aws.clock import DatabaseClock
 
 NOON = 1_800_000_000
 

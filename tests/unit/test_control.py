@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from anamo.control import Control
-from anamo.report import Drain, Finished, Hurry, Stop
-from anamo.signals import STOPPING
+from anamo.worker.control import Control
+from anamo.worker.messages import Drain, Finished, Hurry, Stop
+from anamo.worker.signals import STOPPING
 
 if TYPE_CHECKING:
     Ends = tuple["Connection[Any, Any]", "Connection[Any, Any]"]

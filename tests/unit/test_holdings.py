@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anamo.holdings import Holdings
+from anamo.worker.holdings import Holdings
 
 
 @pytest.mark.parametrize("item_id", [0, 1, -7, 1 << 53, 10**38 - 1])

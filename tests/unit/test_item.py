@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anamo.item import (
+from anamo.core.item import (
     ITEM_LIMIT,
     NULL,
     Attribute,

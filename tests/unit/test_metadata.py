@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anamo.metadata import InstanceMetadata, SpotNotice
+from anamo.aws.metadata import InstanceMetadata, SpotNotice
 
 
 @pytest.mark.parametrize(

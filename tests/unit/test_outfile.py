@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from anamo.execution import Execution, Outcome
-from anamo.outfile import KEPT, SMALL, OutFile, OutFiles
+from anamo.worker.outfile import KEPT, SMALL, OutFile, OutFiles
+from anamo.worker.task_process import Execution, Outcome
 from tests.support.waiting import eventually
 
 PATH = {"PATH": os.environ["PATH"]}
@@ -137,7 +137,7 @@ def test_where_leases_are_not_to_be_had_each_task_has_a_new_file(
     def refused(*_arguments: object) -> int:
         raise OSError
 
-    monkeypatch.setattr("anamo.outfile.fcntl.fcntl", refused)
+    monkeypatch.setattr("anamo.worker.outfile.fcntl.fcntl", refused)
     files = OutFiles()
     before = descriptors()
     for text in (b"first\n", b"second\n"):

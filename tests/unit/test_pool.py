@@ -20,10 +20,10 @@ from tests.support.waiting import eventually
 PROGRAM = """\
 import json, os, signal, subprocess, sys
 from time import monotonic
-from anamo.pool import Limits, Pool
-from anamo.report import Drain, Finished, Hurry, ItemEnded, Stop
-from anamo.liveline import Lines
-from anamo.signals import Signals
+from anamo.worker.pool import Limits, Pool
+from anamo.worker.messages import Drain, Finished, Hurry, ItemEnded, Stop
+from anamo.cli.live_line import Lines
+from anamo.worker.signals import Signals
 
 MINE, ANOTHER = "1" * 32, "2" * 32
 
@@ -226,8 +226,8 @@ def test_claims_passed_on_twice_are_not_forgotten(pool: Run) -> None:
 
 def test_a_process_that_does_not_end_when_told_to_is_killed(pool: Run) -> None:
     tally = pool("""
-        import anamo.pool
-        anamo.pool.KILL_SECONDS = 0.1
+        import anamo.worker.pool
+        anamo.worker.pool.KILL_SECONDS = 0.1
         limits = Limits(grace=0)
         def work(connection, holdings):
             os.kill(os.getppid(), signal.SIGTERM)

@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from anamo.pool import Tally
-from anamo.progress import item_line, summarise
-from anamo.report import ItemEnded
-from anamo.spent import Spent
+from anamo.aws.consumed_capacity import Spent
+from anamo.worker.messages import ItemEnded
+from anamo.worker.pool import Tally
+from anamo.worker.progress import item_line, summarise
 
 
 def ended(state: str, done: int, *failures: tuple[str, str], tasks: int = 1) -> ItemEnded:

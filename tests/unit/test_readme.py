@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import re
-import runpy
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from anamo.cli import ExitStatus
-from anamo.item import State
-from anamo.transitions import TRANSITIONS
+from anamo.cli import import_command, worker_command
+from anamo.cli.main import ExitStatus
+from anamo.core.item import State
+from anamo.core.transitions import TRANSITIONS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -31,20 +32,23 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
-def parser(script: str) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = runpy.run_path(str(ROOT / script))["parser"]()
-    return made
-
-
-@pytest.mark.parametrize("script", ["pyanamo.py", "import-items-generic.py"])
-def test_the_flags_are_those_of_the_command_line(script: str) -> None:
+@pytest.mark.parametrize(
+    ("script", "parser"),
+    [
+        ("pyanamo.py", worker_command.parser),
+        ("import-items-generic.py", import_command.parser),
+    ],
+)
+def test_the_flags_are_those_of_the_command_line(
+    script: str, parser: Callable[[], argparse.ArgumentParser]
+) -> None:
     documented = {
         tuple(re.findall(r"`([^`]+)`", cells[0])): cells[1]
         for cells in rows(section("Flags").split(f"`{script}`")[1])
     }
     actions = {
         tuple(action.option_strings): action
-        for action in parser(script)._actions  # noqa: SLF001
+        for action in parser()._actions  # noqa: SLF001
         if action.dest != "help"
     }
     assert set(documented) == set(actions)

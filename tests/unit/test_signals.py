@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from anamo import signals
-from anamo.signals import STOPPING, Interrupted, Signals
+from anamo.worker import signals
+from anamo.worker.signals import STOPPING, Interrupted, Signals
 
 
 @pytest.fixture

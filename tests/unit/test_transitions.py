@@ -13,14 +13,23 @@ from uuid import uuid4
 
 import pytest
 
-from anamo import transitions
-from anamo.aws import dynamodb_client as our_client
-from anamo.entry import LogEntry
-from anamo.errors import TransientError
-from anamo.item import NULL, Item, State, from_attributes, nested_item, new_attributes, single_item
-from anamo.record import Record, record_from
-from anamo.table import Holder, WorkflowTable
-from anamo.transitions import HELD_BY_ME, TRANSITIONS, Transition
+from anamo.aws.session import dynamodb_client as our_client
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_writes import Holder
+from anamo.core import transitions
+from anamo.core.errors import TransientError
+from anamo.core.item import (
+    NULL,
+    Item,
+    State,
+    from_attributes,
+    nested_item,
+    new_attributes,
+    single_item,
+)
+from anamo.core.log_entry import LogEntry
+from anamo.core.record import Record, record_from
+from anamo.core.transitions import HELD_BY_ME, TRANSITIONS, Transition
 from tests.support.environment import REGION
 from tests.support.proxy import Forward, Proxy, Request, dropping_reply, on
 from tests.support.table import Table, plain, workflow_table

@@ -1,0 +1,132 @@
+"""The table itself: making it, and checking that it can be used."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from anamo.aws.dynamodb import TableExists, TableRequests
+from anamo.aws.retry import Backoff
+from anamo.core.errors import CredentialsExpired, TableMissing, TableUnusable, Unreachable
+
+INDEX_FILE = Path(__file__).resolve().parent.parent.parent / "workflow-gsi-index.json"
+
+CHECK_SECONDS = 300.0
+"""How long a check before the work is tried again while AWS throttles or fails."""
+
+AT_ONCE = (Unreachable, CredentialsExpired)
+"""Faults that end such a check at once."""
+
+ACTIVATION_SECONDS = 900
+"""How long a table that is being made is waited for; four indexes take a minute or two."""
+
+
+class TableAdmin(TableRequests):
+    """Makes a table, and waits until it can be used."""
+
+    def create(self) -> bool:
+        """Make the table with on-demand billing; False if it was there already."""
+        indexes = [
+            {key: value for key, value in index.items() if key != "ProvisionedThroughput"}
+            for index in _index_definitions()
+        ]
+        names = {"itemID": "N", "ItemState": "S", "taskID": "S", "InstanceID": "S"}
+        names["Log_Length"] = "N"
+        try:
+            self.send(
+                self._client.create_table,
+                AttributeDefinitions=[
+                    {"AttributeName": name, "AttributeType": kind} for name, kind in names.items()
+                ],
+                KeySchema=[{"AttributeName": "itemID", "KeyType": "HASH"}],
+                BillingMode="PAY_PER_REQUEST",
+                GlobalSecondaryIndexes=indexes,
+            )
+        except TableExists:
+            return False
+        return True
+
+    def prepare(
+        self,
+        sleep: Callable[[float], object],
+        say: Callable[[str], object],
+        *,
+        create: bool = False,
+    ) -> None:
+        """Check key and indexes, and wait for a table that is being made; `create` makes it.
+
+        Throttling and failures are waited for: a thousand workers may start at once. Raises
+        TableMissing, TableUnusable which says what is wrong, and at once Unreachable and
+        CredentialsExpired, which whoever just typed the command will put right.
+        """
+
+        def try_it() -> None:
+            if create and self.create():
+                say(f"table {self.name}: made")
+            self._wait_until_usable(sleep, say)
+
+        Backoff(sleep).persist(
+            try_it, CHECK_SECONDS, say=lambda fault: say(f"{fault}; trying again"), at_once=AT_ONCE
+        )
+
+    def _wait_until_usable(
+        self, sleep: Callable[[float], object], say: Callable[[str], object]
+    ) -> None:
+        deadline = self.clock.monotonic() + ACTIVATION_SECONDS
+        described = self._describe(sleep)
+        _check_schema(self.name, described)
+        waiting = False
+        while not_ready := _not_ready(described):
+            if self.clock.monotonic() > deadline:
+                raise TableUnusable(f"table {self.name}: still not active: {not_ready}")
+            if not waiting:
+                say(f"waiting for table {self.name}: {not_ready}")
+            waiting = True
+            sleep(2)
+            described = self._describe(sleep)
+
+    def _describe(self, sleep: Callable[[float], object]) -> Mapping[str, Any]:
+        try:
+            answer = self.send(self._client.describe_table)
+        except TableMissing:
+            # Just after CreateTable, DescribeTable may not know the table yet
+            sleep(1)
+            answer = self.send(self._client.describe_table)
+        table: Mapping[str, Any] = answer["Table"]
+        return table
+
+
+def _index_definitions() -> list[dict[str, Any]]:
+    definitions: list[dict[str, Any]] = json.loads(INDEX_FILE.read_text(encoding="utf-8"))
+    return definitions
+
+
+def _check_schema(name: str, table: Mapping[str, Any]) -> None:
+    """Raises TableUnusable unless key and indexes are those of a workflow table."""
+    kinds = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+    key = [(each["AttributeName"], each["KeyType"]) for each in table["KeySchema"]]
+    if key != [("itemID", "HASH")] or kinds.get("itemID") != "N":
+        raise TableUnusable(
+            f"table {name}: its key must be itemID, a number, and nothing else; "
+            "make a new table with --create-table"
+        )
+    there = {
+        each["IndexName"]: (each["KeySchema"], each["Projection"]["ProjectionType"])
+        for each in table.get("GlobalSecondaryIndexes", [])
+    }
+    for index in _index_definitions():
+        if there.get(index["IndexName"]) != (index["KeySchema"], "ALL"):
+            raise TableUnusable(
+                f"table {name}: index {index['IndexName']} is missing, has another key or does "
+                f"not project ALL; {INDEX_FILE.name} holds the indexes a workflow table has"
+            )
+
+
+def _not_ready(table: Mapping[str, Any]) -> str:
+    """What of the table cannot be used yet, empty if it can."""
+    if table["TableStatus"] not in ("ACTIVE", "UPDATING"):
+        return f"the table is {table['TableStatus']}"
+    for index in table.get("GlobalSecondaryIndexes", []):
+        if index.get("IndexStatus", "ACTIVE") not in ("ACTIVE", "UPDATING"):
+            return f"index {index['IndexName']} is {index['IndexStatus']}"
+    return ""

@@ -1,0 +1,150 @@
+"""The worker's command line."""
+
+import argparse
+from pathlib import Path
+
+from anamo.cli import arguments as types
+from anamo.cli import operator_commands
+from anamo.cli.console import Messages
+from anamo.cli.main import ExitStatus, run
+from anamo.worker.options import Options
+from anamo.worker.signals import Signals
+
+EPILOG = """example:
+  python pyanamo.py -t Testing -b my-bucket -r us-east-1 -i 2 -n 4
+
+how far is it, and what to do about what failed:
+  python pyanamo.py {status,logs,requeue,remove} --help
+
+exit codes:
+  0    nothing left to take, no task failed
+  1    nothing left to take, at least one task failed
+  2    wrong usage
+  3    AWS refused or cannot be reached, or a log could not be brought to S3
+  129  stopped by SIGHUP
+  130  stopped by SIGINT
+  143  stopped by SIGTERM"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The worker's command line."""
+    made = argparse.ArgumentParser(
+        prog="pyanamo.py",
+        description="Take items from a workflow table, run their tasks, record the outcome.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = made.add_argument
+    add("-t", "--table", required=True, type=types.non_empty, help="workflow table")
+    add("-b", "--bucket", required=True, type=types.non_empty, help="S3 bucket for the logs")
+    types.add_common_flags(made)
+    count = types.whole_number(1)
+    add("-i", "--items", type=count, default=1, metavar="N", help="items at once")
+    add(
+        "-n", "--nested", type=count, default=1, metavar="N", help="nested tasks of an item at once"
+    )
+    add(
+        "-k",
+        "--bucket-key",
+        type=types.log_prefix,
+        default="PyAnamo",
+        metavar="PREFIX",
+        help="log prefix in the bucket (default: %(default)s)",
+    )
+    add(
+        "--idle-timeout",
+        type=types.duration,
+        default=0.0,
+        metavar="TIME",
+        help="keep looking for new items that long (default: end when nothing is left)",
+    )
+    add("-q", "--quiet", action="store_true", help="no line for each item")
+    add_limits(made)
+    return made
+
+
+def add_limits(made: argparse.ArgumentParser) -> None:
+    """The flags that say how long things may take and how often they may fail."""
+    add = made.add_argument_group("limits", "TIME: seconds, or 90s, 90m, 2h, 1d").add_argument
+    add(
+        "--lease",
+        type=types.whole_number(2),
+        default=600,
+        metavar="SECONDS",
+        help="how long a claim outlives its worker; at least 2 (default: %(default)s)",
+    )
+    add(
+        "--grace",
+        type=types.duration,
+        default=20.0,
+        metavar="TIME",
+        help="from SIGTERM to SIGKILL of a task that must stop (default: 20)",
+    )
+    add(
+        "-w",
+        "--wall-time",
+        type=types.duration,
+        metavar="TIME",
+        help="begin no task after that long; what runs then goes on to its end",
+    )
+    add(
+        "--timeout",
+        type=types.duration,
+        metavar="TIME",
+        help="stop a task after that long; it has failed then",
+    )
+    add(
+        "--retries",
+        type=types.whole_number(0),
+        default=0,
+        metavar="N",
+        help="try a failed item again up to N times (default: %(default)s)",
+    )
+    count = types.whole_number(1)
+    add(
+        "--max-failures",
+        type=count,
+        metavar="N",
+        help="begin nothing more after N failed items in a row (default: go on)",
+    )
+    add(
+        "--max-attempts",
+        type=count,
+        default=10,
+        metavar="N",
+        help="fail an item after N workers were lost while they held it (default: %(default)s)",
+    )
+
+
+def work_through(arguments: argparse.Namespace) -> ExitStatus:
+    """Work through the table."""
+    signals = Signals()
+    # Here and not above, because --help needs none of it
+    from anamo.worker.run import work
+
+    options = Options(
+        table=arguments.table,
+        bucket=arguments.bucket,
+        region=arguments.region,
+        prefix=arguments.bucket_key,
+        program=str(Path(__file__).resolve().parents[2]),
+        processes=arguments.items,
+        nested=arguments.nested,
+        idle_timeout=arguments.idle_timeout,
+        lease=arguments.lease,
+        grace=arguments.grace,
+        timeout=arguments.timeout,
+        wall_time=arguments.wall_time,
+        retries=arguments.retries,
+        max_attempts=arguments.max_attempts,
+        max_failures=arguments.max_failures,
+    )
+    return work(options, signals, Messages("pyanamo.py"), arguments.quiet)
+
+
+def main(words: list[str]) -> int:
+    """Do what a command line says; the worker's begins with a flag."""
+    if words and not words[0].startswith("-"):
+        return run(operator_commands.parser(), operator_commands.main, words)
+    return run(parser(), work_through, words)

@@ -1,0 +1,4 @@
+"""From a delimited task file to items in a table.
+
+May import: aws and core.
+"""

@@ -1,0 +1,215 @@
+"""Task files: delimited text → items. Knows no AWS.
+
+Guaranteed: either every line is good and is an item, or BadLines names the bad ones; the same line
+always gives the same item. Not guaranteed: that a Task Script exists or does what it should.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from anamo.core import command_line
+from anamo.core.errors import UsageError
+from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item, text_size
+from anamo.core.log_entry import SMALLEST_TAIL, tail_limit
+
+SHOWN = 20
+"""Bad lines named before the rest is only counted: a wrong separator makes all of them bad."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How lines are written: what separates the fields, and the nested arguments if any."""
+
+    separator: str
+    nested: str | None = None
+
+
+@dataclass(slots=True)
+class TaskFile:
+    """What a task file holds: the items for each table by itemID, how many of its lines are not
+    blank, and how many of each table's repeat another one.
+    """
+
+    items: dict[str, dict[int, Item]]
+    lines: int = 0
+    duplicates: Counter[str] = field(default_factory=Counter)
+
+
+class BadLines(UsageError):
+    """The task file has bad lines."""
+
+    def __init__(self, name: str, problems: Sequence[tuple[int, str]]) -> None:
+        said = [f"{name}:{line}: {problem}" for line, problem in problems[:SHOWN]]
+        more = len(problems) - len(said)
+        said += [f"… and {more:,} more bad lines"] if more else []
+        count = f"{len(problems):,} bad line{'s' if len(problems) > 1 else ''}"
+        super().__init__("\n".join([*said, f"{count}; nothing was written"]))
+
+
+class _BadLine(Exception):
+    """One line cannot be an item; the message says why."""
+
+
+def read(path: str, layout: Layout, tables: Sequence[str]) -> TaskFile:
+    """The items of the task file at `path`, `-` for standard input.
+
+    Raises BadLines, or UsageError where the file cannot be read or holds nothing.
+    """
+    if path == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed")
+        return parse("standard input", sys.stdin.buffer, layout, tables)
+    try:
+        with Path(path).open("rb") as file:
+            return parse(path, file, layout, tables)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+
+
+def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[str]) -> TaskFile:
+    """The items of a task file.
+
+    name: the file's, for messages. lines: as read, with or without their line breaks.
+    Raises BadLines, or UsageError where no line holds anything.
+    """
+    found = TaskFile({table: {} for table in tables})
+    problems: list[tuple[int, str]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = _decode(line, first=number == 1)
+            if text:
+                found.lines += 1
+                _add(found, *_item(text, layout, tables))
+        except _BadLine as bad:
+            problems.append((number, str(bad)))
+    if problems:
+        raise BadLines(name, problems)
+    if not found.lines:
+        raise UsageError(f"{name}: there is no task in it")
+    return found
+
+
+def _decode(line: bytes, *, first: bool) -> str:
+    """The line as text, without line break and byte order mark; empty for a blank one."""
+    try:
+        text = line.decode("utf-8-sig" if first else "utf-8")
+    except UnicodeDecodeError as error:
+        raise _BadLine(f"not UTF-8: byte {error.start + 1} is 0x{line[error.start]:02x}") from None
+    if "\0" in text:
+        raise _BadLine("contains a NUL character; is the file UTF-16, or binary?")
+    text = text.rstrip("\r\n")
+    return text if text.strip() else ""
+
+
+def _add(found: TaskFile, table: str, item: Item) -> None:
+    there = found.items[table].setdefault(item.item_id, item)
+    if there is not item:
+        if there != item:
+            raise _BadLine(f"has by chance the itemID of task {there.task_id!r}: rename the task")
+        found.duplicates[table] += 1
+
+
+def _item(text: str, layout: Layout, tables: Sequence[str]) -> tuple[str, Item]:
+    task_id, table, *rest = _fields(text, layout)
+    if not task_id:
+        raise _BadLine("the task id is empty")
+    if text_size(task_id) > TASK_ID_LIMIT:
+        raise _BadLine(f"the task id is longer than {TASK_ID_LIMIT:,} bytes")
+    if table not in tables:
+        raise _BadLine(f"table {table!r} is not among those of -t: {', '.join(tables)}")
+    script = rest[0]
+    if not script:
+        raise _BadLine("the Task Script is empty")
+    item = _nested(task_id, rest, layout) if layout.nested else _single(task_id, rest, layout)
+    _check_size(item, table)
+    return table, item
+
+
+def _fields(text: str, layout: Layout) -> list[str]:
+    """The line's fields: four with nested arguments, else three or four."""
+    split = text.split(layout.separator, 3) if layout.nested else text.split(layout.separator)
+    fields = [field.strip() for field in split]
+    needed = 4 if layout.nested else 3
+    if len(fields) < needed:
+        expected = "TaskID, Table, Task Script" + (", arguments" if layout.nested else "")
+        raise _BadLine(
+            f"{len(fields)} field{'s' if len(fields) > 1 else ''} instead of {needed} ({expected}) "
+            f"separated by {layout.separator!r}"
+        )
+    if len(fields) > 4:
+        raise _BadLine(
+            f"{len(fields)} fields, at most 4 (TaskID, Table, Task Script, Argument): "
+            f"{_another(layout)}, or -n for nested tasks"
+        )
+    return fields
+
+
+def _single(task_id: str, rest: list[str], layout: Layout) -> Item:
+    script = " ".join(part for part in rest if part)
+    if len(rest) > 1 and _unbalanced(rest[0]) and not _unbalanced(layout.separator.join(rest)):
+        raise _BadLine(f"the separator stands inside quotes: {_another(layout)}")
+    _check_script(script, "the Task Script")
+    return single_item(task_id, script)
+
+
+def _nested(task_id: str, rest: list[str], layout: Layout) -> Item:
+    script, last = rest
+    assert layout.nested
+    if _unbalanced(script):
+        hint = f", or the separator stands inside quotes: {_another(layout)}"
+        raise _BadLine(f"the Task Script: a quote is not closed{hint}")
+    arguments = [argument.strip() for argument in last.split(layout.nested)]
+    for position, argument in enumerate(arguments, start=1):
+        if not argument:
+            raise _BadLine(f"nested argument {position} of {len(arguments)} is empty")
+        _check_script(argument, f"nested argument {position} ({argument})")
+    return nested_item(task_id, [f"{script} {argument}" for argument in arguments])
+
+
+def _another(layout: Layout) -> str:
+    other = next(
+        each for each in ("|", "\\t", ";;") if each != layout.separator.replace("\t", "\\t")
+    )
+    return f"choose another separator, say -s '{other}'"
+
+
+def _check_script(script: str, what: str) -> None:
+    try:
+        command_line.check(script)
+    except ValueError as error:
+        raise _BadLine(f"{what}: {error}") from None
+
+
+def _unbalanced(script: str) -> bool:
+    try:
+        command_line.check(script)
+    except ValueError:
+        return True
+    return False
+
+
+def _check_size(item: Item, table: str) -> None:
+    if tail_limit(item, table) >= SMALLEST_TAIL:
+        return
+    if not item.is_nested:
+        raise _BadLine("the Task Script does not fit in DynamoDB's 400 KB: put it in a file")
+    raise _BadLine(
+        f"its {item.tasks:,} nested tasks with their logs do not fit in DynamoDB's 400 KB: "
+        f"split it into lines of at most {_fitting(item, table):,} arguments"
+    )
+
+
+def _fitting(item: Item, table: str) -> int:
+    """How many of the item's nested tasks, taken in order, fit in one item."""
+    fits, too_many = 1, item.tasks
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        part = nested_item(item.task_id, [task.script for task in item.nested[:middle]])
+        if tail_limit(part, table) >= SMALLEST_TAIL:
+            fits = middle
+        else:
+            too_many = middle
+    return fits

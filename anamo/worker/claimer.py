@@ -1,0 +1,190 @@
+"""Finding and claiming work.
+
+Guaranteed: the requests for a claim depend neither on the size of the table nor on the number of
+workers; an item that is todo is found by whoever keeps looking. Not guaranteed: any order.
+
+Each worker reads a page of candidates from a random place on and claims them from its far end
+towards that place. Whoever then reads from a place in the same stretch has the near part of the
+page in front of it and begins at the far end of its own, so the two seldom want the same item:
+with random order inside the page they lose three times as many claims. Where less than a page is
+left all see the same candidates, and take them in random order.
+"""
+
+import random
+from collections.abc import Callable
+from functools import partial
+from math import floor
+from time import monotonic
+from uuid import uuid4
+
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_writes import Holder
+from anamo.core.errors import ItemRefused
+from anamo.core.item import ID_BITS, Item
+from anamo.worker.holdings import Holdings
+
+PAGE = 25
+"""Candidates of a page: a fraction of a read request per claim, and few enough to be fresh."""
+
+STALE_SECONDS = 0.9
+"""How long an item that was claimed, or lost, is passed over: the index may still list it. Less
+than a worker waits before it looks a last time, or it would miss an item that was given back."""
+
+PAGE_SECONDS = 10.0
+"""Age at which a page is thrown away: others have claimed most of what it lists by then."""
+
+MOST_TOUCHED = 1000
+"""Items remembered before those that have gone stale are forgotten."""
+
+LOOK_SECONDS = 60
+"""Longest time between two looks for ended leases: claims made since may have shorter ones."""
+
+
+class Finder:
+    """Claims items for one process.
+
+    reads, conflicts: pages asked for and claims lost to others so far. held: lockIDs of the items
+    that were locked with a lease when there was nothing else, by itemID. refused: what DynamoDB
+    said of items that cannot be claimed, by itemID.
+    """
+
+    def __init__(
+        self,
+        table: WorkflowTable,
+        holder: Holder,
+        holdings: Holdings,
+        draw: random.Random | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.reads = 0
+        self.conflicts = 0
+        self.held: dict[int, str] = {}
+        self.refused: dict[int, str] = {}
+        self._table = table
+        self._holder = holder
+        self._holdings = holdings
+        self._random = draw or random.Random()
+        self._clock = clock
+        self._candidates: list[int] = []
+        self._read_at = 0.0
+        self._last: int | None = None
+        self._look_again = 0
+        self._touched: dict[int, float] = {}
+        self._unanswered: Callable[[], Item | None] | None = None
+
+    def claim(self) -> Item | None:
+        """Claim a todo item, or else take over one whose lease has ended; None if there is none.
+
+        Raises what a request of `table` raises; the next call then begins with the same claim,
+        which may have been won without an answer.
+        """
+        if self._unanswered and (item := self._unanswered()):
+            return item
+        return self._claim_todo() or self._take_over()
+
+    def _attempt(self, item_id: int, claim: Callable[[str, Holder], Item | None]) -> Item | None:
+        """Claim an item under a new lockID; None if somebody else has it."""
+        lock_id = uuid4().hex
+
+        def send() -> Item | None:
+            try:
+                item = claim(lock_id, self._holder)
+            except ItemRefused as refusal:
+                self.refused[item_id] = str(refusal)
+                item = None
+            self._unanswered = None
+            self._touch(item_id)
+            if item is None:
+                self.conflicts += 1
+                self._holdings.drop(lock_id)
+            return item
+
+        self._holdings.add(item_id, lock_id)
+        self._unanswered = send
+        return send()
+
+    def last_answer(self) -> Item | None:
+        """The item of a claim that was won without an answer, if any. Raises as `claim` does."""
+        return self._unanswered() if self._unanswered else None
+
+    def _touch(self, item_id: int) -> None:
+        now = self._clock()
+        if len(self._touched) > MOST_TOUCHED:
+            self._touched = {
+                item: at for item, at in self._touched.items() if now - at < STALE_SECONDS
+            }
+        self._touched[item_id] = now
+
+    def _claim_todo(self) -> Item | None:
+        while True:
+            if not self._fresh() and not self._read():
+                return None
+            candidate = self._candidates.pop()
+            item = self._attempt(candidate, partial(self._table.claim, candidate))
+            if item:
+                return item
+            # Another worker is in this stretch; the two would meet at each further candidate
+            self._candidates.clear()
+
+    def _take_over(self) -> Item | None:
+        """Items without a lease belong to a tool that knows none, and are left alone."""
+        now = floor(self._table.clock.now())
+        if now <= self._look_again and not self._holdings.inherited:
+            return None
+        leased = [item for item in self._table.locked() if item.lease_expires is not None]
+        self.held = {item.item_id: item.lock_id for item in leased}
+        # Reading all that is locked costs more the more workers there are, and none of these
+        # leases can end before
+        expiries = [item.lease_expires or 0 for item in leased]
+        self._look_again = min([*expiries, now + LOOK_SECONDS]) if leased else 0
+        ended = [
+            item
+            for item in leased
+            if (item.lease_expires or 0) < now and item.item_id not in self.refused
+        ]
+        self._random.shuffle(ended)
+        for seen in ended:
+            item = self._attempt(seen.item_id, partial(self._table.take_over, seen))
+            if item:
+                return item
+        return None
+
+    def _fresh(self) -> bool:
+        return bool(self._candidates) and self._clock() - self._read_at < PAGE_SECONDS
+
+    def _read(self) -> bool:
+        """Read a page from a random place on, or from the beginning; False if there is none."""
+        start = self._random.randrange(self._span())
+        self._candidates = self._page(start)
+        if len(self._candidates) < PAGE // 2 and start:
+            # Near the end, or where few are left: the beginning is as near
+            self._candidates = self._page(0)
+        if len(self._candidates) < PAGE:
+            self._random.shuffle(self._candidates)
+        self._read_at = self._clock()
+        return bool(self._candidates)
+
+    def _page(self, start: int) -> list[int]:
+        """A page of candidates, without those that are known to be none."""
+        while True:
+            self.reads += 1
+            listed = self._table.todo(start, PAGE)
+            page = [item_id for item_id in listed if not self._passed_over(item_id)]
+            if page or len(listed) < PAGE:
+                return page
+            start = listed[-1] + 1
+
+    def _passed_over(self, item_id: int) -> bool:
+        touched = self._touched.get(item_id)
+        stale = touched is not None and self._clock() - touched < STALE_SECONDS
+        return stale or item_id in self.refused
+
+    def _span(self) -> int:
+        """Where the todo items end, as it was at first: other tools number items from 1, and a
+        place drawn among 2**53 would always lie beyond the last.
+        """
+        if self._last is None:
+            self.reads += 1
+            last = self._table.last_todo()
+            self._last = (1 << ID_BITS) - 1 if last is None else last
+        return self._last + 1

@@ -1,0 +1,118 @@
+"""What a worker process is told, and the one place where its main thread waits.
+
+Guaranteed: a signal, a message of the parent, the end of a task and a call of `wake` each end a
+wait at once; signal handlers set a flag and do nothing else.
+"""
+
+import contextlib
+import os
+import select
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+from anamo.worker.messages import Drain, Hurry, Stop
+from anamo.worker.signals import STOPPING
+
+RECORD_SECONDS = 2.0
+"""From the end of the grace to the last request that is tried again."""
+
+
+class Control:
+    """Why this process should stop. `attach` it in the main thread.
+
+    grace: seconds that tasks have to end after a signal.
+
+    stop_signal: the signal once the process should end, else None. hurried: whether to skip
+    the grace. drained: why no new task should be begun, else empty.
+    """
+
+    def __init__(self, parent: "Connection[Any, Any]", grace: float) -> None:
+        self.stop_signal: int | None = None
+        self.hurried = False
+        self.drained = ""
+        self._parent = parent
+        self._grace = grace
+        self._end_by = 0.0
+        self._sending = Lock()
+        self._pipe, self._alarm = os.pipe()
+        self._poll = select.poll()
+
+    def attach(self) -> None:
+        """Handle signals from now on."""
+        os.set_blocking(self._pipe, False)
+        os.set_blocking(self._alarm, False)
+        self._poll.register(self._pipe, select.POLLIN)
+        self._poll.register(self._parent.fileno(), select.POLLIN)
+        signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
+        for number in STOPPING:
+            signal.signal(number, lambda number, frame: self._stop(number))
+        # Without a handler SIGCHLD would not end a wait
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        # Sent if anybody opens an output file while it is looked at (`outfile`); it would kill
+        signal.signal(signal.SIGIO, lambda number, frame: None)
+        # The parent held them back so that none was lost before
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+    def _stop(self, number: int) -> None:
+        if self.stop_signal is None:
+            self._end_by = monotonic() + self._grace + RECORD_SECONDS
+            self.stop_signal = number
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process should end."""
+        return self.stop_signal is not None
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether waiting for AWS must end, so that the process is gone before it is killed."""
+        return self.stopping and (self.hurried or monotonic() > self._end_by)
+
+    def wake(self) -> None:
+        """End the main thread's wait; any thread may call it."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._alarm, b"\0")
+
+    def wait(self, until: float | None) -> None:
+        """Wait for something to happen, at most until a time of the monotonic clock."""
+        timeout = None if until is None else max(until - monotonic(), 0) * 1000
+        for descriptor, _ in self._poll.poll(timeout):
+            if descriptor == self._pipe:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._pipe, 4096)
+            else:
+                self._listen()
+
+    def look(self) -> None:
+        """Take what has happened so far into account, without waiting."""
+        self.wait(0)
+
+    def sleep(self, seconds: float, condition: Callable[[], bool] = lambda: True) -> None:
+        """Wait while `condition()` holds and nobody says stop, at most `seconds`."""
+        until = monotonic() + seconds
+        while condition() and not self.stopping and monotonic() < until:
+            self.wait(until)
+
+    def _listen(self) -> None:
+        try:
+            message = self._parent.recv()
+        except (EOFError, OSError):
+            # The parent died; nobody is left to work for
+            self._poll.unregister(self._parent.fileno())
+            self._stop(signal.SIGTERM)
+            return
+        if isinstance(message, Stop):
+            self._stop(message.signal)
+        elif isinstance(message, Hurry):
+            self.hurried = True
+        elif isinstance(message, Drain):
+            self.drained = message.why
+
+    def report(self, message: object) -> None:
+        """Send a message to the parent; any thread may call it."""
+        with self._sending, contextlib.suppress(OSError):
+            self._parent.send(message)

@@ -1,0 +1,206 @@
+"""Finding work: where pages are read from, when they are thrown away, what is taken over."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_writes import Holder
+from anamo.core.item import NULL, Item, new_attributes, single_item
+from anamo.worker.claimer import PAGE, PAGE_SECONDS, Finder
+from anamo.worker.holdings import Holdings
+from tests.support.table import Table
+
+HOLDER = Holder("i-me", 600)
+
+
+class FakeTable(WorkflowTable):
+    """A table in memory; `stale` are items its index lists as todo although they are not, until
+    the read after somebody found that out.
+    """
+
+    def __init__(self, ids: set[int]) -> None:
+        super().__init__(None, "Fake")
+        self.listed = set(ids)
+        self.stale: set[int] = set()
+        self.lost: dict[int, int] = {}
+        self.claimed: list[int] = []
+        self.reads: list[int] = []
+        self.leases: list[Item] = []
+        self.taken_over: list[int] = []
+
+    def todo(self, start: int, limit: int) -> list[int]:
+        self.reads.append(start)
+        self.listed -= self.lost.keys()
+        return sorted(item_id for item_id in self.listed if item_id >= start)[:limit]
+
+    def last_todo(self) -> int | None:
+        return max(self.listed, default=None)
+
+    def claim(self, item_id: int, lock_id: str, holder: Holder) -> Item | None:
+        if item_id in self.stale:
+            self.lost[item_id] = len(self.reads)
+            return None
+        self.listed.remove(item_id)
+        self.claimed.append(item_id)
+        return Item(item_id, "Task", "true", lock_id=lock_id, instance_id=holder.instance_id)
+
+    def locked(self) -> Iterator[Item]:
+        yield from self.leases
+
+    def take_over(self, seen: Item, lock_id: str, _holder: Holder) -> Item | None:
+        if seen.item_id in self.stale:
+            return None
+        self.taken_over.append(seen.item_id)
+        return Item(seen.item_id, "Task", "true", lock_id=lock_id)
+
+
+class Unnoted(Holdings):
+    """For a finder that never lets go of what it claimed."""
+
+    def add(self, item_id: int, lock_id: str) -> None:
+        """Note nothing."""
+
+    def drop(self, lock_id: str) -> None:
+        """Forget nothing."""
+
+
+def finder(table: WorkflowTable, seed: int = 7, clock: Callable[[], float] = lambda: 0.0) -> Finder:
+    return Finder(table, HOLDER, Unnoted({}), random.Random(seed), clock)
+
+
+def claim_all(found: Finder) -> list[int]:
+    claimed = []
+    while item := found.claim():
+        claimed.append(item.item_id)
+    return claimed
+
+
+ids = st.sets(st.integers(0, 2**53 - 1), max_size=120) | st.integers(0, 120).map(
+    lambda count: set(range(1, count + 1))
+)
+
+
+@given(ids, st.integers())
+def test_every_item_is_found_once_wherever_its_id_lies(ids: set[int], seed: int) -> None:
+    table = FakeTable(ids)
+    assert sorted(claim_all(finder(table, seed))) == sorted(ids)
+
+
+def test_each_claim_has_a_lock_id_of_its_own() -> None:
+    found = finder(FakeTable(set(range(10))))
+    locks = set()
+    while item := found.claim():
+        locks.add(item.lock_id)
+    assert len(locks) == 10
+    assert NULL not in locks
+
+
+def test_ids_from_1_on_are_read_from_random_places_too() -> None:
+    """Drawn among all 2**53 ids, a place would always lie beyond the last."""
+    starts = []
+    for seed in range(20):
+        table = FakeTable(set(range(1, 10_001)))
+        finder(table, seed).claim()
+        starts.append(table.reads[0])
+    assert max(starts) <= 10_000
+    assert len(set(starts)) == 20
+
+
+def test_near_the_end_the_beginning_is_read() -> None:
+    table = FakeTable(set(range(1, 101)))
+    draw = random.Random()
+    draw.randrange = lambda *_: 98  # type: ignore[method-assign]
+    Finder(table, HOLDER, Unnoted({}), draw, lambda: 0.0).claim()
+    assert table.reads == [98, 0]
+    assert table.claimed[0] <= PAGE
+
+
+def test_two_workers_seldom_want_the_same_item() -> None:
+    first, second = FakeTable(set(range(10_000))), FakeTable(set(range(10_000)))
+    wanted = [
+        {item.item_id for item in (found.claim() for _ in range(20)) if item}
+        for found in (finder(first, 1), finder(second, 2))
+    ]
+    assert len(wanted[0] & wanted[1]) <= 2
+
+
+def test_requests_do_not_grow_with_the_table() -> None:
+    table = FakeTable(set(range(5_000)))
+    found = finder(table)
+    for _ in range(1000):
+        found.claim()
+    assert found.reads <= 1 + 2 * 1000 / PAGE
+    assert found.conflicts == 0
+
+
+def test_a_page_is_thrown_away_after_a_loss() -> None:
+    table = FakeTable(set(range(60)))
+    table.stale = set(range(60))
+    found = finder(table)
+    assert found.claim() is None
+    assert set(Counter(table.lost.values()).values()) == {1}
+    assert found.conflicts == len(table.lost) == 60
+
+
+def test_an_old_page_is_read_again() -> None:
+    now = 0.0
+    table = FakeTable(set(range(1000)))
+    found = finder(table, clock=lambda: now)
+    found.claim()
+    found.claim()
+    assert len(table.reads) == 1
+    now = PAGE_SECONDS
+    found.claim()
+    assert len(table.reads) == 2
+
+
+def leased(item_id: int, expires: int | None) -> Item:
+    return Item(
+        item_id, "Task", "true", state="locked", lock_id=f"L{item_id}", lease_expires=expires
+    )
+
+
+def test_ended_leases_are_taken_over_when_nothing_is_todo() -> None:
+    table = FakeTable({5})
+    table.leases = [leased(1, 1000), leased(2, 1 << 40), leased(3, None)]
+    found = finder(table)
+    first, second = found.claim(), found.claim()
+    assert first is not None
+    assert second is not None
+    assert (first.item_id, second.item_id) == (5, 1)
+    assert table.taken_over == [1]
+
+
+def test_what_others_hold_is_known_when_nothing_is_left() -> None:
+    table = FakeTable(set())
+    table.leases = [leased(1, 1 << 40), leased(2, 1 << 40), leased(3, None)]
+    found = finder(table)
+    assert found.claim() is None
+    assert found.held == {1: "L1", 2: "L2"}
+
+
+def test_a_take_over_lost_to_others_goes_on_with_the_next() -> None:
+    table = FakeTable(set())
+    table.leases = [leased(item_id, 1000) for item_id in range(10)]
+    table.stale = set(range(9))
+    item = finder(table).claim()
+    assert item is not None
+    assert item.item_id == 9
+
+
+def test_on_a_real_table_every_item_is_found_and_held(table: Table) -> None:
+    ours = WorkflowTable(table.client, table.name)
+    for number in range(1, 41):
+        item = replace(single_item(f"Task-{number}", "true"), item_id=number)
+        table.client.put_item(TableName=table.name, Item=new_attributes(item))
+    found = finder(ours)
+    assert sorted(claim_all(found)) == list(range(1, 41))
+    assert set(found.held) == set(range(1, 41))
+    assert table.states() == {"locked": 40}
