@@ -26,7 +26,7 @@ COLUMNS = (
 HEAD = (f"| {' | '.join(COLUMNS)} |", "|---" + "|---:" * (len(COLUMNS) - 1) + "|")
 
 
-class Meter:
+class CapacityMeter:
     """A proxy's behaviour: asks DynamoDB what each request costs, and adds it up."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ def _number(units: Mapping[str, object]) -> int:
 
 def row(bench: Bench, name: str, items: Sequence[Item], count: int, flags: Sequence[str]) -> str:
     """Work through a table of these items; what that took, for each of them."""
-    meter = Meter()
+    meter = CapacityMeter()
     with (
         bench.table(items) as table,
         Proxy(bench.environment["AWS_ENDPOINT_URL_DYNAMODB"]) as database,

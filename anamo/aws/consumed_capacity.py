@@ -15,7 +15,7 @@ they took, and adding it up takes DynamoDB Local a sixth of its time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class ConsumedCapacity:
     """Requests to DynamoDB, the units it billed for them, and objects put in S3."""
 
     requests: int = 0
@@ -23,8 +23,8 @@ class Spent:
     write_units: float = 0.0
     objects: int = 0
 
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(
+    def __add__(self, other: "ConsumedCapacity") -> "ConsumedCapacity":
+        return ConsumedCapacity(
             self.requests + other.requests,
             self.read_units + other.read_units,
             self.write_units + other.write_units,
@@ -32,10 +32,10 @@ class Spent:
         )
 
 
-NOTHING = Spent()
+NOTHING = ConsumedCapacity()
 
 
-class Meter:
+class CapacityMeter:
     """Adds up what a table's requests cost; threads may share it.
 
     Not guaranteed: the units of requests that failed otherwise than by their condition, or whose
@@ -43,7 +43,7 @@ class Meter:
     """
 
     def __init__(self) -> None:
-        self.spent = Spent()
+        self.consumed = ConsumedCapacity()
         self._adding = threading.Lock()
 
     def answered(self, operation: str, answer: Mapping[str, Any]) -> None:
@@ -52,18 +52,18 @@ class Meter:
         parts = found if isinstance(found, list) else [found]
         units = sum(float(part["CapacityUnits"]) for part in parts)
         read = operation in READS
-        self._add(Spent(1, units if read else 0.0, 0.0 if read else units))
+        self._add(ConsumedCapacity(1, units if read else 0.0, 0.0 if read else units))
 
     def refused(self, item: Attributes | None) -> None:
         """Add a write whose condition failed on this item: it costs what the item's size does, in
         the table alone.
         """
-        self._add(Spent(1, write_units=max(1, math.ceil(size_of(item or {}) / 1024))))
+        self._add(ConsumedCapacity(1, write_units=max(1, math.ceil(size_of(item or {}) / 1024))))
 
     def put(self) -> None:
         """Add an object put in S3."""
-        self._add(Spent(objects=1))
+        self._add(ConsumedCapacity(objects=1))
 
-    def _add(self, spent: Spent) -> None:
+    def _add(self, consumed: ConsumedCapacity) -> None:
         with self._adding:
-            self.spent += spent
+            self.consumed += consumed

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from anamo.aws.clock import DatabaseClock
-from anamo.aws.consumed_capacity import READS, WRITES, Meter
+from anamo.aws.consumed_capacity import READS, WRITES, CapacityMeter
 from anamo.aws.session import renewed, translate
 from anamo.core.errors import AwsError, ItemRefused, TableMissing, Throttled, TransientError
 from anamo.core.item import NULL, Attributes, Item
@@ -50,7 +50,7 @@ class TableRequests:
         self._renew_client = renew_client
         self.name = name
         self.clock = clock or DatabaseClock()
-        self.meter = Meter()
+        self.meter = CapacityMeter()
 
     def send(
         self, method: Callable[..., Mapping[str, Any]], named: bool = True, **request: Any

@@ -39,7 +39,7 @@ def instance_id(environment: Mapping[str, str] = os.environ) -> str:
     return _ec2_instance(environment) or host_name()
 
 
-def surroundings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def host_metadata(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What AWS Batch and EC2 say of where this process runs, as lines of a log's header; only what
     is known.
     """
@@ -48,10 +48,10 @@ def surroundings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
         for line, variable in _BATCH.items()
         if environment.get(variable)
     }
-    return job | _ec2_surroundings(environment)
+    return job | _ec2_metadata(environment)
 
 
-def _ec2_surroundings(environment: Mapping[str, str]) -> dict[str, str]:
+def _ec2_metadata(environment: Mapping[str, str]) -> dict[str, str]:
     if not on_ec2(environment):
         return {}
     # Imported here because the command lines' --help needs none of botocore

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 
-from anamo.aws.consumed_capacity import Meter
+from anamo.aws.consumed_capacity import CapacityMeter
 from anamo.aws.session import renewed, translate
 from anamo.core.errors import (
     AccessDenied,
@@ -262,7 +262,7 @@ class LogStore:
         self._client = client
         self._renew_client = renew_client
         self.bucket = bucket
-        self.meter = Meter()
+        self.meter = CapacityMeter()
 
     def check(self) -> None:
         """Raises BucketMissing, AccessDenied or another AwsError where logs could not be put."""

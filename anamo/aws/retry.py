@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from anamo.core.errors import TransientError
+from anamo.core.errors import Throttled, TransientError, Unreachable
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ LONGEST = 15.0
 """Seconds: the upper end of any wait."""
 
 
-class Backoff:
+class RetryPolicy:
     """Repeats requests that met a passing fault, with full jitter (each wait is drawn evenly from
     zero to an end that doubles, which spreads clients best).
     """
@@ -36,7 +36,7 @@ class Backoff:
         self._monotonic = monotonic
         self._draw = draw
 
-    def persist(
+    def retry(
         self,
         request: Callable[[], T],
         seconds: float,
@@ -63,3 +63,36 @@ class Backoff:
                     raise
             self._sleep(self._draw(end / 10, end))
             end = min(2 * end, LONGEST)
+
+
+THROTTLED_SECONDS = 600.0
+"""A page of 1 MB takes 128 read units; at ten units a second, some other page comes first."""
+
+FAULT_SECONDS = 15.0
+"""For faults that either pass soon or last."""
+
+
+class OperatorRetry:
+    """Sends requests until they pass. Threads may share it; `say` is told once of throttling."""
+
+    def __init__(
+        self, say: Callable[[str], object], sleep: Callable[[float], object] = time.sleep
+    ) -> None:
+        self._say = say
+        self._retries = RetryPolicy(sleep)
+        self._said = False
+
+    def __call__(self, request: Callable[[], T]) -> T:
+        """The request's answer. Raises one of `errors` once it fails for good."""
+
+        def briefly() -> T:
+            return self._retries.retry(request, FAULT_SECONDS, at_once=(Throttled,))
+
+        return self._retries.retry(
+            briefly, THROTTLED_SECONDS, say=self._note, at_once=(Unreachable,)
+        )
+
+    def _note(self, fault: TransientError) -> None:
+        if not self._said:
+            self._said = True
+            self._say(f"{fault}; going on more slowly")

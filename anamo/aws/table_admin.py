@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from anamo.aws.dynamodb import TableExists, TableRequests
-from anamo.aws.retry import Backoff
+from anamo.aws.retry import RetryPolicy
 from anamo.core.errors import CredentialsExpired, TableMissing, TableUnusable, Unreachable
 
 INDEX_FILE = Path(__file__).resolve().parent.parent.parent / "workflow-gsi-index.json"
@@ -65,7 +65,7 @@ class TableAdmin(TableRequests):
                 say(f"table {self.name}: made")
             self._wait_until_usable(sleep, say)
 
-        Backoff(sleep).persist(
+        RetryPolicy(sleep).retry(
             try_it, CHECK_SECONDS, say=lambda fault: say(f"{fault}; trying again"), at_once=AT_ONCE
         )
 

@@ -28,7 +28,7 @@ class StatesThere:
     unread: Set[int]
 
 
-class Wanted(Enum):
+class Projection(Enum):
     """How much of an item to read. It saves time and never read units: DynamoDB bills the whole
     item whatever is asked for, and even where it only counts.
     """
@@ -52,7 +52,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class QueryPage:
     """Items of a part in the order of their ids, the part that is left (None after the last page),
     and the read units it took.
     """
@@ -127,7 +127,7 @@ class TableReads(TableRequests):
 
     # Looking at what is there
 
-    def page(self, part: Part, wanted: Wanted) -> Page:
+    def page(self, part: Part, wanted: Projection) -> QueryPage:
         """The first items of a part, as many as DynamoDB reads at once (1 MB)."""
         condition = "ItemState = :state"
         values: dict[str, Any] = {":state": {"S": part.state}}
@@ -150,7 +150,7 @@ class TableReads(TableRequests):
             read = int(answer["LastEvaluatedKey"]["itemID"]["N"])
             rest = Part(part.state, read + 1, part.last)
         units = float(answer["ConsumedCapacity"]["CapacityUnits"])
-        return Page([record_from(image) for image in answer["Items"]], rest, units)
+        return QueryPage([record_from(image) for image in answer["Items"]], rest, units)
 
     def last(self, state: str) -> int | None:
         """The largest itemID that the index lists in a state."""
@@ -179,7 +179,7 @@ class TableReads(TableRequests):
             else:
                 return found
 
-    def of_task(self, task_id: str, state: str, wanted: Wanted) -> list[Record]:
+    def of_task(self, task_id: str, state: str, wanted: Projection) -> list[Record]:
         """The items of a task id that the index lists in a state."""
         found: list[Record] = []
         request: dict[str, Any] = {
@@ -194,7 +194,7 @@ class TableReads(TableRequests):
                 return found
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def read(self, item_ids: Sequence[int], wanted: Wanted) -> list[Record]:
+    def read(self, item_ids: Sequence[int], wanted: Projection) -> list[Record]:
         """Those of some items that are in the table, as they are and not as an index has them."""
         found: list[Record] = []
         left = [{"itemID": {"N": str(item_id)}} for item_id in item_ids]
@@ -213,7 +213,7 @@ class TableReads(TableRequests):
             left = unread + left[TRANSACTION_LIMIT:]
         return found
 
-    def _read(self, wanted: Wanted, **request: Any) -> Mapping[str, Any]:
+    def _read(self, wanted: Projection, **request: Any) -> Mapping[str, Any]:
         """A query's answer, with its read units."""
         if wanted.value:
             request["ProjectionExpression"] = wanted.value

@@ -42,18 +42,18 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Insertion:
-    """What became of a transaction of puts: `there` maps itemIDs that exist to their states, and
+    """What became of a transaction of puts: `existing` maps itemIDs that exist to their states, and
     nothing was written unless it is empty.
     """
 
-    there: Mapping[int, str]
+    existing: Mapping[int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A change that lost a race: `there` is what the item is instead, None if it is gone."""
+    """A change that lost a race: `current` is what the item is instead, None if it is gone."""
 
-    there: Record | None
+    current: Record | None
 
 
 Results = Mapping[str, LogEntry] | LogEntry
@@ -121,7 +121,9 @@ class TableWrites(TableRequests):
             # A holder may have given it back, with its attempts and failed tasks as they were
             afresh = there and (there.item.attempts, there.item.nested) == (0, tuple(nested))
             return (
-                None if afresh and there and _landed(there.item, State.TODO, NULL) else Lost(there)
+                None
+                if afresh and there and _already_applied(there.item, State.TODO, NULL)
+                else Lost(there)
             )
         return None
 
@@ -189,7 +191,7 @@ class TableWrites(TableRequests):
             return from_attributes(self._write(transition, item_id, update, "ALL_NEW"))
         except ConditionFailed as failed:
             item = from_attributes(failed.item) if failed.item else None
-            return item if _landed(item, State.LOCKED, lock_id) else None
+            return item if _already_applied(item, State.LOCKED, lock_id) else None
 
     def renew(self, item_id: int, lock_id: str, holder: Holder) -> bool:
         """Make the lease last from now; False if the claim is lost."""
@@ -259,10 +261,10 @@ class TableWrites(TableRequests):
         except ConditionFailed as failed:
             item = from_attributes(failed.item) if failed.item else None
             if ":null" not in update.values:
-                return _landed(item, target, update.lock_id)
+                return _already_applied(item, target, update.lock_id)
             # A transition that frees the item takes the lockID away, and a holder that came after
             # may have freed it too: the results tell whose write it was
-            return _landed(item, target, NULL) and update.is_in(failed.item or {})
+            return _already_applied(item, target, NULL) and update.is_in(failed.item or {})
         return True
 
     def _write(
@@ -299,7 +301,7 @@ def _leaves(transition: Transition, seen: Record) -> None:
         raise ValueError(f"{transition.name} does not begin in {seen.item.state}")
 
 
-def _landed(item: Item | None, target: State, lock_id: str) -> bool:
+def _already_applied(item: Item | None, target: State, lock_id: str) -> bool:
     """Whether an earlier try of a write made the item what it is."""
     return item is not None and item.state == target.value and item.lock_id == lock_id
 

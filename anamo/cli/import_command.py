@@ -75,10 +75,10 @@ def import_file(arguments: argparse.Namespace) -> ExitStatus:
     from anamo.importer.importer import import_all
 
     say = Messages("import-items-generic.py")
-    for table, tally in import_all(found, arguments.region, arguments.create_table, say):
-        states = ", ".join(f"{count:,} {state}" for state, count in sorted(tally.there.items()))
-        there = f"{tally.there.total():,} there already" + (f" ({states})" if states else "")
-        print(f"{table}: {tally.new:,} items new, {there}{duplicates(found, table)}")
+    for table, totals in import_all(found, arguments.region, arguments.create_table, say):
+        states = ", ".join(f"{count:,} {state}" for state, count in sorted(totals.existing.items()))
+        there = f"{totals.existing.total():,} there already" + (f" ({states})" if states else "")
+        print(f"{table}: {totals.new:,} items new, {there}{duplicates(found, table)}")
     return ExitStatus.OK
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Part, Wanted
+from anamo.aws.table_reads import Part, Projection
 from anamo.core.item import State
 from anamo.core.text import count
 from anamo.worker.messages import ItemEnded
@@ -27,7 +27,7 @@ def todo(table: WorkflowTable) -> tuple[int, bool]:
     """How many items are todo; False if there are more. Raises what a request of `table` raises."""
     found, rest = 0, Part(State.TODO.value)
     for _ in range(PAGES):
-        page = table.page(rest, Wanted.COUNTS)
+        page = table.page(rest, Projection.COUNTS)
         found += len(page.records)
         if page.rest is None:
             return found, True

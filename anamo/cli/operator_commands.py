@@ -115,10 +115,10 @@ def _status(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> Exi
         if getattr(arguments, flag) is not None and arguments.output != "table":
             made.error(f"--{flag} is for people: leave out --output")
     # Here and not above, because --help needs none of it
-    from anamo.operator.status import Asked, Status
+    from anamo.operator.status import Status, StatusRequest
 
-    asked = Asked(types.unique(arguments.table), arguments.region, arguments.output)
-    status = Status(asked, Messages(PROGRAM))
+    request = StatusRequest(types.unique(arguments.table), arguments.region, arguments.output)
+    status = Status(request, Messages(PROGRAM))
     if arguments.by_task:
         status.by_task()
     elif arguments.state:
@@ -157,9 +157,9 @@ every byte."""
 def _logs(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> ExitStatus:
     if not arguments.names and not arguments.state:
         made.error("whose logs? Give a TASKID, or --state failed for all that failed")
-    from anamo.operator.logs import Asked, show
+    from anamo.operator.logs import LogsRequest, show
 
-    asked = Asked(
+    request = LogsRequest(
         table=arguments.table,
         region=arguments.region,
         names=arguments.names,
@@ -168,7 +168,7 @@ def _logs(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> ExitS
         stderr=arguments.stderr,
         tail=arguments.tail,
     )
-    whole = show(asked, Messages(PROGRAM))
+    whole = show(request, Messages(PROGRAM))
     return ExitStatus.OK if whole else ExitStatus.AWS
 
 
@@ -214,9 +214,9 @@ def _requeue(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> Ex
 
 
 def _change(action: str, arguments: argparse.Namespace) -> ExitStatus:
-    from anamo.operator.change import Action, Asked, Change
+    from anamo.operator.change import Action, Change, ChangeRequest
 
-    asked = Asked(
+    request = ChangeRequest(
         table=arguments.table,
         region=arguments.region,
         action=Action(action),
@@ -226,5 +226,5 @@ def _change(action: str, arguments: argparse.Namespace) -> ExitStatus:
         force=arguments.force,
         confirmed=arguments.yes,
     )
-    complete = Change(asked, Messages(PROGRAM)).run()
+    complete = Change(request, Messages(PROGRAM)).run()
     return ExitStatus.OK if complete else ExitStatus.ITEMS_LEFT

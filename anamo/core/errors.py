@@ -23,7 +23,7 @@ class UsageError(AnamoError):
     """The command line or the input is wrong; nothing was written."""
 
 
-class MachineFault(AnamoError):
+class HostError(AnamoError):
     """This machine cannot run tasks now: no disk space, no memory or no process to be had."""
 
 

@@ -24,3 +24,9 @@ def printable(text: str) -> str:
     from data, and must not move a cursor or set a title.
     """
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def natural_sort_key(name: str) -> tuple[object, ...]:
+    """Sort key by which Sample9 comes before Sample10."""
+    parts = re.split("([0-9]+)", name)
+    return tuple(int(part) if odd % 2 else part for odd, part in enumerate(parts))

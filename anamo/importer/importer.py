@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from anamo.aws import session
 from anamo.aws.dynamodb import TRANSACTION_LIMIT
-from anamo.aws.retry import FIRST, LONGEST, Backoff
+from anamo.aws.retry import FIRST, LONGEST, RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import TRANSACTION_BYTES
 from anamo.cli.progress_bar import import_bar
@@ -38,16 +38,16 @@ write units a second an import takes hours that takes seconds elsewhere."""
 
 
 @dataclass(slots=True)
-class Tally:
+class ImportTotals:
     """What an import found: items that were new, and the states of those that were there."""
 
     new: int = 0
-    there: Counter[str] = field(default_factory=Counter)
+    existing: Counter[str] = field(default_factory=Counter)
 
 
 def import_all(
     found: TaskFile, region: str | None, create: bool, say: Callable[[str], object]
-) -> Iterator[tuple[str, Tally]]:
+) -> Iterator[tuple[str, ImportTotals]]:
     """Import a task file into its tables; each table with what became of its items.
 
     create: make the tables that are missing. Raises one of `errors`; nothing has been written if
@@ -90,15 +90,15 @@ class Importer:
         self._stopped = threading.Event()
         # No thread of a throttled import sleeps on once it has failed, or Ctrl-C was pressed
         self._sleep = sleep or self._stopped.wait
-        self._backoff = Backoff(self._sleep)
-        self._tally = Tally()
+        self._retries = RetryPolicy(self._sleep)
+        self._totals = ImportTotals()
         # Whether items of the batches just before were there already
         self._asks = True
         # Items a request, and seconds until the next one, as throttling has them
         self._size = TRANSACTION_LIMIT
         self._wait = FIRST
 
-    def run(self, items: Sequence[Item]) -> Tally:
+    def run(self, items: Sequence[Item]) -> ImportTotals:
         """Import the items. Raises one of `errors` once a request fails for good."""
         batches = _batches(items, TRANSACTION_LIMIT)
         with ThreadPoolExecutor(THREADS) as pool:
@@ -111,7 +111,7 @@ class Importer:
                 self._stopped.set()
                 pool.shutdown(cancel_futures=True)
                 raise
-        return self._tally
+        return self._totals
 
     def _import(self, batch: Sequence[Item]) -> None:
         """Import up to 100 items: those that are there are asked for first, since a put that fails
@@ -125,7 +125,7 @@ class Importer:
             insertion = self._send(partial(self._table.insert, token=uuid4().hex), part)
             if insertion is None:
                 continue
-            there = insertion.there
+            there = insertion.existing
             all_new = all_new and not there
             gone = set(there) or {item.item_id for item in part}
             self._count(0 if there else len(part), there)
@@ -150,7 +150,7 @@ class Importer:
     def _send(self, request: Callable[[Sequence[S]], T], part: Sequence[S]) -> T | None:
         """The request's answer, or None if it was throttled and should be sent again, smaller."""
         try:
-            answer = self._backoff.persist(
+            answer = self._retries.retry(
                 lambda: request(part),
                 PATIENCE_SECONDS,
                 self._stopped.is_set,
@@ -177,11 +177,11 @@ class Importer:
             self._say(f"table {self._table.name} throttles; the import goes on more slowly")
         self._sleep(seconds)
 
-    def _count(self, new: int, there: Mapping[int, str]) -> None:
+    def _count(self, new: int, existing: Mapping[int, str]) -> None:
         with self._lock:
-            self._tally.new += new
-            self._tally.there.update(there.values())
-            self._progress(new + len(there))
+            self._totals.new += new
+            self._totals.existing.update(existing.values())
+            self._progress(new + len(existing))
 
 
 def _batches(items: Sequence[Item], most: int) -> Iterator[list[Item]]:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from anamo.aws import session
+from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Wanted
+from anamo.aws.table_reads import Projection
 from anamo.aws.table_writes import Lost
 from anamo.cli.progress_bar import import_bar
 from anamo.core.errors import UsageError
@@ -21,7 +22,6 @@ from anamo.core.item import NestedTask, State
 from anamo.core.record import Record
 from anamo.core.text import count
 from anamo.operator import selection
-from anamo.operator.patience import Patience
 
 THREADS = 8
 """Writes under way at once."""
@@ -41,7 +41,7 @@ class Action(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ChangeRequest:
     """names: task ids or itemIDs, none for all in `state`. all_nested: nested tasks that are done
     run again too. force: held items too. confirmed: ask nobody.
     """
@@ -59,11 +59,11 @@ class Asked:
 class Change:
     """Requeues or removes items of one table; `say` is given what the operator should know."""
 
-    def __init__(self, asked: Asked, say: Callable[[str], object]) -> None:
+    def __init__(self, asked: ChangeRequest, say: Callable[[str], object]) -> None:
         client = session.dynamodb_client(asked.region)
-        self._asked = asked
+        self._request = asked
         self._say = say
-        self._patience = Patience(say)
+        self._patience = OperatorRetry(say)
         self._table = WorkflowTable(client, asked.table)
         self._left: list[str] = []
         self._held = 0
@@ -86,19 +86,21 @@ class Change:
         if self._held:
             say = f"{count(self._held, 'item')} held by workers left as they are"
             self._say(f"{say} (--force takes them)")
-        done = {Action.REQUEUE: "requeued", Action.REMOVE: "removed"}[self._asked.action]
-        print(f"{self._asked.table}: {done} {count(changed, 'item')}")
+        done = {Action.REQUEUE: "requeued", Action.REMOVE: "removed"}[self._request.action]
+        print(f"{self._request.table}: {done} {count(changed, 'item')}")
         return not self._left
 
     def _meant(self) -> Iterator[Record]:
         """The items in the state that is asked for; those that were named and are not, are said."""
-        asked = self._asked
+        asked = self._request
         selection.check_state(self._table, asked.state, self._patience)
         if not asked.names:
-            yield from selection.in_state(self._table, asked.state, Wanted.STANDING, self._patience)
+            yield from selection.in_state(
+                self._table, asked.state, Projection.STANDING, self._patience
+            )
             return
         for name, records in selection.named(
-            self._table, asked.names, Wanted.STANDING, self._patience
+            self._table, asked.names, Projection.STANDING, self._patience
         ):
             for record in records:
                 if record.state == asked.state:
@@ -107,9 +109,9 @@ class Change:
                     self._left.append(selection.elsewhere(name, record, asked.state))
 
     def _free(self, record: Record) -> bool:
-        if self._asked.force or not record.leased(self._table.clock.now()):
+        if self._request.force or not record.leased(self._table.clock.now()):
             return True
-        if self._asked.names:
+        if self._request.names:
             self._left.append(f"{_name(record)} {_HELD.format(record.item.instance_id)}")
         else:
             # Nobody who frees what is locked means these
@@ -119,7 +121,7 @@ class Change:
     # The question
 
     def _confirm(self, meant: Sequence[Record]) -> bool:
-        if self._asked.confirmed:
+        if self._request.confirmed:
             return True
         if not sys.stdin.isatty():
             raise UsageError(
@@ -130,7 +132,7 @@ class Change:
 
     def _question(self, meant: Sequence[Record]) -> str:
         """What will be done, with counts."""
-        asked = self._asked
+        asked = self._request
         items = f"{count(len(meant), f'{asked.state} item')} of table {asked.table}"
         held = sum(record.leased(self._table.clock.now()) for record in meant)
         forced = f", {held:,} of them from workers that hold them" if held else ""
@@ -142,13 +144,13 @@ class Change:
     @property
     def _all(self) -> bool:
         """Whether nested tasks run again that are done: done items have no others."""
-        return self._asked.all_nested or self._asked.state == State.DONE
+        return self._request.all_nested or self._request.state == State.DONE
 
     # The writes
 
     def _change(self, meant: Sequence[Record]) -> int:
         changed = 0
-        bar = import_bar(self._asked.table, len(meant), self._say)
+        bar = import_bar(self._request.table, len(meant), self._say)
         with bar as advance, ThreadPoolExecutor(THREADS) as pool:
             futures = [pool.submit(self._apply, record) for record in meant]
             try:
@@ -168,16 +170,16 @@ class Change:
         """Change an item. What its holder records meanwhile is kept: it is looked at anew."""
         for _ in range(TRIES):
             lost = self._patience(lambda seen=record: self._write(seen))  # type: ignore[misc]
-            if lost is None or not lost.there or not _same_claim(lost.there, record):
+            if lost is None or not lost.current or not _same_claim(lost.current, record):
                 break
-            if not self._asked.force and lost.there.leased(self._table.clock.now()):
+            if not self._request.force and lost.current.leased(self._table.clock.now()):
                 break
-            record = lost.there
+            record = lost.current
         return lost
 
     def _write(self, record: Record) -> Lost | None:
-        force = self._asked.force and record.state == State.LOCKED
-        if self._asked.action is Action.REMOVE:
+        force = self._request.force and record.state == State.LOCKED
+        if self._request.action is Action.REMOVE:
             return self._table.remove(record, force)
         return self._table.requeue(record, again(record, all_tasks=self._all), force)
 
@@ -212,8 +214,8 @@ def _name(record: Record) -> str:
 
 def _instead(lost: Lost, seen: Record) -> str:
     """Why an item was left alone."""
-    if not lost.there:
+    if not lost.current:
         return "is gone"
-    if _same_claim(lost.there, seen):
-        return _HELD.format(lost.there.item.instance_id)
-    return f"changed meanwhile and is {lost.there.state}; left as it is"
+    if _same_claim(lost.current, seen):
+        return _HELD.format(lost.current.item.instance_id)
+    return f"changed meanwhile and is {lost.current.state}; left as it is"

@@ -2,7 +2,7 @@
 
 Guaranteed: counted now, from the index, every page; never DescribeTable's ItemCount, which is up
 to six hours old. States of other tools are found too (`WorkflowTable.states_held`) and counted
-under their own names. Not guaranteed: one moment, see `sweep`.
+under their own names. Not guaranteed: one moment, see `parallel_query`.
 
 DynamoDB bills whole items even to a query that only counts, so the same pages that count the items
 tell how far their nested tasks are, at no further cost. Of done items the number of tasks is read
@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Wanted
+from anamo.aws.table_reads import Projection
 from anamo.core.item import State
 from anamo.core.record import Record
-from anamo.operator.patience import Patience
-from anamo.operator.table_scan import sweep
+from anamo.operator.table_scan import parallel_query
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ STATES = tuple(state.value for state in State)
 
 
 @dataclass(slots=True)
-class Census:
+class TableCounts:
     """items: how many are in each state. tasks: how many are todo, done and failed. expired: locked
     items without a live lease. units: read units it took.
     """
@@ -55,26 +55,26 @@ class Census:
         return self.items[State.TODO.value] + self.items[State.LOCKED.value]
 
 
-def take(
+def count_table(
     table: WorkflowTable,
-    patience: Patience,
+    retry: OperatorRetry,
     note: Callable[[Record], object] | None = None,
     whole: Collection[str] | None = (State.FAILED.value,),
-) -> Census:
+) -> TableCounts:
     """Count a table. `note` is given each item, read whole if it is in one of the states `whole`;
     None stands for all states.
 
     Raises what a request of `table` raises.
     """
-    wanted = dict.fromkeys(patience(table.states_held), Wanted.STANDING)
-    light = {State.TODO.value: Wanted.COUNTS, State.DONE.value: Wanted.COUNTS}
+    wanted = dict.fromkeys(retry(table.states_held), Projection.STANDING)
+    light = {State.TODO.value: Projection.COUNTS, State.DONE.value: Projection.COUNTS}
     wanted |= {state: each for state, each in light.items() if state in wanted}
     if note:
-        wanted |= {s: Wanted.WHOLE for s in wanted if whole is None or s in whole}
-    census = Census(table.name)
-    for page in sweep(table, wanted, patience):
+        wanted |= {s: Projection.WHOLE for s in wanted if whole is None or s in whole}
+    census = TableCounts(table.name)
+    for page in parallel_query(table, wanted, retry):
         census.units += page.units
-        for record in _with_progress(table, page.records, patience):
+        for record in _with_progress(table, page.records, retry):
             _count(census, record, table.clock.now())
             if note:
                 note(record)
@@ -82,7 +82,7 @@ def take(
     return census
 
 
-def _count(census: Census, record: Record, now: float) -> None:
+def _count(census: TableCounts, record: Record, now: float) -> None:
     census.items[record.state] += 1
     census.tasks.update(record.task_states())
     if record.leased(now):
@@ -92,7 +92,7 @@ def _count(census: Census, record: Record, now: float) -> None:
 
 
 def _with_progress(
-    table: WorkflowTable, records: Sequence[Record], patience: Patience
+    table: WorkflowTable, records: Sequence[Record], retry: OperatorRetry
 ) -> Sequence[Record]:
     """The records, with the Task Scripts of those that are todo although tasks of theirs ended:
     released by a worker, or to be tried again.
@@ -100,7 +100,7 @@ def _with_progress(
     begun = [each.item.item_id for each in records if _begun(each)]
     if not begun:
         return records
-    read = patience(lambda: table.read(begun, Wanted.STANDING))
+    read = retry(lambda: table.read(begun, Projection.STANDING))
     # By the state they were listed in, for one moment as far as that goes
     there = {each.item.item_id: each for each in read if each.state == State.TODO}
     return [there.get(each.item.item_id, each) for each in records]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from anamo.core.log_entry import LogEntry
 from anamo.core.record import Record
-from anamo.operator.natural import natural
+from anamo.core.text import natural_sort_key
 
 EXAMPLES = 3
 """Task ids that a group names."""
@@ -48,7 +48,7 @@ class Failures:
             group = self._groups.setdefault((what, line), Group(what, line))
             group.count += 1
             examples = {*group.examples, record.item.task_id}
-            group.examples = sorted(examples, key=natural)[:EXAMPLES]
+            group.examples = sorted(examples, key=natural_sort_key)[:EXAMPLES]
 
     def __iter__(self) -> Iterator[Group]:
         """The groups, the most frequent first."""

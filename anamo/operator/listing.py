@@ -4,9 +4,9 @@ from typing import Any
 
 from anamo.core.item import NULL, State
 from anamo.core.record import Record
+from anamo.core.text import natural_sort_key
 from anamo.operator import output
 from anamo.operator.failures import last_line
-from anamo.operator.natural import natural
 
 FIELDS = (
     "table",
@@ -77,7 +77,7 @@ def show(items: list[dict[str, Any]], form: str) -> None:
 
 
 def _order(item: dict[str, Any]) -> tuple[object, ...]:
-    return item["table"], natural(item["taskID"]), item["itemID"]
+    return item["table"], natural_sort_key(item["taskID"]), item["itemID"]
 
 
 def _flat(value: object) -> object:

@@ -46,7 +46,7 @@ def sections(pieces: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
         yield HEADER, held
 
 
-def chosen(pieces: Iterable[bytes], *, stderr: bool, tail: int | None) -> Iterator[bytes]:
+def filter_log(pieces: Iterable[bytes], *, stderr: bool, tail: int | None) -> Iterator[bytes]:
     """What to show of a log: `stderr` alone, the last `tail` lines of each stream, or all of it."""
     ends: dict[str, Tail] = {}
     for section, piece in sections(pieces):

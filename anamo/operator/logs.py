@@ -11,21 +11,20 @@ from dataclasses import dataclass
 
 from anamo.aws import session
 from anamo.aws.log_store import LogStore, located
+from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Wanted
+from anamo.aws.table_reads import Projection
 from anamo.core.errors import LogMissing, UsageError
 from anamo.core.item import State, task_order
 from anamo.core.log_entry import LogEntry
 from anamo.core.record import Record
-from anamo.core.text import printable, printable_lines
+from anamo.core.text import natural_sort_key, printable, printable_lines
 from anamo.operator import selection
-from anamo.operator.log_filter import chosen
-from anamo.operator.natural import natural
-from anamo.operator.patience import Patience
+from anamo.operator.log_filter import filter_log
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LogsRequest:
     """names: task ids or itemIDs, none for all in `state`. nested: a nested task's name. tail: how
     many lines.
     """
@@ -56,13 +55,13 @@ class Log:
         return f"{self.task_id}{f' {self.task}' if self.task else ''} (item {self.item_id})"
 
 
-def show(asked: Asked, say: Callable[[str], object]) -> bool:
+def show(asked: LogsRequest, say: Callable[[str], object]) -> bool:
     """Write the logs that are asked for to stdout; False if some were gone from S3.
 
     Raises UsageError where there is nothing to show, or what requests of `table` and `logs` raise.
     """
     table = WorkflowTable(session.dynamodb_client(asked.region), asked.table)
-    found = _find(table, asked, Patience(say), say)
+    found = _find(table, asked, OperatorRetry(say), say)
     client = session.s3_client(asked.region)
     write = _Writer()
     whole = True
@@ -70,7 +69,7 @@ def show(asked: Asked, say: Callable[[str], object]) -> bool:
         bucket, key = located(log.address)
         pieces = LogStore(client, bucket).read(key, log.span)
         try:
-            shown = chosen(pieces, stderr=asked.stderr, tail=asked.tail)
+            shown = filter_log(pieces, stderr=asked.stderr, tail=asked.tail)
             write(shown, log.name if len(found) > 1 else "")
         except LogMissing as error:
             whole = False
@@ -108,12 +107,12 @@ class _Writer:
 
 
 def _find(
-    table: WorkflowTable, asked: Asked, patience: Patience, say: Callable[[str], object]
+    table: WorkflowTable, asked: LogsRequest, retry: OperatorRetry, say: Callable[[str], object]
 ) -> list[Log]:
     """The logs that are asked for; names those there are none of."""
     found: list[Log] = []
     absent: list[str] = []
-    for record in _records(table, asked, patience, say):
+    for record in _records(table, asked, retry, say):
         logs = list(_logs(record, asked))
         found += logs
         if not logs:
@@ -124,7 +123,9 @@ def _find(
         raise UsageError("\n".join(absent[:SHOWN]) or none)
     for line in absent[:SHOWN]:
         say(line)
-    return sorted(found, key=lambda log: (natural(log.task_id), log.item_id, task_order(log.task)))
+    return sorted(
+        found, key=lambda log: (natural_sort_key(log.task_id), log.item_id, task_order(log.task))
+    )
 
 
 SHOWN = 20
@@ -132,14 +133,14 @@ SHOWN = 20
 
 
 def _records(
-    table: WorkflowTable, asked: Asked, patience: Patience, say: Callable[[str], object]
+    table: WorkflowTable, asked: LogsRequest, retry: OperatorRetry, say: Callable[[str], object]
 ) -> Iterator[Record]:
     if asked.state:
-        selection.check_state(table, asked.state, patience)
+        selection.check_state(table, asked.state, retry)
     if not asked.names and asked.state:
-        yield from selection.in_state(table, asked.state, Wanted.WHOLE, patience)
+        yield from selection.in_state(table, asked.state, Projection.WHOLE, retry)
         return
-    for name, records in selection.named(table, asked.names, Wanted.WHOLE, patience):
+    for name, records in selection.named(table, asked.names, Projection.WHOLE, retry):
         for record in records:
             if asked.state in (None, record.state):
                 yield record
@@ -147,7 +148,7 @@ def _records(
                 say(selection.elsewhere(name, record, asked.state))
 
 
-def _logs(record: Record, asked: Asked) -> Iterator[Log]:
+def _logs(record: Record, asked: LogsRequest) -> Iterator[Log]:
     """The logs of an item; of a failed one that is asked for as such, those of what failed."""
     entries: dict[str, LogEntry] = dict(record.logs)
     if asked.nested:

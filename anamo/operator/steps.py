@@ -4,14 +4,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Wanted
+from anamo.aws.table_reads import Projection
+from anamo.core.text import natural_sort_key
 from anamo.operator import output
 from anamo.operator.counts import STATES
-from anamo.operator.natural import natural
-from anamo.operator.patience import Patience
 from anamo.operator.summary import STYLES
-from anamo.operator.table_scan import sweep
+from anamo.operator.table_scan import parallel_query
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,18 +20,18 @@ Matrix = dict[str, dict[str, Counter[str]]]
 """How many items a task id has in each state, by task id and table."""
 
 
-def read(tables: Iterable[WorkflowTable], patience: Patience) -> Matrix:
+def read(tables: Iterable[WorkflowTable], retry: OperatorRetry) -> Matrix:
     """Read where each task id is.
 
     Raises what a request of `table` raises.
     """
     found: Matrix = defaultdict(lambda: defaultdict(Counter))
     for table in tables:
-        states = dict.fromkeys(patience(table.states_held), Wanted.STEP)
-        for page in sweep(table, states, patience):
+        states = dict.fromkeys(retry(table.states_held), Projection.STEP)
+        for page in parallel_query(table, states, retry):
             for record in page.records:
                 found[record.item.task_id][table.name][record.state] += 1
-    return {task_id: dict(found[task_id]) for task_id in sorted(found, key=natural)}
+    return {task_id: dict(found[task_id]) for task_id in sorted(found, key=natural_sort_key)}
 
 
 def cell(states: Counter[str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anamo.core.item import State
 from anamo.core.text import count, printable
 from anamo.operator import output
-from anamo.operator.counts import STATES, Census
+from anamo.operator.counts import STATES, TableCounts
 from anamo.operator.failures import Failures, Group
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ SHOWN_GROUPS = 10
 class Step:
     """A step of the workflow: its counts and its failures."""
 
-    census: Census
+    census: TableCounts
     failures: Failures
 
 
 # For scripts
 
 
-def as_object(census: Census) -> dict[str, Any]:
+def as_object(census: TableCounts) -> dict[str, Any]:
     """A step as JSON has it; states of other tools stand beside ours under their own names."""
     tasks = {state: census.tasks[state] for state in TASK_STATES}
     own = {
@@ -72,7 +72,7 @@ HEADINGS = (
 """Fields of a line of TSV; `other` holds the states of other tools, as `paused=3,waiting=1`."""
 
 
-def as_row(census: Census) -> list[object]:
+def as_row(census: TableCounts) -> list[object]:
     """A step as a line of TSV."""
     return [
         census.table,
@@ -89,18 +89,18 @@ def as_row(census: Census) -> list[object]:
 # For people
 
 
-def table(censuses: Sequence[Census], console: "Console") -> "RenderableType":
+def table(tables_counts: Sequence[TableCounts], console: "Console") -> "RenderableType":
     """A line a step. Where there is little room the states of other tools stand below."""
     from rich.console import Group
 
     roomy = console.width >= ROOMY
-    others = sorted({state for census in censuses for state in census.other})
+    others = sorted({state for census in tables_counts for state in census.other})
     states = [*STATES, *(others if roomy else [])]
     numbers = [*states, "total", "tasks ended", "workers", "expired"]
     wide, gap = ["step", "tasks ended"], 2 if roomy else 1
     lines = output.columns("step", "", *numbers, right=numbers, wide=wide, gap=gap)
-    lines.columns[0].min_width = min(max(len(each.table) for each in censuses), STEP_WIDTH)
-    for census in censuses:
+    lines.columns[0].min_width = min(max(len(each.table) for each in tables_counts), STEP_WIDTH)
+    for census in tables_counts:
         ended = census.tasks["done"] + census.tasks["failed"]
         lines.add_row(
             output.text(census.table),
@@ -111,7 +111,9 @@ def table(censuses: Sequence[Census], console: "Console") -> "RenderableType":
             output.text(f"{census.workers:,}"),
             _number("failed" if census.expired else "", census.expired),
         )
-    below = [f"{each.table}: {n:,} {state}" for each in censuses for state, n in each.other.items()]
+    below = [
+        f"{each.table}: {n:,} {state}" for each in tables_counts for state, n in each.other.items()
+    ]
     return lines if roomy else Group(lines, *map(output.text, below))
 
 
@@ -127,7 +129,7 @@ def percent(part: int, whole: int) -> str:
     return f"{min(max(round(share), 1), 99) if 0 < part < whole else round(share)}%"
 
 
-def _bar(census: Census, console: "Console", *, roomy: bool) -> "RenderableType":
+def _bar(census: TableCounts, console: "Console", *, roomy: bool) -> "RenderableType":
     from rich.text import Text
 
     coloured = console.is_terminal and not console.no_color
@@ -139,7 +141,7 @@ def _bar(census: Census, console: "Console", *, roomy: bool) -> "RenderableType"
     return drawn.append(f" {share:>4}") if roomy else drawn
 
 
-def shares(census: Census, cells: int) -> dict[str, int]:
+def shares(census: TableCounts, cells: int) -> dict[str, int]:
     """How many cells of a bar each state has; one at least where there is anything."""
     counts = {state: census.items[state] for state in MARKS}
     # What other tools call something else has not ended
@@ -224,7 +226,7 @@ def what_next(found: Failures, name: str, region: str | None) -> list[tuple[str,
     ]
 
 
-def advice(census: Census, region: str | None) -> list[tuple[str, str]]:
+def advice(census: TableCounts, region: str | None) -> list[tuple[str, str]]:
     """What else to do: reasons and command lines."""
     hints = []
     if census.expired:

@@ -8,9 +8,9 @@ lags behind it: an item may be seen in two states, or in none.
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
+from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Page, Part, Wanted
-from anamo.operator.patience import Patience
+from anamo.aws.table_reads import Part, Projection, QueryPage
 
 THREADS = 8
 """Pages read at once; the client keeps more connections than that."""
@@ -19,28 +19,30 @@ RANGES = 8
 """Parts that a state is split into once it has more than one page. The ids of an import are evenly
 spread, so the parts are equal; other tools number from 1, and theirs are too."""
 
-Task = tuple[Part, Wanted]
+Task = tuple[Part, Projection]
 
 
-def sweep(table: WorkflowTable, states: Mapping[str, Wanted], patience: Patience) -> Iterator[Page]:
+def parallel_query(
+    table: WorkflowTable, states: Mapping[str, Projection], retry: OperatorRetry
+) -> Iterator[QueryPage]:
     """The items of the table that are in these states, with what is wanted of each state's; pages
     come in no order.
 
     Raises what a request of `table` raises.
     """
 
-    def read(part: Part, wanted: Wanted) -> tuple[Page, list[Task]]:
-        page = patience(lambda: table.page(part, wanted))
+    def read(part: Part, wanted: Projection) -> tuple[QueryPage, list[Task]]:
+        page = retry(lambda: table.page(part, wanted))
         if page.rest is None:
             return page, []
         if part.first is not None:
             return page, [(page.rest, wanted)]
-        last = patience(lambda: table.last(part.state))
+        last = retry(lambda: table.last(part.state))
         return page, [(each, wanted) for each in _split(page.rest, last)]
 
     pool = ThreadPoolExecutor(THREADS)
     try:
-        pending: set[Future[tuple[Page, list[Task]]]] = {
+        pending: set[Future[tuple[QueryPage, list[Task]]]] = {
             pool.submit(read, Part(state), wanted) for state, wanted in states.items()
         }
         while pending:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from anamo.operator import output, summary
-from anamo.operator.counts import Census
+from anamo.operator.counts import TableCounts
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -50,7 +50,7 @@ class Pace:
 
 
 def watch(
-    look: Callable[[], Sequence[Census]],
+    look: Callable[[], Sequence[TableCounts]],
     seconds: float,
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
@@ -62,35 +62,35 @@ def watch(
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
             began = monotonic()
-            censuses = look()
+            tables_counts = look()
             took = monotonic() - began
-            shown = _lines(censuses, paces, began, console)
+            shown = _lines(tables_counts, paces, began, console)
             if console.is_terminal:
                 live.update(shown, refresh=True)
             else:
                 output.show(shown)
-            if not any(census.left for census in censuses):
+            if not any(census.left for census in tables_counts):
                 return
             sleep(max(seconds - took, SHARE * took))
 
 
 def _lines(
-    censuses: Sequence[Census], paces: dict[str, Pace], now: float, console: "Console"
+    tables_counts: Sequence[TableCounts], paces: dict[str, Pace], now: float, console: "Console"
 ) -> "RenderableType":
     from rich.console import Group
 
-    lines: list[RenderableType] = [summary.table(censuses, console)]
-    for census in censuses:
+    lines: list[RenderableType] = [summary.table(tables_counts, console)]
+    for census in tables_counts:
         pace = paces.setdefault(census.table, Pace())
         pace.note(now, census.tasks["done"] + census.tasks["failed"])
         lines.append(output.text(f"{census.table}: {forecast(pace, census)}", "dim"))
-    units = sum(census.units for census in censuses)
+    units = sum(census.units for census in tables_counts)
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
     lines.append(output.text(f"{moment} UTC, {units:,.0f} read units a look", "dim"))
     return Group(*lines)
 
 
-def forecast(pace: Pace, census: Census) -> str:
+def forecast(pace: Pace, census: TableCounts) -> str:
     """The rate and the time to go, in words."""
     if not census.left:
         return "nothing left to do"

@@ -14,7 +14,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from anamo.worker.messages import Drain, Hurry, Stop
+from anamo.worker.messages import Drain, ForceStop, StopRequest
 from anamo.worker.signals import STOPPING
 
 RECORD_SECONDS = 2.0
@@ -26,13 +26,13 @@ class Control:
 
     grace: seconds that tasks have to end after a signal.
 
-    stop_signal: the signal once the process should end, else None. hurried: whether to skip
+    stop_signal: the signal once the process should end, else None. forced: whether to skip
     the grace. drained: why no new task should be begun, else empty.
     """
 
     def __init__(self, parent: "Connection[Any, Any]", grace: float) -> None:
         self.stop_signal: int | None = None
-        self.hurried = False
+        self.forced = False
         self.drained = ""
         self._parent = parent
         self._grace = grace
@@ -70,7 +70,7 @@ class Control:
     @property
     def out_of_time(self) -> bool:
         """Whether waiting for AWS must end, so that the process is gone before it is killed."""
-        return self.stopping and (self.hurried or monotonic() > self._end_by)
+        return self.stopping and (self.forced or monotonic() > self._end_by)
 
     def wake(self) -> None:
         """End the main thread's wait; any thread may call it."""
@@ -105,10 +105,10 @@ class Control:
             self._poll.unregister(self._parent.fileno())
             self._stop(signal.SIGTERM)
             return
-        if isinstance(message, Stop):
+        if isinstance(message, StopRequest):
             self._stop(message.signal)
-        elif isinstance(message, Hurry):
-            self.hurried = True
+        elif isinstance(message, ForceStop):
+            self.forced = True
         elif isinstance(message, Drain):
             self.drained = message.why
 

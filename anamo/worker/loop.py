@@ -15,16 +15,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic, sleep
 
-from anamo.aws.instance import host_name, surroundings
+from anamo.aws.instance import host_metadata, host_name
 from anamo.aws.log_store import LogStore
-from anamo.aws.retry import Backoff
+from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
 from anamo.core.errors import (
     AnamoError,
     AwsError,
+    HostError,
     ItemRefused,
-    MachineFault,
     TransientError,
     internal,
 )
@@ -40,7 +40,7 @@ from anamo.worker.messages import Finished, ItemEnded
 from anamo.worker.options import Options
 from anamo.worker.outfile import OutFiles
 from anamo.worker.recorder import LOST, Recorder, RecorderOptions
-from anamo.worker.task_process import Execution, Outcome, Stop
+from anamo.worker.task_process import Execution, Outcome, StopReason
 
 LAG_SECONDS = 1.0
 """How long after finding nothing a worker looks again, since the index lags behind the table."""
@@ -79,10 +79,10 @@ class Worker:
         self._logs = logs
         self._holdings = holdings
         self._finder = Finder(table, holder, holdings)
-        self._backoff = Backoff(control.sleep)
+        self._retries = RetryPolicy(control.sleep)
         self._claims: list[Claim] = []
         recorder = RecorderOptions(
-            holder, options.prefix, host_name(), options.retries, surroundings()
+            holder, options.prefix, host_name(), options.retries, host_metadata()
         )
         self._recorder = Recorder(table, logs, recorder, control, self._settled)
         self._heartbeat = Heartbeat(table, holder, lambda: list(self._claims), control.wake)
@@ -105,8 +105,8 @@ class Worker:
         kept = self._recorder.close()
         self._heartbeat.close()
         error = error or self._recorder.error or self._refusals()
-        spent = self._table.meter.spent + self._logs.meter.spent
-        return Finished(str(error or ""), len(self._finder.held), kept, spent)
+        consumed = self._table.meter.consumed + self._logs.meter.consumed
+        return Finished(str(error or ""), len(self._finder.held), kept, consumed)
 
     def _let_go(self) -> None:
         """Give back an item whose claim was won without an answer, if that can be known now."""
@@ -159,7 +159,7 @@ class Worker:
 
     def _claim(self) -> Item | None:
         try:
-            return self._backoff.persist(
+            return self._retries.retry(
                 self._finder.claim, CLAIM_SECONDS, lambda: self._control.stopping, self._say
             )
         except TransientError:
@@ -195,7 +195,7 @@ class Worker:
         entry = abandoned_entry(item.attempts - 1)
         results = {name: entry}
         ended = claim.with_results(results).ended
-        landed = self._backoff.persist(
+        landed = self._retries.retry(
             lambda: self._table.finish(
                 item, State.FAILED, results if item.is_nested else entry, ended
             ),
@@ -254,17 +254,17 @@ class Run:
         self._running: dict[str, Execution] = {}
         self._width = options.nested
         self._held_up = False
-        self._fault: MachineFault | None = None
+        self._fault: HostError | None = None
 
     def run(self) -> None:
         """Run them; returns once none is left, because they ended or had to be stopped.
 
-        Raises MachineFault where tasks cannot be started here; the item is given back then.
+        Raises HostError where tasks cannot be started here; the item is given back then.
         """
         ended = False
         try:
             while self._todo or self._running:
-                self._heed()
+                self._apply_stop_requests()
                 self._start()
                 ended = self._collect()
                 # Not with a place free: what ended has been seen, and nothing else would end a wait
@@ -277,8 +277,8 @@ class Run:
         if self._fault:
             raise self._fault
 
-    def _heed(self) -> None:
-        """Stop what must be stopped."""
+    def _apply_stop_requests(self) -> None:
+        """StopReason what must be stopped."""
         # What came while the item was being claimed must not start a task
         self._control.look()
         told = self._control.stopping or self._recorder.error or self._claim.lost
@@ -287,9 +287,9 @@ class Run:
         if self._control.stopping:
             self._recorder.hurry()
         if told:
-            grace = 0 if self._control.hurried else self._options.grace
+            grace = 0 if self._control.forced else self._options.grace
             for execution in self._running.values():
-                execution.stop(Stop.SHUTDOWN, grace)
+                execution.stop(StopReason.SHUTDOWN, grace)
 
     @property
     def _may_start(self) -> bool:
@@ -307,7 +307,7 @@ class Run:
                 self._running[name] = Execution(
                     script, environment, self._options.timeout, self._options.grace, self._files
                 )
-            except MachineFault as fault:
+            except HostError as fault:
                 self._todo.appendleft((name, script))
                 if self._running:
                     # The machine has room for fewer at once than -n asks for
@@ -338,11 +338,11 @@ class Run:
         """Whether this is how the task ends, and not how we or this machine ended it."""
         if not outcome.succeeded and not outcome.interrupted and outcome.disk_is_full():
             # It failed for want of space, most likely, and may well pass elsewhere
-            self._give_up(MachineFault("the disk is full; what failed on it is given back"))
+            self._give_up(HostError("the disk is full; what failed on it is given back"))
             return False
         return not outcome.interrupted
 
-    def _give_up(self, fault: MachineFault) -> None:
+    def _give_up(self, fault: HostError) -> None:
         """Start no more: what runs may well end, the rest is for another machine."""
         self._todo.clear()
         self._fault = fault
@@ -354,7 +354,7 @@ class Run:
     def _kill(self) -> None:
         """Leave no task behind where an error ends the run."""
         for execution in self._running.values():
-            execution.stop(Stop.SHUTDOWN, grace=0)
+            execution.stop(StopReason.SHUTDOWN, grace=0)
         while self._running:
             for name, execution in list(self._running.items()):
                 if outcome := execution.poll():

@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass
 
-from anamo.aws.consumed_capacity import NOTHING, Spent
+from anamo.aws.consumed_capacity import NOTHING, ConsumedCapacity
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopRequest:
     """To a process: stop tasks, release, end."""
 
     signal: int
 
 
 @dataclass(frozen=True, slots=True)
-class Hurry:
+class ForceStop:
     """To a process: skip the grace."""
 
 
@@ -49,10 +49,10 @@ class Finished:
     """From a process: it ends.
 
     error: why it could not go on, else empty. held: how many items were locked when nothing was
-    left to take. kept: where logs are that could not be brought to S3. spent: what it all cost.
+    left to take. kept: where logs are that could not be brought to S3. consumed: what it all cost.
     """
 
     error: str = ""
     held: int = 0
     kept: tuple[str, ...] = ()
-    spent: Spent = NOTHING
+    consumed: ConsumedCapacity = NOTHING

@@ -22,11 +22,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from anamo.aws.consumed_capacity import Spent
+from anamo.aws.consumed_capacity import ConsumedCapacity
 from anamo.cli.live_line import Lines, LiveLine
 from anamo.core.item import State
 from anamo.worker.holdings import Holdings
-from anamo.worker.messages import Drain, Finished, Hurry, ItemEnded, Stop
+from anamo.worker.messages import Drain, Finished, ForceStop, ItemEnded, StopRequest
 from anamo.worker.signals import Signals, held_back
 
 REPLACEMENTS = 5
@@ -64,12 +64,12 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Tally:
+class WorkerTotals:
     """What all processes did.
 
     items: claims that ended, by the state of their items then. done, failed: tasks; again: those
     that failed and will be tried again. held: items that were locked when nothing was left. errors:
-    why processes could not go on. kept: where logs are that S3 did not take. spent: requests and
+    why processes could not go on. kept: where logs are that S3 did not take. consumed: requests and
     units of the processes that ended in good order. stopped: whether something other than the end
     of the work ended it.
     """
@@ -83,7 +83,7 @@ class Tally:
     kept: list[str] = field(default_factory=list)
     stopped: bool = False
     drained_by_failures: bool = False
-    spent: Spent = field(default_factory=Spent)
+    consumed: ConsumedCapacity = field(default_factory=ConsumedCapacity)
 
 
 @dataclass(slots=True, eq=False)
@@ -122,9 +122,9 @@ class Pool:
         self._kill_at: float | None = None
         self._look_at = 0.0
         self._drained = False
-        self._tally = Tally()
+        self._totals = WorkerTotals()
 
-    def run(self) -> Tally:
+    def run(self) -> WorkerTotals:
         """Start the processes, and return when the last has ended."""
         _adopt_orphans()
         # What is there now stays shared by all processes: collecting it would copy its pages
@@ -135,19 +135,19 @@ class Pool:
         while self._slots:
             self._pass_signals_on()
             self._kill_when_due()
-            self._heed_limits()
+            self._apply_limits()
             self._shown.draw(sum(len(slot.holdings.read()) for slot in self._slots))
             wait([self._signals.fileno(), *self._connections(), *self._sentinels()], self._nap())
             self._signals.clear()
             for slot in list(self._slots):
                 self._listen(slot)
                 if not slot.process.is_alive():
-                    self._bury(slot)
+                    self._reap(slot)
             self._reap_adopted()
         self._shown.draw(0)
         self._shown.close()
-        self._tally.stopped = self._drained or self._signals.first is not None
-        return self._tally
+        self._totals.stopped = self._drained or self._signals.first is not None
+        return self._totals
 
     def _connections(self) -> list["Connection[Any, Any]"]:
         return [slot.connection for slot in self._slots if not slot.connection.closed]
@@ -168,7 +168,7 @@ class Pool:
             with held_back():
                 process.start()
         except OSError as error:
-            self._tally.errors.append(
+            self._totals.errors.append(
                 f"{len(self._slots)} of {self._processes} worker processes could be had: {error}"
             )
             return False
@@ -176,7 +176,7 @@ class Pool:
         self._slots.append(_Slot(process, mine, holdings))
         return True
 
-    def _bury(self, slot: _Slot) -> None:
+    def _reap(self, slot: _Slot) -> None:
         """A process ended; replace it if it died."""
         self._listen(slot)
         slot.process.join()
@@ -189,7 +189,7 @@ class Pool:
         self._end_tasks(set(held.values()))
         most = REPLACEMENTS * self._processes
         if self._drained or self._signals.first is not None or self._replaced >= most:
-            self._tally.errors.append(
+            self._totals.errors.append(
                 f"a worker process {how}; {len(held)} of its items will be taken over by the next "
                 "worker, once their leases have ended"
             )
@@ -227,13 +227,13 @@ class Pool:
             self._shown.ended(message)
         elif isinstance(message, Finished):
             slot.finished = True
-            self._tally.held = message.held
-            self._tally.kept += message.kept
-            self._tally.spent += message.spent
-            self._tally.errors += [message.error] if message.error else []
+            self._totals.held = message.held
+            self._totals.kept += message.kept
+            self._totals.consumed += message.consumed
+            self._totals.errors += [message.error] if message.error else []
 
     def _count(self, message: ItemEnded) -> None:
-        tally = self._tally
+        tally = self._totals
         tally.items[message.state] += 1
         tally.done += message.done
         if message.state == State.TODO:
@@ -254,10 +254,10 @@ class Pool:
         if self._signals.first is None or self._signals.count == self._signals_passed_on:
             return
         if self._kill_at is None:
-            self._tell(Stop(self._signals.first))
+            self._tell(StopRequest(self._signals.first))
             self._kill_at = monotonic() + self._limits.grace + KILL_SECONDS
         if self._signals.count > 1:
-            self._tell(Hurry())
+            self._tell(ForceStop())
             self._kill_at = min(self._kill_at, monotonic() + KILL_SECONDS)
         self._signals_passed_on = self._signals.count
 
@@ -274,7 +274,7 @@ class Pool:
         due = [time - now for time in (self._limits.until, self._kill_at) if time is not None]
         return min([LOOK_SECONDS, self._shown.refresh, *(left for left in due if left > 0)])
 
-    def _heed_limits(self) -> None:
+    def _apply_limits(self) -> None:
         if self._drained or self._signals.first is not None:
             return
         limits = self._limits
@@ -283,7 +283,7 @@ class Pool:
             why = "the wall time is over"
         elif limits.failures is not None and self._failures_in_a_row >= limits.failures:
             why = f"{self._failures_in_a_row} items in a row failed (--max-failures)"
-            self._tally.drained_by_failures = True
+            self._totals.drained_by_failures = True
         elif monotonic() >= self._look_at:
             self._look_at = monotonic() + LOOK_SECONDS
             why = limits.notice()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from anamo.core.text import count
 from anamo.worker.messages import ItemEnded
-from anamo.worker.pool import Tally
+from anamo.worker.pool import WorkerTotals
 from anamo.worker.recorder import LOST
 
 SHOWN_FAILURES = 3
@@ -32,7 +32,7 @@ def _reason(status: str) -> str:
 
 
 def summarise(
-    tally: Tally, table: str, seconds: float, logs: str, say: Callable[[str], object]
+    tally: WorkerTotals, table: str, seconds: float, logs: str, say: Callable[[str], object]
 ) -> None:
     """Say what all processes did, and what to do about what went wrong."""
     if not tally.items and not tally.errors:
@@ -46,7 +46,7 @@ def summarise(
     again = f", {tally.again:,} failed and to be tried again" if tally.again else ""
     say(f"items: {items or 'none'}; tasks: {tally.done:,} done, {tally.failed:,} failed{again}")
     say(f"{seconds:.1f} s; logs in {logs}")
-    if tally.items and tally.spent.requests:
+    if tally.items and tally.consumed.requests:
         say(_cost(tally))
     if tally.held and not tally.stopped:
         say(f"other workers hold {count(tally.held, 'item')}; what they lose can be taken over")
@@ -54,13 +54,14 @@ def summarise(
         say(f"a log that S3 did not take is kept in {path}")
 
 
-def _cost(tally: Tally) -> str:
+def _cost(tally: WorkerTotals) -> str:
     """What it took, for each claim that ended."""
-    spent, items = tally.spent, tally.items.total()
+    consumed, items = tally.consumed, tally.items.total()
     return (
-        f"for each item: {spent.requests / items:.2f} requests to DynamoDB, "
-        f"{spent.write_units / items:.1f} write and {spent.read_units / items:.2f} read units, "
-        f"{spent.objects / items:.2f} log objects"
+        f"for each item: {consumed.requests / items:.2f} requests to DynamoDB, "
+        f"{consumed.write_units / items:.1f} write and "
+        f"{consumed.read_units / items:.2f} read units, "
+        f"{consumed.objects / items:.2f} log objects"
     )
 
 

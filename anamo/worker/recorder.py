@@ -22,14 +22,14 @@ from time import monotonic, sleep
 
 from anamo import __version__
 from anamo.aws.log_store import Ended, LogStore, Packed, pack
-from anamo.aws.retry import Backoff
+from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import GROUP_LIMIT, Holder
 from anamo.core.errors import (
     AnamoError,
     AwsError,
+    HostError,
     ItemRefused,
-    MachineFault,
     TransientError,
     internal,
 )
@@ -68,14 +68,14 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class RecorderOptions:
     """holder: who claims. prefix: of the log keys. host: this machine's name. retries: how often a
-    failed item is given back before it stays failed. surroundings: lines of the logs' headers.
+    failed item is given back before it stays failed. host_metadata: lines of the logs' headers.
     """
 
     holder: Holder
     prefix: str
     host: str
     retries: int = 0
-    surroundings: Mapping[str, str] = field(default_factory=dict)
+    host_metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +122,9 @@ class Recorder:
         self._options = options
         self._control = control
         self._settled = settled
-        self._backoff = Backoff(self._sleep)
+        self._retries = RetryPolicy(self._sleep)
         # For the main thread, which hears of signals while it waits
-        self._delivery = Backoff(control.sleep)
+        self._delivery = RetryPolicy(control.sleep)
         self._hurry = threading.Event()
         self._ended = False
         self._queue: queue.SimpleQueue[_Result | None] = queue.SimpleQueue()
@@ -190,7 +190,7 @@ class Recorder:
         while self._kept:
             put = partial(self._logs.put, self._kept[0])
             try:
-                self._delivery.persist(put, seconds, stop)
+                self._delivery.retry(put, seconds, stop)
             except TransientError:
                 if stop():
                     return
@@ -292,7 +292,7 @@ class Recorder:
     def _give_up(self, claim: Claim, error: Exception, last: bool) -> str:
         """Remember why, and give the item back if that is still possible."""
         if isinstance(error, OSError):
-            error = MachineFault(f"a log could not be written: {error}")
+            error = HostError(f"a log could not be written: {error}")
         self.error = self.error or error  # type: ignore[assignment]
         if last:
             with suppress(AnamoError):
@@ -308,7 +308,7 @@ class Recorder:
             return self._give_up(claim, self.error, last)
         entries = self._store(claim, results) if results else {}
         state, write = self._next(claim, entries, last)
-        landed = self._backoff.persist(
+        landed = self._retries.retry(
             write, RECORD_SECONDS, self._out_of_time, self._say("recording")
         )
         if not landed:
@@ -350,7 +350,7 @@ class Recorder:
         packed = pack(key, self._logs.address(key), ended, claim.tail, self._scratch)
         entries = packed.entries
         try:
-            self._backoff.persist(
+            self._retries.retry(
                 lambda: self._logs.put(packed), LOG_SECONDS, self._out_of_time, self._say("logs")
             )
         except AwsError as fault:
@@ -370,7 +370,7 @@ class Recorder:
             "command": outcome.script,
             "instance": item.instance_id,
             "host": self._options.host,
-            **self._options.surroundings,
+            **self._options.host_metadata,
             "lockID": item.lock_id,
             "attempt": str(item.attempts),
             "started": outcome.started,

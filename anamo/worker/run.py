@@ -16,7 +16,7 @@ from anamo.aws import session
 from anamo.aws.instance import instance_id, on_ec2
 from anamo.aws.log_store import LogStore
 from anamo.aws.metadata import SpotNotice
-from anamo.aws.retry import Backoff
+from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
 from anamo.aws.table_writes import Holder
@@ -32,7 +32,7 @@ from anamo.worker.holdings import Holdings
 from anamo.worker.loop import Worker
 from anamo.worker.messages import Finished, ItemEnded
 from anamo.worker.options import Options
-from anamo.worker.pool import Limits, Pool, Tally
+from anamo.worker.pool import Limits, Pool, WorkerTotals
 from anamo.worker.progress import item_line, summarise
 from anamo.worker.signals import Signals
 
@@ -85,7 +85,7 @@ def _check(options: Options, signals: Signals, say: Callable[[str], object]) -> 
     table = WorkflowTable(session.dynamodb_client(options.region), options.table)
     table.prepare(signals.sleep, say)
     logs = LogStore(session.s3_client(options.region), options.bucket)
-    Backoff(signals.sleep).persist(logs.check, CHECK_SECONDS, at_once=AT_ONCE)
+    RetryPolicy(signals.sleep).retry(logs.check, CHECK_SECONDS, at_once=AT_ONCE)
     return table
 
 
@@ -95,7 +95,7 @@ def _limits(options: Options, began: float) -> Limits:
     return Limits(options.grace, until, options.max_failures, notice)
 
 
-def _status(tally: Tally, signals: Signals) -> ExitStatus:
+def _status(tally: WorkerTotals, signals: Signals) -> ExitStatus:
     if signals.first is not None:
         return ExitStatus(128 + signals.first)
     if tally.errors or tally.kept:

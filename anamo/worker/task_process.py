@@ -20,7 +20,7 @@ from enum import Enum
 from time import monotonic
 
 from anamo.core import command_line
-from anamo.core.errors import MachineFault
+from anamo.core.errors import HostError
 from anamo.core.log_entry import SUCCESSFUL
 from anamo.worker.outfile import OutFile, OutFiles, Output
 
@@ -48,7 +48,7 @@ GROUP_LOOK_SECONDS = 0.05
 """A group's last process sends its end to somebody else, so a stopped group is looked at."""
 
 
-class Stop(Enum):
+class StopReason(Enum):
     """Why a task was stopped."""
 
     TIMEOUT = "timed out"
@@ -67,7 +67,7 @@ class Outcome:
     script: str
     exit_code: int
     signal: int
-    stopped: Stop | None
+    stopped: StopReason | None
     started: str
     ended: str
     seconds: float
@@ -78,21 +78,21 @@ class Outcome:
     @property
     def succeeded(self) -> bool:
         """Whether the task ended well, by itself and in time."""
-        return self.exit_code == 0 and self.stopped is not Stop.TIMEOUT
+        return self.exit_code == 0 and self.stopped is not StopReason.TIMEOUT
 
     @property
     def interrupted(self) -> bool:
         """Whether it was stopped before its end. One that was told to stop and exited with 0
         all the same finished its work.
         """
-        return self.stopped is Stop.SHUTDOWN and self.exit_code != 0
+        return self.stopped is StopReason.SHUTDOWN and self.exit_code != 0
 
     @property
     def status(self) -> str:
         """The `Status` of its log entry."""
         if self.succeeded:
             return SUCCESSFUL
-        if self.stopped is Stop.TIMEOUT:
+        if self.stopped is StopReason.TIMEOUT:
             return f"Execution Failed: {self.stopped.value}"
         if self.signal:
             return f"Execution Failed: killed by signal {self.signal}"
@@ -123,7 +123,7 @@ class Execution:
 
     timeout: seconds after which it is stopped, grace: seconds from SIGTERM to SIGKILL then. files:
     where the files for its output come from.
-    Raises MachineFault where the machine, not the script, is why it cannot be started.
+    Raises HostError where the machine, not the script, is why it cannot be started.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Execution:
         files: OutFiles | None = None,
     ) -> None:
         self._script = script
-        self._stopped: Stop | None = None
+        self._stopped: StopReason | None = None
         self._kill_at: float | None = None
         self._exit: tuple[int, float] | None = None
         self._pid: int | None = None
@@ -166,7 +166,7 @@ class Execution:
             self._refuse(NOT_EXECUTABLE, str(error))
         except OSError as error:
             if error.errno in _MACHINE:
-                raise MachineFault(f"no process for a task: {error}") from error
+                raise HostError(f"no process for a task: {error}") from error
             missing = error.errno in _MISSING
             what = "not found" if missing else os.strerror(error.errno or 0)
             self._refuse(NOT_FOUND if missing else NOT_EXECUTABLE, f"{words[0]}: {what}")
@@ -201,7 +201,7 @@ class Execution:
         try:
             os.write(self._stderr.writer, f"pyanamo: {message}\n".encode("utf-8", "replace"))
         except OSError as error:
-            raise MachineFault(f"no space for a task's output: {error}") from error
+            raise HostError(f"no space for a task's output: {error}") from error
         self._exit = (exit_code << 8, 0.0)
 
     def poll(self) -> Outcome | None:
@@ -212,7 +212,7 @@ class Execution:
         if self._exit is None:
             if self._timeout is not None and now >= self._begin + self._timeout:
                 self._timeout = None
-                self.stop(Stop.TIMEOUT, self._grace)
+                self.stop(StopReason.TIMEOUT, self._grace)
             self._kill_when_due(now)
             return None
         if self._kill_at is not None and self._group_lives():
@@ -228,7 +228,7 @@ class Execution:
             self._exit = (status, usage.ru_maxrss * 1024 / 1e6)
             self._seconds = now - self._begin
 
-    def stop(self, why: Stop, grace: float) -> None:
+    def stop(self, why: StopReason, grace: float) -> None:
         """SIGTERM to the group now, SIGKILL after `grace` seconds; the first reason counts, the
         shortest grace too. The caller polls on.
         """
@@ -287,7 +287,7 @@ class Execution:
 
 
 def _two(files: OutFiles) -> tuple[OutFile, OutFile]:
-    """A file for each stream. Raises MachineFault where there are none to be had."""
+    """A file for each stream. Raises HostError where there are none to be had."""
     try:
         first = files.new()
         try:
@@ -296,7 +296,7 @@ def _two(files: OutFiles) -> tuple[OutFile, OutFile]:
             first.close()
             raise
     except OSError as error:
-        raise MachineFault(f"no file for a task's output: {error}") from error
+        raise HostError(f"no file for a task's output: {error}") from error
 
 
 def _now() -> str:

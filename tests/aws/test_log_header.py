@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from anamo.aws.instance import surroundings
+from anamo.aws.instance import host_metadata
 from tests.support.table import Table
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def test_the_log_of_a_batch_job_on_ec2_names_job_machine_and_zone(
 
 
 def test_elsewhere_a_log_says_nothing_of_it() -> None:
-    assert surroundings({"AWS_EC2_METADATA_DISABLED": "true"}) == {}
+    assert host_metadata({"AWS_EC2_METADATA_DISABLED": "true"}) == {}
 
 
 def test_what_is_not_known_is_left_out() -> None:
@@ -107,20 +107,20 @@ def test_what_is_not_known_is_left_out() -> None:
         "AWS_BATCH_JOB_ATTEMPT": "1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    assert surroundings(job) == {"job": "4b9e", "job attempt": "1"}
+    assert host_metadata(job) == {"job": "4b9e", "job attempt": "1"}
     with metadata_server({k: v for k, v in SPOT.items() if "life-cycle" not in k}) as (_, there):
-        assert surroundings(there) == {k: v for k, v in SPOT_LINES.items() if k != "lifecycle"}
+        assert host_metadata(there) == {k: v for k, v in SPOT_LINES.items() if k != "lifecycle"}
 
 
 def test_metadata_that_is_switched_off_is_not_asked_for() -> None:
     with metadata_server(SPOT) as (server, there):
-        assert surroundings(there) == SPOT_LINES
+        assert host_metadata(there) == SPOT_LINES
         asked = len(server.asked)
-        assert surroundings({**there, "AWS_EC2_METADATA_DISABLED": "true"}) == {}
+        assert host_metadata({**there, "AWS_EC2_METADATA_DISABLED": "true"}) == {}
         assert len(server.asked) == asked
 
 
 def test_a_service_that_gives_no_token_is_asked_once() -> None:
     with metadata_server(SPOT, token=None) as (server, there):
-        assert surroundings(there) == {}
+        assert host_metadata(there) == {}
         assert server.asked == ["PUT /latest/api/token"]

@@ -109,7 +109,7 @@ def test_an_outcome_waits_for_the_database(
 
 
 def test_without_patience_the_outcome_is_lost(fleet: Fleet, database: Proxy) -> None:
-    fleet.guard = "patience"
+    fleet.guard = "retry"
     ended = lose_the_database_in_mid_task(fleet, database)
     assert ended.returncode == 3
     assert fleet.table.states()["done"] == 0

@@ -89,7 +89,7 @@ def test_new_items_are_imported_by_one_request_a_hundred(
     # Whether they are there is asked for the first ones alone, by each thread
     assert proxy.operations["BatchGetItem"] <= THREADS
     assert proxy.operations["TransactWriteItems"] == 20
-    assert Importer(through).run(items).there == {"todo": 2_000}
+    assert Importer(through).run(items).existing == {"todo": 2_000}
     assert proxy.operations["TransactWriteItems"] == 20
 
 

@@ -18,7 +18,7 @@ from anamo.core import transitions
 from anamo.core.errors import AccessDenied, AwsError, CredentialsExpired, Unreachable
 from anamo.core.item import Item, nested_item
 from anamo.importer.importer import Importer as OurImporter
-from anamo.importer.importer import Tally
+from anamo.importer.importer import ImportTotals
 from tests.support.environment import REGION
 from tests.support.proxy import (
     Behaviour,
@@ -105,9 +105,9 @@ class Meeting(WorkflowTable):
         return answer
 
 
-def both_import(table: Table, what: Sequence[Item]) -> list[Tally]:
+def both_import(table: Table, what: Sequence[Item]) -> list[ImportTotals]:
     together = threading.Barrier(2)
-    tallies: list[Tally] = []
+    tallies: list[ImportTotals] = []
 
     def importing() -> None:
         tallies.append(OurImporter(Meeting(table, together)).run(what))
@@ -126,7 +126,7 @@ def test_of_two_imports_that_both_saw_nothing_each_item_is_new_to_one(
 ) -> None:
     tallies = both_import(table, items(100))
     assert sum(tally.new for tally in tallies) == 100
-    assert sum(tally.there.total() for tally in tallies) == 100
+    assert sum(tally.existing.total() for tally in tallies) == 100
 
 
 def test_that_test_fails_without_the_condition(
@@ -204,7 +204,7 @@ def test_a_request_larger_than_the_table_ever_takes_is_made_smaller(
     proxy.behaviour = throttling_more_than(3, code)
     waits = Waits()
     tally = OurImporter(WorkflowTable(client, table.name), sleep=waits).run(items(40))
-    assert (tally.new, tally.there.total()) == (40, 0)
+    assert (tally.new, tally.existing.total()) == (40, 0)
     assert len(task_ids(table)) == 40
     assert waits.seconds[:2] == sorted(waits.seconds[:2])
 
@@ -224,7 +224,7 @@ def test_four_of_five_requests_throttled_at_random_do_not_fail_an_import(
     proxy.behaviour = behaviour
     waits = Waits()
     tally = OurImporter(WorkflowTable(client, table.name), sleep=waits).run(items(250))
-    assert (tally.new, tally.there.total()) == (250, 0)
+    assert (tally.new, tally.existing.total()) == (250, 0)
     assert len(task_ids(table)) == 250
     assert waits.seconds
 
@@ -292,7 +292,7 @@ def test_reads_answered_in_part_are_asked_for_again(
 
     proxy.behaviour = on("BatchGetItem", behaviour)
     tally = OurImporter(WorkflowTable(client, table.name), sleep=Waits()).run(items(40))
-    assert (tally.new, tally.there) == (10, {"todo": 30})
+    assert (tally.new, tally.existing) == (10, {"todo": 30})
 
 
 # The network
@@ -314,7 +314,7 @@ def test_an_endpoint_that_goes_away_for_a_while_is_waited_for(
 ) -> None:
     proxy.behaviour = on(PUT, cutting, first=6)
     tally = OurImporter(WorkflowTable(client, table.name), sleep=Waits()).run(items(250))
-    assert (tally.new, tally.there.total()) == (250, 0)
+    assert (tally.new, tally.existing.total()) == (250, 0)
 
 
 def test_one_that_stays_away_ends_the_import(

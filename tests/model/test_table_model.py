@@ -448,7 +448,7 @@ class TableMachine(RuleBasedStateMachine):
     def _import(self, items: Sequence[Item], *, again: bool) -> None:
         """Import items, and send it again as the SDK does for want of a reply."""
         token = uuid4().hex
-        said = [dict(self.table.insert(items, token).there) for _ in range(1 + again)]
+        said = [dict(self.table.insert(items, token).existing) for _ in range(1 + again)]
         there = self.model.insert({it.item_id: (it.task_id, SCRIPTS[it.task_id]) for it in items})
         self._did("operator", Step("import", 0, "", not there, said, [there] * (1 + again)))
 
@@ -679,7 +679,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in vars(transitions).items():
         if isinstance(value, transitions.Transition):
             monkeypatch.setattr(transitions, name, value)
-    monkeypatch.setattr(table_writes, "_landed", table_writes._landed)  # noqa: SLF001
+    monkeypatch.setattr(table_writes, "_already_applied", table_writes._already_applied)  # noqa: SLF001
     monkeypatch.setattr(WorkflowTable, "locked", WorkflowTable.locked)
 
 

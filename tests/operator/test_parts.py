@@ -15,11 +15,11 @@ from anamo.aws.log_store import CHUNK, Inflate
 from anamo.aws.table_reads import Part
 from anamo.core import transitions
 from anamo.core.item import State
-from anamo.operator.counts import Census
+from anamo.core.text import natural_sort_key
+from anamo.operator.counts import TableCounts
 from anamo.operator.html.charts import timeline
 from anamo.operator.html.measure import Span, StepData
-from anamo.operator.log_filter import Tail, chosen, sections
-from anamo.operator.natural import natural
+from anamo.operator.log_filter import Tail, filter_log, sections
 from anamo.operator.summary import command, percent, shares
 from anamo.operator.table_scan import RANGES, _split
 from anamo.operator.watch import Pace, span, speed
@@ -43,8 +43,8 @@ def test_a_log_is_taken_apart_wherever_its_pieces_end(
     for section, piece in sections(cut(log, size)):
         found[section] += piece
     assert (found["stdout"], found["stderr"]) == (stdout, stderr)
-    assert b"".join(chosen(cut(log, size), stderr=False, tail=None)) == log
-    assert b"".join(chosen(cut(log, size), stderr=True, tail=None)) == stderr
+    assert b"".join(filter_log(cut(log, size), stderr=False, tail=None)) == log
+    assert b"".join(filter_log(cut(log, size), stderr=True, tail=None)) == stderr
 
 
 @given(lines=LINES, size=st.integers(1, 50), number=st.integers(0, 12), ended=st.booleans())
@@ -79,7 +79,7 @@ def test_ranges_leave_no_gap(first: int, width: int) -> None:
 def test_numbers_in_names_count() -> None:
     names = ["Sample10", "Sample9", "9", "a", "10x", "Sample9b2", ""]
     ordered = ["", "9", "10x", "Sample9", "Sample9b2", "Sample10", "a"]
-    assert sorted(names, key=natural) == ordered
+    assert sorted(names, key=natural_sort_key) == ordered
 
 
 @given(
@@ -88,7 +88,7 @@ def test_numbers_in_names_count() -> None:
     )
 )
 def test_a_bar_has_all_its_cells(counts: dict[str, int]) -> None:
-    found = shares(Census("T", Counter(counts)), 20)
+    found = shares(TableCounts("T", Counter(counts)), 20)
     assert sum(found.values()) == 20
     assert all(found[state] for state in ("failed", "locked") if counts.get(state))
     assert min(found.values()) >= 0
@@ -134,7 +134,7 @@ def test_rates_are_for_people() -> None:
 
 
 def test_a_timeline_of_very_many_items_stays_small() -> None:
-    steps = [StepData(0, Census("Align"))]
+    steps = [StepData(0, TableCounts("Align"))]
     spans = [Span("i-1", k, k + 0.9, 0, f"S{k}", failed=False) for k in range(100_000)]
     drawn = timeline(spans, steps)
     assert drawn

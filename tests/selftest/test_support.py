@@ -35,8 +35,8 @@ def test_a_child_sees_the_dummy_account_and_nothing_of_the_callers(
 ) -> None:
     for name, value in CALLER.items():
         monkeypatch.setenv(name, value)
-    surroundings = environment(tmp_path, dynamodb="http://127.0.0.1:1", s3="http://127.0.0.1:2")
-    with Scripts(surroundings, tmp_path) as scripts:
+    host_metadata = environment(tmp_path, dynamodb="http://127.0.0.1:1", s3="http://127.0.0.1:2")
+    with Scripts(host_metadata, tmp_path) as scripts:
         code = "import json, os; print(json.dumps(dict(os.environ)))"
         seen = json.loads(scripts.run("python", "-c", code).stdout)
     assert not {value for value in seen.values() if value in CALLER.values()}
@@ -64,8 +64,8 @@ def test_a_child_that_runs_on_fails_the_test_with_what_it_said(scripts: Scripts)
 
 
 def test_a_grandchild_in_a_session_of_its_own_is_ended_too(tmp_path: Path) -> None:
-    surroundings = environment(tmp_path, dynamodb="", s3="")
-    with Scripts(surroundings, tmp_path) as scripts:
+    host_metadata = environment(tmp_path, dynamodb="", s3="")
+    with Scripts(host_metadata, tmp_path) as scripts:
         child = scripts.start("bash", "-c", "setsid sleep 60 & echo $!")
         child.wait()
         grandchild = int(child.stdout)

@@ -1,1 +1,1 @@
-"""What the tests stand on: local servers, a proxy that lies, child processes, patience."""
+"""What the tests stand on: local servers, a proxy that lies, child processes, retry."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anamo.worker.control import Control
-from anamo.worker.messages import Drain, Finished, Hurry, Stop
+from anamo.worker.messages import Drain, Finished, ForceStop, StopRequest
 from anamo.worker.signals import STOPPING
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def wait(control: Control) -> None:
 
 
 def test_at_first_there_is_nothing_to_heed(control: Control) -> None:
-    assert (control.stopping, control.hurried, control.drained) == (False, False, "")
+    assert (control.stopping, control.forced, control.drained) == (False, False, "")
     assert not control.out_of_time
 
 
@@ -98,11 +98,11 @@ def test_the_parents_messages_are_heeded(control: Control, ends: Ends) -> None:
     wait(control)
     assert control.drained == "the wall time is over"
     assert not control.stopping
-    ends[0].send(Stop(signal.SIGINT))
+    ends[0].send(StopRequest(signal.SIGINT))
     wait(control)
     assert control.stop_signal == signal.SIGINT
     assert not control.out_of_time
-    ends[0].send(Hurry())
+    ends[0].send(ForceStop())
     wait(control)
     assert control.out_of_time
 
@@ -123,7 +123,7 @@ def test_the_parents_death_is_a_reason_to_end(control: Control, ends: Ends) -> N
 def test_sleep_ends_when_told_to_stop(control: Control, ends: Ends) -> None:
     began = monotonic()
     ends[0].send(Drain("no reason to wake up"))
-    ends[0].send(Stop(signal.SIGTERM))
+    ends[0].send(StopRequest(signal.SIGTERM))
     control.sleep(LONG)
     assert monotonic() < began + LONG
     assert control.drained

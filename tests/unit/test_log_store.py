@@ -28,7 +28,7 @@ from anamo.core.errors import (
     Unreachable,
 )
 from anamo.core.log_entry import STREAM_TAIL, LogEntry
-from anamo.worker.task_process import Outcome, Stop
+from anamo.worker.task_process import Outcome, StopReason
 from tests.support.proxy import Behaviour, Proxy, cutting, failing
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def test_a_stopped_task_is_packed_as_it_ended(tasks: Tasks) -> None:
             **{name: getattr(outcome, name) for name in outcome.__slots__},
             "exit_code": 143,
             "signal": 15,
-            "stopped": Stop.TIMEOUT,
+            "stopped": StopReason.TIMEOUT,
         }
     )
     entry = tasks.pack([Ended(stopped, HEADER)]).entries[0]

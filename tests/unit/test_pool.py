@@ -21,7 +21,7 @@ PROGRAM = """\
 import json, os, signal, subprocess, sys
 from time import monotonic
 from anamo.worker.pool import Limits, Pool
-from anamo.worker.messages import Drain, Finished, Hurry, ItemEnded, Stop
+from anamo.worker.messages import Drain, Finished, ForceStop, ItemEnded, StopRequest
 from anamo.cli.live_line import Lines
 from anamo.worker.signals import Signals
 
@@ -49,8 +49,8 @@ Run = Callable[[str], dict[str, Any]]
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Scripts]:
-    surroundings = environment(tmp_path, dynamodb="", s3="") | {"PYTHONPATH": str(ROOT)}
-    with Scripts(surroundings, tmp_path) as scripts:
+    host_metadata = environment(tmp_path, dynamodb="", s3="") | {"PYTHONPATH": str(ROOT)}
+    with Scripts(host_metadata, tmp_path) as scripts:
         yield scripts
 
 
@@ -199,7 +199,7 @@ def test_signals_are_passed_on_and_the_second_one_hurries(pool: Run) -> None:
             second = connection.recv()
             connection.send(Finished(kept=(repr(first), repr(second))))
     """)
-    assert tally["kept"] == ["Stop(signal=2)", "Hurry()"]
+    assert tally["kept"] == ["StopRequest(signal=2)", "ForceStop()"]
 
 
 def test_a_process_that_dies_while_stopping_is_not_replaced(pool: Run) -> None:

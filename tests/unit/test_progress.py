@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from anamo.aws.consumed_capacity import Spent
+from anamo.aws.consumed_capacity import ConsumedCapacity
 from anamo.worker.messages import ItemEnded
-from anamo.worker.pool import Tally
+from anamo.worker.pool import WorkerTotals
 from anamo.worker.progress import item_line, summarise
 
 
@@ -45,21 +45,21 @@ def test_the_first_failures_are_named_and_the_others_counted() -> None:
     assert line.endswith(" and 1,500 more")
 
 
-def summary(tally: Tally) -> list[str]:
+def summary(tally: WorkerTotals) -> list[str]:
     lines: list[str] = []
     summarise(tally, "Testing", 2.5, "s3://bucket/PyAnamo/Testing/", lines.append)
     return lines
 
 
 def test_an_empty_table_is_said() -> None:
-    assert summary(Tally()) == ["table Testing: nothing to do"]
-    assert summary(Tally(held=1200)) == [
+    assert summary(WorkerTotals()) == ["table Testing: nothing to do"]
+    assert summary(WorkerTotals(held=1200)) == [
         "table Testing: nothing to do; other workers hold 1,200 items"
     ]
 
 
 def test_the_summary_adds_up() -> None:
-    tally = Tally(Counter(done=100, failed=2, todo=1, lost=1), done=9, failed=3, held=2)
+    tally = WorkerTotals(Counter(done=100, failed=2, todo=1, lost=1), done=9, failed=3, held=2)
     tally.kept.append("/tmp/pyanamo-x/a.log.gz")
     assert summary(tally) == [
         "items: 100 done, 2 failed, 1 lost to other workers, 1 given back; tasks: 9 done, 3 failed",
@@ -70,13 +70,13 @@ def test_the_summary_adds_up() -> None:
 
 
 def test_a_worker_that_could_not_go_on_does_not_say_nothing_to_do() -> None:
-    assert "nothing to do" not in summary(Tally(errors=["denied"]))[0]
+    assert "nothing to do" not in summary(WorkerTotals(errors=["denied"]))[0]
 
 
 def test_the_summary_says_what_each_item_cost() -> None:
     lines: list[str] = []
-    spent = Spent(requests=210, read_units=3, write_units=1800, objects=100)
-    tally = Tally(items=Counter(done=100), done=100, spent=spent)
+    consumed = ConsumedCapacity(requests=210, read_units=3, write_units=1800, objects=100)
+    tally = WorkerTotals(items=Counter(done=100), done=100, consumed=consumed)
     summarise(tally, "Testing", 2.5, "s3://bucket/", lines.append)
     assert lines[-1] == (
         "for each item: 2.10 requests to DynamoDB, 18.0 write and 0.03 read units, 1.00 log objects"

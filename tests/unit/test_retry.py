@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from anamo.aws.retry import FIRST, LONGEST, Backoff
+from anamo.aws.retry import FIRST, LONGEST, RetryPolicy
 from anamo.core.errors import AccessDenied, Throttled, TransientError, Unreachable
 
 
@@ -18,7 +18,7 @@ class Faults:
         self.slept: list[float] = []
         self.drawn: list[tuple[float, float]] = []
         self._faults: Iterator[Exception] = iter(faults)
-        self.backoff = Backoff(self.slept.append, lambda: sum(self.slept), self.draw)
+        self.retries = RetryPolicy(self.slept.append, lambda: sum(self.slept), self.draw)
 
     def draw(self, low: float, high: float) -> float:
         self.drawn.append((low, high))
@@ -33,20 +33,20 @@ class Faults:
 
 def test_a_request_that_passes_is_sent_once() -> None:
     faults = Faults()
-    assert faults.backoff.persist(faults.request, 10) == "answer"
+    assert faults.retries.retry(faults.request, 10) == "answer"
     assert (faults.sent, faults.slept) == (1, [])
 
 
 def test_a_passing_fault_is_waited_for() -> None:
     faults = Faults(Unreachable(), Throttled(), TransientError())
-    assert faults.backoff.persist(faults.request, 10) == "answer"
+    assert faults.retries.retry(faults.request, 10) == "answer"
     assert faults.sent == 4
     assert faults.slept == [FIRST, 2 * FIRST, 4 * FIRST]
 
 
 def test_waits_are_drawn_and_grow_to_an_end() -> None:
     faults = Faults(*[Unreachable()] * 12)
-    faults.backoff.persist(faults.request, 10_000)
+    faults.retries.retry(faults.request, 10_000)
     assert faults.drawn[0] == (FIRST / 10, FIRST)
     assert faults.drawn[-1] == (LONGEST / 10, LONGEST)
     assert faults.slept == sorted(faults.slept)
@@ -55,40 +55,40 @@ def test_waits_are_drawn_and_grow_to_an_end() -> None:
 def test_it_gives_up_with_the_last_fault_when_its_time_is_over() -> None:
     faults = Faults(*[Throttled()] * 5, *[Unreachable("the last")] * 100)
     with pytest.raises(Unreachable, match="the last"):
-        faults.backoff.persist(faults.request, 30)
+        faults.retries.retry(faults.request, 30)
     assert 30 <= sum(faults.slept) <= 30 + LONGEST
 
 
 def test_without_time_a_request_is_sent_once_all_the_same() -> None:
     faults = Faults(Unreachable())
     with pytest.raises(Unreachable):
-        faults.backoff.persist(faults.request, 0)
+        faults.retries.retry(faults.request, 0)
     assert faults.sent == 1
 
 
 def test_it_gives_up_when_told_to() -> None:
     faults = Faults(*[Unreachable()] * 5)
     with pytest.raises(Unreachable):
-        faults.backoff.persist(faults.request, 1000, stop=lambda: faults.sent == 3)
+        faults.retries.retry(faults.request, 1000, stop=lambda: faults.sent == 3)
     assert faults.sent == 3
 
 
 def test_a_lasting_fault_is_raised_at_once() -> None:
     faults = Faults(AccessDenied())
     with pytest.raises(AccessDenied):
-        faults.backoff.persist(faults.request, 1000)
+        faults.retries.retry(faults.request, 1000)
     assert (faults.sent, faults.slept) == (1, [])
 
 
 def test_a_fault_that_the_caller_wants_is_raised_at_once() -> None:
     faults = Faults(Unreachable(), Throttled())
     with pytest.raises(Throttled):
-        faults.backoff.persist(faults.request, 1000, at_once=(Throttled,))
+        faults.retries.retry(faults.request, 1000, at_once=(Throttled,))
     assert faults.sent == 2
 
 
 def test_only_the_first_fault_is_said() -> None:
     faults = Faults(Throttled("first"), Unreachable("second"))
     said: list[TransientError] = []
-    faults.backoff.persist(faults.request, 1000, say=said.append)
+    faults.retries.retry(faults.request, 1000, say=said.append)
     assert [str(fault) for fault in said] == ["first"]

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from anamo.core.errors import MachineFault
+from anamo.core.errors import HostError
 from anamo.core.log_entry import SUCCESSFUL
-from anamo.worker.task_process import Execution, Outcome, Stop
+from anamo.worker.task_process import Execution, Outcome, StopReason
 from tests.support.waiting import eventually
 
 ENDED: list[Outcome] = []
@@ -190,14 +190,14 @@ def test_no_file_for_the_output_is_the_machines_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
-    with pytest.raises(MachineFault, match="no file for a task's output"):
+    with pytest.raises(HostError, match="no file for a task's output"):
         Execution("true", ENVIRONMENT)
 
 
 def test_no_room_for_a_refusal_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     full = partial(Path("/dev/full").open, "r+b")
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **given: full())
-    with pytest.raises(MachineFault, match="no space for a task's output"):
+    with pytest.raises(HostError, match="no space for a task's output"):
         Execution("no-such-program", ENVIRONMENT)
 
 
@@ -206,7 +206,7 @@ def test_no_process_to_be_had_is_the_machines_fault(monkeypatch: pytest.MonkeyPa
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     monkeypatch.setattr(os, "posix_spawnp", no_process)
-    with pytest.raises(MachineFault, match="no process for a task"):
+    with pytest.raises(HostError, match="no process for a task"):
         Execution("true", ENVIRONMENT)
 
 
@@ -215,7 +215,7 @@ def test_a_task_that_takes_too_long_is_ended_and_says_so() -> None:
     assert execution.next_look() is not None
     outcome = ended(execution)
     assert outcome.status == "Execution Failed: timed out"
-    assert (outcome.stopped, outcome.signal) == (Stop.TIMEOUT, signal.SIGTERM)
+    assert (outcome.stopped, outcome.signal) == (StopReason.TIMEOUT, signal.SIGTERM)
     assert not outcome.interrupted
     assert said(outcome) == (b"begun\n", b"")
 
@@ -252,7 +252,7 @@ def test_a_grandchild_that_ignores_sigterm_is_killed_with_its_group(tmp_path: Pa
     execution = Execution("bash -c 'bash -c \"$IGNORING\" & wait'", environment)
     eventually(ready.exists)
     assert len(processes(mark)) >= 2
-    execution.stop(Stop.SHUTDOWN, grace=0.3)
+    execution.stop(StopReason.SHUTDOWN, grace=0.3)
     outcome = ended(execution)
     assert outcome.signal == signal.SIGTERM, "the task itself heeded it"
     assert outcome.interrupted
@@ -267,7 +267,7 @@ def test_a_stopped_task_has_ended_once_its_whole_group_has(tmp_path: Path) -> No
     environment = {**ENVIRONMENT, "READY": str(ready), name: value, "SLOW": slow}
     execution = Execution("bash -c 'bash -c \"$SLOW\" & wait'", environment)
     eventually(ready.exists)
-    execution.stop(Stop.SHUTDOWN, grace=20)
+    execution.stop(StopReason.SHUTDOWN, grace=20)
     ended(execution)
     assert not processes(mark)
 
@@ -277,9 +277,9 @@ def test_the_first_reason_and_the_shortest_grace_count() -> None:
     execution = Execution(script, ENVIRONMENT, timeout=0.3, grace=600)
     eventually(lambda: execution.poll() or execution.next_look() is not None)
     eventually(lambda: execution.poll() or (execution.next_look() or 0) > time.monotonic() + 60)
-    execution.stop(Stop.SHUTDOWN, grace=0)
+    execution.stop(StopReason.SHUTDOWN, grace=0)
     outcome = ended(execution)
-    assert (outcome.stopped, outcome.signal) == (Stop.TIMEOUT, signal.SIGKILL)
+    assert (outcome.stopped, outcome.signal) == (StopReason.TIMEOUT, signal.SIGKILL)
 
 
 def test_a_task_that_finishes_when_told_to_stop_has_ended_well(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_a_task_that_finishes_when_told_to_stop_has_ended_well(tmp_path: Path) -
     script = f"bash -c 'trap \"exit 0\" TERM; touch {ready}; while :; do sleep 0.05; done'"
     execution = Execution(script, ENVIRONMENT)
     eventually(ready.exists)
-    execution.stop(Stop.SHUTDOWN, grace=20)
+    execution.stop(StopReason.SHUTDOWN, grace=20)
     outcome = ended(execution)
     assert outcome.succeeded
     assert not outcome.interrupted
@@ -298,14 +298,14 @@ def test_a_suspended_task_sees_that_it_is_told_to_stop(tmp_path: Path) -> None:
     script = f"bash -c 'trap \"exit 7\" TERM; touch {ready}; kill -STOP $$; sleep 60'"
     execution = Execution(script, ENVIRONMENT)
     eventually(ready.exists)
-    execution.stop(Stop.SHUTDOWN, grace=20)
+    execution.stop(StopReason.SHUTDOWN, grace=20)
     outcome = ended(execution)
     assert outcome.signal != signal.SIGKILL
 
 
 def test_stopping_a_task_that_could_not_be_started_is_harmless() -> None:
     execution = Execution("no-such-program", ENVIRONMENT)
-    execution.stop(Stop.SHUTDOWN, grace=20)
+    execution.stop(StopReason.SHUTDOWN, grace=20)
     outcome = ended(execution)
     assert outcome.exit_code == 127
 

@@ -88,7 +88,10 @@ STATES: Mapping[str, Mapping[str, Any] | None] = {
 MY_ITEM = replace(ITEM, state="locked", lock_id=MINE, attempts=2)
 AGAIN = (replace(ITEM.nested[0], status="done"), ITEM.nested[1])
 ATTEMPTS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Item], object]]] = {
-    "import": (transitions.IMPORT, lambda table, seen: not table.insert([ITEM], uuid4().hex).there),
+    "import": (
+        transitions.IMPORT,
+        lambda table, seen: not table.insert([ITEM], uuid4().hex).existing,
+    ),
     "claim": (transitions.CLAIM, lambda table, seen: table.claim(ITEM.item_id, "new", HOLDER)),
     "take over": (transitions.TAKE_OVER, lambda table, seen: table.take_over(seen, "new", HOLDER)),
     "renew": (transitions.RENEW, lambda table, seen: table.renew(ITEM.item_id, MINE, HOLDER)),
@@ -494,8 +497,8 @@ def test_a_holders_release_is_not_taken_for_a_requeue(shared: Table) -> None:
     assert table.release(again, {"Task_1": LAST["Task_1"]}, 1)
     lost = table.requeue(seen, AGAIN, force=False)
     assert lost
-    assert lost.there
-    assert lost.there.task_states()["failed"] == 1
+    assert lost.current
+    assert lost.current.task_states()["failed"] == 1
 
 
 def test_two_lost_replies_are_a_fault_to_be_tried_again(

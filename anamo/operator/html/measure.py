@@ -10,7 +10,7 @@ from datetime import datetime
 
 from anamo.core.item import NULL, State
 from anamo.core.record import Record
-from anamo.operator.counts import Census
+from anamo.operator.counts import TableCounts
 from anamo.operator.failures import Failures
 
 
@@ -50,7 +50,7 @@ class StepData:
     """A step, `position` counted from 0 in the order of the workflow. units of seconds and MB."""
 
     position: int
-    census: Census
+    census: TableCounts
     failures: Failures = field(default_factory=Failures)
     seconds: Measure = field(default_factory=Measure)
     memory: Measure = field(default_factory=Measure)

@@ -10,16 +10,15 @@ from typing import Any
 import jinja2
 
 from anamo import __version__
+from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.core.errors import UsageError
 from anamo.core.record import Record
-from anamo.core.text import printable
+from anamo.core.text import natural_sort_key, printable
 from anamo.operator import counts, summary
 from anamo.operator.counts import STATES
 from anamo.operator.html import charts
 from anamo.operator.html.measure import StepData, all_spans
-from anamo.operator.natural import natural
-from anamo.operator.patience import Patience
 from anamo.operator.steps import Matrix, cell
 from anamo.operator.watch import span
 
@@ -31,14 +30,14 @@ MEGABYTES = [1.0, 10, 50, 100, 500, 1000, 5000, 10_000, 50_000, 100_000, 1_000_0
 
 
 def write(
-    path: str, tables: Sequence[WorkflowTable], region: str | None, patience: Patience
+    path: str, tables: Sequence[WorkflowTable], region: str | None, retry: OperatorRetry
 ) -> int:
     """Write the page about these tables; its size in bytes.
 
     Raises UsageError where the file cannot be written, and what requests of `table` raise.
     """
     matrix: Matrix = {}
-    steps = [_read(position, table, matrix, patience) for position, table in enumerate(tables)]
+    steps = [_read(position, table, matrix, retry) for position, table in enumerate(tables)]
     page = render(steps, matrix, region, tables[0].clock.now()).encode()
     target = Path(path)
     part = target.with_name(f".{target.name}.{os.getpid()}")
@@ -53,15 +52,15 @@ def write(
     return len(page)
 
 
-def _read(position: int, table: WorkflowTable, matrix: Matrix, patience: Patience) -> StepData:
-    step = StepData(position, counts.Census(table.name))
+def _read(position: int, table: WorkflowTable, matrix: Matrix, retry: OperatorRetry) -> StepData:
+    step = StepData(position, counts.TableCounts(table.name))
 
     def note(record: Record) -> None:
         step.add(record, table.clock.now())
         cells = matrix.setdefault(record.item.task_id, {})
         cells.setdefault(table.name, Counter())[record.state] += 1
 
-    step.census = counts.take(table, patience, note, whole=None)
+    step.census = counts.count_table(table, retry, note, whole=None)
     return step
 
 
@@ -102,7 +101,7 @@ def render(steps: Sequence[StepData], matrix: Matrix, region: str | None, now: f
 def _rows(matrix: Matrix, names: Sequence[str]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """A line a task id: for each step the kind of its state, for the colour, and the text."""
     none: Counter[str] = Counter()
-    for task_id in sorted(matrix, key=natural):
+    for task_id in sorted(matrix, key=natural_sort_key):
         cells = [matrix[task_id].get(name, none) for name in names]
         yield task_id, [(kind(states), cell(states)) for states in cells]
 
