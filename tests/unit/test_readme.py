@@ -17,6 +17,7 @@ from anamo.core.transitions import TRANSITIONS
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text()
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 
 
 def section(title: str, text: str = README) -> str:
@@ -97,3 +98,36 @@ def test_every_promise_names_tests_that_exist() -> None:
     }
     assert len(named) > 15
     assert named <= there
+
+
+def test_the_state_diagram_has_every_transition() -> None:
+    drawn = {
+        (source, target, name)
+        for source, target, names in re.findall(
+            r"^ {4}(\S+) --> (\S+): (.+)$", ARCHITECTURE, re.MULTILINE
+        )
+        for name in names.split(", ")
+    }
+    nowhere = ("[*]",)
+    known = {
+        (str(source), str(target), transition.name.removesuffix(" --force"))
+        for transition in TRANSITIONS
+        for source in transition.sources or nowhere
+        for target in transition.targets or nowhere
+    }
+    assert drawn == known
+
+
+def test_the_rooms_are_those_of_the_code() -> None:
+    documented = {cells[0].strip("`") for cells in rows(section("Rooms", ARCHITECTURE))}
+    assert documented == {init.parent.name for init in (ROOT / "anamo").glob("*/__init__.py")}
+
+
+@pytest.mark.parametrize(
+    "document", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md"))
+)
+def test_files_that_a_document_names_exist(document: Path) -> None:
+    named = set(
+        re.findall(r"`((?:anamo|aws|tests|tools|benchmarks|docs)/[\w./-]+)`", document.read_text())
+    )
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
