@@ -160,9 +160,9 @@ class TableReads(TableRequests):
         rest = None
         if "LastEvaluatedKey" in answer:
             read = decode(answer["LastEvaluatedKey"])["itemID"]
-            # No whole number that can be written follows one of 39 digits
-            if read < KEY_LIMIT - 1:
-                rest = Part(part.state, math.floor(max(read, -KEY_LIMIT)) + 1, part.last)
+            first = math.floor(max(read, -KEY_LIMIT)) + 1
+            # A whole number of 39 digits cannot be sent, nor can anything of ours follow it
+            rest = Part(part.state, first, part.last) if first < KEY_LIMIT else None
         units = float(answer["ConsumedCapacity"]["CapacityUnits"])
         return QueryPage(
             [Record.from_values(decode(each)) for each in answer["Items"]], rest, units

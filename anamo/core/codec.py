@@ -4,6 +4,7 @@ Guaranteed: `decode` and the readers never raise, whatever an item holds. Not gu
 `encode` takes what no item of ours holds, such as floats or numbers of more than 38 digits.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache
@@ -15,11 +16,11 @@ Values = Mapping[str, Any]
 Attributes = Mapping[str, Any]
 """Attributes by name, as DynamoDB's low-level interface has them, such as `{"N": "7"}`."""
 
-LARGEST = 10**15
+LARGEST = 1e15
 """What a larger number is read as: more than any count or time, and not too long to be shown."""
 
-KEY_LIMIT = 10**38
-"""DynamoDB's numbers have up to 38 digits."""
+KEY_LIMIT = Decimal(10**38)
+"""Whole numbers below it have at most 38 digits, as DynamoDB's numbers do."""
 
 
 def encode(values: Values) -> dict[str, Any]:
@@ -88,7 +89,8 @@ def number(values: Values, name: str) -> float | None:
     value = values.get(name)
     if not isinstance(value, (int, Decimal)):
         return None
-    return float(min(max(value, -LARGEST), LARGEST))
+    read = float(value)
+    return read if -LARGEST < read < LARGEST else math.copysign(LARGEST, read)
 
 
 def whole(values: Values, name: str) -> int:
