@@ -79,7 +79,8 @@ def _work(table: str, share: Sequence[int]) -> None:
 
 def puts(table: str, file: str) -> None:
     """Import a task file by conditional PutItem from 16 threads, as one writes it first."""
-    from anamo.core.item import new_attributes
+    from anamo.core.codec import encode
+    from anamo.core.item import new_values
     from anamo.importer.task_file import Layout, read
 
     client: DynamoDBClient = boto3.client(
@@ -99,7 +100,7 @@ def puts(table: str, file: str) -> None:
 
     items = read(file, Layout("|"), [table]).items[table].values()
     with ThreadPoolExecutor(PUT_THREADS) as threads:
-        for _ in threads.map(lambda item: put(dict(new_attributes(item))), items):
+        for _ in threads.map(lambda item: put(encode(new_values(item))), items):
             pass
 
 

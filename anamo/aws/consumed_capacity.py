@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from anamo.core.item import Attributes, size_of
+from anamo.core.codec import Values
+from anamo.core.item_size import size_of
 
 READS = frozenset({"query", "scan", "get_item", "batch_get_item"})
 WRITES = frozenset({"update_item", "delete_item"})
@@ -54,7 +55,7 @@ class CapacityMeter:
         read = operation in READS
         self._add(ConsumedCapacity(1, units if read else 0.0, 0.0 if read else units))
 
-    def refused(self, item: Attributes | None) -> None:
+    def refused(self, item: Values | None) -> None:
         """Add a write whose condition failed on this item: it costs what the item's size does, in
         the table alone.
         """

@@ -13,8 +13,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from anamo.aws.clock import DatabaseClock
 from anamo.aws.consumed_capacity import READS, WRITES, CapacityMeter
 from anamo.aws.session import renewed, translate
+from anamo.core.codec import Values, decode, text
 from anamo.core.errors import AwsError, ItemRefused, TableMissing, Throttled, TransientError
-from anamo.core.item import NULL, Attributes, Item
+from anamo.core.item import NULL, Item
 
 STATE_INDEX = "ItemStateIndex"
 
@@ -27,7 +28,7 @@ TRANSACTION_LIMIT = 100
 class ConditionFailed(Exception):
     """A write's condition did not hold; `item` is what the table has instead, if anything."""
 
-    def __init__(self, item: Attributes | None) -> None:
+    def __init__(self, item: Values | None) -> None:
         super().__init__()
         self.item = item
 
@@ -107,8 +108,8 @@ class Cancelled(Exception):
             code = reason.get("Code", "None")
             codes.add(code)
             if code == "ConditionalCheckFailed":
-                image = reason.get("Item") or {}
-                there[item.item_id] = str(image.get("ItemState", {}).get("S", NULL))
+                existing = decode(reason.get("Item") or {})
+                there[item.item_id] = text(existing, "ItemState", NULL)
         if there:
             return there
         if codes & {"ThrottlingError", "ProvisionedThroughputExceeded"}:
@@ -124,7 +125,7 @@ def _from_dynamodb(error: ClientError, table: str) -> Exception:
     answer: Any = error.response
     code = answer.get("Error", {}).get("Code")
     if code == "ConditionalCheckFailedException":
-        return ConditionFailed(answer.get("Item"))
+        return ConditionFailed(decode(answer["Item"]) if "Item" in answer else None)
     if code == "TransactionCanceledException":
         return Cancelled(answer.get("CancellationReasons", []))
     if code == "ResourceInUseException":

@@ -4,24 +4,31 @@ Not guaranteed: that what an index lists is still so. Index reads are eventually
 condition of the write that follows decides.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
 from anamo.aws.dynamodb import STATE_INDEX, TASK_INDEX, TRANSACTION_LIMIT, TableRequests
+from anamo.core.codec import KEY_LIMIT, Values, decode, encode, key_of, text
 from anamo.core.errors import AwsError, Throttled
-from anamo.core.item import Item, State, from_attributes
-from anamo.core.record import Record, record_from
+from anamo.core.item import Item, State
+from anamo.core.record import Record
 
-LARGEST_NUMBER = "9.9999999999999999999999999999999999999E+125"
-"""DynamoDB has none that is larger, so no itemID comes after it."""
+LARGEST_NUMBER = Decimal("9.9999999999999999999999999999999999999E+125")
+"""The largest that DynamoDB has, so no itemID comes after it."""
 
 
 @dataclass(frozen=True, slots=True)
-class StatesThere:
-    """The states of items that are in the table, by itemID, and the itemIDs DynamoDB left unread:
-    an answer holds 16 MB, and a throttled table answers in part.
+class ItemStates:
+    """The answer of one BatchGetItem.
+
+    Attributes:
+        states: The states of the items that the table has, by itemID.
+        unread: The itemIDs that DynamoDB did not read: an answer has at most 16 MB, and a table
+            that throttles answers in part.
     """
 
     states: Mapping[int, str]
@@ -29,8 +36,8 @@ class StatesThere:
 
 
 class Projection(Enum):
-    """How much of an item to read. It saves time and never read units: DynamoDB bills the whole
-    item whatever is asked for, and even where it only counts.
+    """The attributes to read. Fewer of them save time and never read units: DynamoDB bills the
+    whole item even where it only counts.
     """
 
     COUNTS = "itemID, ItemState, Nested_Tasks, Log_Length"
@@ -53,8 +60,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class QueryPage:
-    """Items of a part in the order of their ids, the part that is left (None after the last page),
-    and the read units it took.
+    """One page of a query.
+
+    Attributes:
+        records: Items in the order of their itemIDs.
+        rest: The part that is yet to be read; None after the last page.
+        units: Read units it took.
     """
 
     records: Sequence[Record]
@@ -65,97 +76,97 @@ class QueryPage:
 class TableReads(TableRequests):
     """Reads items; threads may share it."""
 
-    def states(self, item_ids: Sequence[int]) -> StatesThere:
-        """The states of those of up to 100 items that are in the table."""
-        keys = [{"itemID": {"N": str(item_id)}} for item_id in item_ids]
-        answer = self.send(
-            self._client.batch_get_item,
-            named=False,
-            RequestItems={self.name: {"Keys": keys, "ProjectionExpression": "itemID, ItemState"}},
-        )
-        read = [from_attributes(image) for image in answer["Responses"].get(self.name, [])]
-        left = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
-        if left and not read:
-            raise Throttled(f"table {self.name}: reads are throttled")
-        return StatesThere(
-            {item.item_id: item.state for item in read},
-            {int(key["itemID"]["N"]) for key in left},
-        )
+    # Workers and the importer
+
+    def states(self, item_ids: Sequence[int]) -> ItemStates:
+        """The states of those of up to 100 items that are in the table.
+
+        Raises:
+            Throttled: DynamoDB read none of them.
+        """
+        keys = [encode({"itemID": item_id}) for item_id in item_ids]
+        images, left = self._batch(Keys=keys, ProjectionExpression="itemID, ItemState")
+        read = map(Item.from_values, images)
+        unread = {int(key["itemID"]) for key in map(decode, left)}
+        return ItemStates({item.item_id: item.state for item in read}, unread)
 
     def todo(self, start: int, limit: int) -> list[int]:
-        """Up to `limit` itemIDs from `start` on that the index lists as todo, in order."""
-        return self._edge_or_page(start, limit, forward=True)
+        """Up to `limit` itemIDs from `start` on that the index lists as todo, in order; without
+        those that are not whole numbers.
+        """
+        return self._item_ids(
+            "ItemState = :state AND itemID >= :start",
+            {":state": State.TODO.value, ":start": start},
+            Limit=limit,
+        )
 
     def last_todo(self) -> int | None:
         """The largest itemID that the index lists as todo."""
         return self.last(State.TODO.value)
 
-    def _edge_or_page(
-        self, start: int | None, limit: int, *, forward: bool, state: str = State.TODO.value
-    ) -> list[int]:
-        values: dict[str, Any] = {":state": {"S": state}}
-        condition = "ItemState = :state"
-        if start is not None:
-            values[":start"] = {"N": str(start)}
-            condition += " AND itemID >= :start"
+    def last(self, state: str) -> int | None:
+        """The largest itemID that the index lists in a state; None if it is not a whole number."""
+        found = self._item_ids(
+            "ItemState = :state", {":state": state}, Limit=1, ScanIndexForward=False
+        )
+        return found[0] if found else None
+
+    def _item_ids(self, condition: str, values: Values, **request: Any) -> list[int]:
         answer = self.send(
             self._client.query,
             IndexName=STATE_INDEX,
             KeyConditionExpression=condition,
-            ExpressionAttributeValues=values,
+            ExpressionAttributeValues=encode(values),
             ProjectionExpression="itemID",
-            Limit=limit,
-            ScanIndexForward=forward,
+            **request,
         )
-        return [int(image["itemID"]["N"]) for image in answer["Items"]]
+        item_ids = map(key_of, map(decode, answer["Items"]))
+        return [item_id for item_id in item_ids if item_id is not None]
 
     def locked(self) -> Iterator[Item]:
-        """The items that the index lists as locked, page after page, without results."""
-        request: dict[str, Any] = {
-            "IndexName": STATE_INDEX,
-            "KeyConditionExpression": "ItemState = :state",
-            "ExpressionAttributeValues": {":state": {"S": State.LOCKED.value}},
-            "ProjectionExpression": "itemID, taskID, ItemState, lockID, InstanceID,"
+        """The items that the index lists as locked, without results; a page is read when the one
+        before it is used up.
+        """
+        pages = self._pages(
+            IndexName=STATE_INDEX,
+            KeyConditionExpression="ItemState = :state",
+            ExpressionAttributeValues=encode({":state": State.LOCKED.value}),
+            ProjectionExpression="itemID, taskID, ItemState, lockID, InstanceID,"
             " Lease_Expires, Attempts",
-        }
-        while True:
-            answer = self.send(self._client.query, **request)
-            yield from map(from_attributes, answer["Items"])
-            if "LastEvaluatedKey" not in answer:
-                return
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        )
+        return map(Item.from_values, pages)
 
-    # Looking at what is there
+    # Operators
 
-    def page(self, part: Part, wanted: Projection) -> QueryPage:
+    def page(self, part: Part, projection: Projection) -> QueryPage:
         """The first items of a part, as many as DynamoDB reads at once (1 MB)."""
         condition = "ItemState = :state"
-        values: dict[str, Any] = {":state": {"S": part.state}}
         bounds = {":first": part.first, ":last": part.last}
-        values |= {key: {"N": str(bound)} for key, bound in bounds.items() if bound is not None}
+        values = {key: bound for key, bound in bounds.items() if bound is not None}
         if part.first is not None and part.last is not None:
             condition += " AND itemID BETWEEN :first AND :last"
         elif part.first is not None:
             condition += " AND itemID >= :first"
         elif part.last is not None:
             condition += " AND itemID <= :last"
-        answer = self._read(
-            wanted,
+        answer = self.send(
+            self._client.query,
             IndexName=STATE_INDEX,
             KeyConditionExpression=condition,
-            ExpressionAttributeValues=values,
+            ExpressionAttributeValues=encode({":state": part.state, **values}),
+            ReturnConsumedCapacity="TOTAL",
+            **_projected(projection),
         )
         rest = None
         if "LastEvaluatedKey" in answer:
-            read = int(answer["LastEvaluatedKey"]["itemID"]["N"])
-            rest = Part(part.state, read + 1, part.last)
+            read = decode(answer["LastEvaluatedKey"])["itemID"]
+            first = math.floor(max(read, -KEY_LIMIT)) + 1
+            # A whole number of 39 digits cannot be sent, nor can anything of ours follow it
+            rest = Part(part.state, first, part.last) if first < KEY_LIMIT else None
         units = float(answer["ConsumedCapacity"]["CapacityUnits"])
-        return QueryPage([record_from(image) for image in answer["Items"]], rest, units)
-
-    def last(self, state: str) -> int | None:
-        """The largest itemID that the index lists in a state."""
-        page = self._edge_or_page(None, 1, forward=False, state=state)
-        return page[0] if page else None
+        return QueryPage(
+            [Record.from_values(decode(each)) for each in answer["Items"]], rest, units
+        )
 
     def states_held(self) -> set[str]:
         """The states that items are in, other tools' included: half a read unit each.
@@ -168,53 +179,62 @@ class TableReads(TableRequests):
         while True:
             answer = self.send(self._client.scan, ProjectionExpression="ItemState", **request)
             if answer["Items"]:
-                state = str(answer["Items"][0]["ItemState"]["S"])
+                state = text(decode(answer["Items"][0]), "ItemState")
                 if state in found:
                     raise AwsError(f"table {self.name}: its index {STATE_INDEX} goes in circles")
                 found.add(state)
-                key = {"ItemState": {"S": state}, "itemID": {"N": LARGEST_NUMBER}}
-                request["ExclusiveStartKey"] = key
+                key = {"ItemState": state, "itemID": LARGEST_NUMBER}
+                request["ExclusiveStartKey"] = encode(key)
             elif "LastEvaluatedKey" in answer:
                 request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
             else:
                 return found
 
-    def of_task(self, task_id: str, state: str, wanted: Projection) -> list[Record]:
+    def of_task(self, task_id: str, state: str, projection: Projection) -> list[Record]:
         """The items of a task id that the index lists in a state."""
-        found: list[Record] = []
-        request: dict[str, Any] = {
-            "IndexName": TASK_INDEX,
-            "KeyConditionExpression": "ItemState = :state AND taskID = :task",
-            "ExpressionAttributeValues": {":state": {"S": state}, ":task": {"S": task_id}},
-        }
-        while True:
-            answer = self._read(wanted, **request)
-            found += map(record_from, answer["Items"])
-            if "LastEvaluatedKey" not in answer:
-                return found
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        pages = self._pages(
+            IndexName=TASK_INDEX,
+            KeyConditionExpression="ItemState = :state AND taskID = :task",
+            ExpressionAttributeValues=encode({":state": state, ":task": task_id}),
+            **_projected(projection),
+        )
+        return list(map(Record.from_values, pages))
 
-    def read(self, item_ids: Sequence[int], wanted: Projection) -> list[Record]:
-        """Those of some items that are in the table, as they are and not as an index has them."""
+    def read(self, item_ids: Sequence[int], projection: Projection) -> list[Record]:
+        """Those of some items that are in the table, read from it and not from an index.
+
+        Raises:
+            Throttled: DynamoDB read none of a request's items.
+        """
         found: list[Record] = []
-        left = [{"itemID": {"N": str(item_id)}} for item_id in item_ids]
+        left = [encode({"itemID": item_id}) for item_id in item_ids]
         while left:
-            asked: dict[str, Any] = {"Keys": left[:TRANSACTION_LIMIT], "ConsistentRead": True}
-            if wanted.value:
-                asked["ProjectionExpression"] = wanted.value
-            answer = self.send(
-                self._client.batch_get_item, named=False, RequestItems={self.name: asked}
-            )
-            images = answer["Responses"].get(self.name, [])
-            unread = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
-            if unread and not images:
-                raise Throttled(f"table {self.name}: reads are throttled")
-            found += map(record_from, images)
-            left = unread + left[TRANSACTION_LIMIT:]
+            keys, left = left[:TRANSACTION_LIMIT], left[TRANSACTION_LIMIT:]
+            images, unread = self._batch(Keys=keys, ConsistentRead=True, **_projected(projection))
+            found += map(Record.from_values, images)
+            left = unread + left
         return found
 
-    def _read(self, wanted: Projection, **request: Any) -> Mapping[str, Any]:
-        """A query's answer, with its read units."""
-        if wanted.value:
-            request["ProjectionExpression"] = wanted.value
-        return self.send(self._client.query, ReturnConsumedCapacity="TOTAL", **request)
+    def _batch(self, **request: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The items of one BatchGetItem, and the keys that DynamoDB left unread."""
+        answer = self.send(
+            self._client.batch_get_item, named=False, RequestItems={self.name: request}
+        )
+        images = [decode(image) for image in answer["Responses"].get(self.name, [])]
+        unread = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+        if unread and not images:
+            raise Throttled(f"table {self.name}: reads are throttled")
+        return images, unread
+
+    def _pages(self, **request: Any) -> Iterator[dict[str, Any]]:
+        """The items of a query, page after page."""
+        while True:
+            answer = self.send(self._client.query, **request)
+            yield from map(decode, answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def _projected(projection: Projection) -> dict[str, Any]:
+    return {"ProjectionExpression": projection.value} if projection.value else {}

@@ -1,7 +1,7 @@
-"""The transitions of `core.transitions`, sent: every change of an item is one conditional write.
+"""Sends the transitions of `core.transitions`: every change of an item is one conditional write.
 
 Guaranteed: a write whose reply was lost is recognised as already applied when it is sent again.
-Losing a race is a return value.
+Losing a race is a return value. Every method raises what a request raises (see `table`).
 """
 
 import math
@@ -11,30 +11,27 @@ from typing import Any
 
 from anamo.aws.dynamodb import Cancelled, ConditionFailed, TableRequests
 from anamo.core import transitions
-from anamo.core.item import (
-    NULL,
-    Attributes,
-    Item,
-    NestedTask,
-    State,
-    from_attributes,
-    nested_attribute,
-    new_attributes,
-)
+from anamo.core.codec import Values, decode, encode, mapping
+from anamo.core.item import NULL, Item, NestedTask, State, nested_values, new_values
 from anamo.core.log_entry import LogEntry
-from anamo.core.record import Record, record_from
+from anamo.core.record import Record
 from anamo.core.transitions import Transition
 
 TRANSACTION_BYTES = 4_000_000
 """Bytes of one TransactWriteItems (4 MB in DynamoDB's quotas)."""
 
 GROUP_LIMIT = 50
-"""Results of one write: an update expression may have 4 KB and 300 operators."""
+"""Results in one write: an update expression has at most 4 KB and 300 operators."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who claims: the instance, and how long its leases last in seconds."""
+    """Who claims.
+
+    Attributes:
+        instance_id: The host or job.
+        lease: How long its leases last, in seconds.
+    """
 
     instance_id: str
     lease: int
@@ -42,8 +39,11 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Insertion:
-    """What became of a transaction of puts: `existing` maps itemIDs that exist to their states, and
-    nothing was written unless it is empty.
+    """What became of a transaction of puts.
+
+    Attributes:
+        existing: States of the items that were in the table, by itemID; nothing was written unless
+            it is empty.
     """
 
     existing: Mapping[int, str]
@@ -51,13 +51,17 @@ class Insertion:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A change that lost a race: `current` is what the item is instead, None if it is gone."""
+    """A change that lost a race.
+
+    Attributes:
+        current: The item as it is now; None if it is gone.
+    """
 
     current: Record | None
 
 
 Results = Mapping[str, LogEntry] | LogEntry
-"""What a claim has to write: log entries of nested tasks by name, or the single task's."""
+"""What a claim writes: log entries of nested tasks by name, or that of the single task."""
 
 
 class TableWrites(TableRequests):
@@ -66,16 +70,21 @@ class TableWrites(TableRequests):
     def insert(self, items: Sequence[Item], token: str) -> Insertion:
         """Add up to 100 new items, all or none.
 
-        token: names this write, so that one that is sent again because its reply was lost is known
-        to have landed, and its items do not count as somebody else's.
-        Raises Throttled, or TransientError where another import writes the same items just now.
+        Args:
+            items: Together at most TRANSACTION_BYTES.
+            token: The write's own, so that DynamoDB answers with success when it is sent again
+                because its reply was lost.
+
+        Raises:
+            Throttled: The table throttles.
+            TransientError: Another import is writing the same items.
         """
         condition = transitions.IMPORT.condition
         puts = [
             {
                 "Put": {
                     "TableName": self.name,
-                    "Item": new_attributes(item),
+                    "Item": encode(new_values(item)),
                     "ConditionExpression": condition,
                     "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                 }
@@ -96,76 +105,94 @@ class TableWrites(TableRequests):
     # The transitions of an operator
 
     def requeue(self, seen: Record, nested: Sequence[NestedTask], force: bool) -> Lost | None:
-        """Make an item todo that is still as it was seen; None once it is.
+        """Make an item todo, provided that it is still as it was seen.
 
-        nested: all its nested tasks with the statuses they shall have. force: from its holder too.
+        Args:
+            seen: The item as the operator saw it.
+            nested: All its nested tasks with the statuses they are to have.
+            force: Take it from its holder too.
+
+        Returns:
+            None once it is todo.
+
+        Raises:
+            ValueError: The transition does not begin in the state seen.
         """
         ended = sum(task.status == State.DONE.value for task in nested)
-        values = {
-            ":todo": {"S": State.TODO.value},
-            ":null": {"S": NULL},
-            ":zero": {"N": "0"},
-            ":ended": {"N": str(ended)},
-        }
+        values = {":todo": State.TODO.value, ":null": NULL, ":zero": 0, ":ended": ended}
         update = _Update(NULL, values | self._as_seen(seen, force))
         if nested:
-            update.paths["#TaskScript"] = "TaskScript"
-            update.values[":nested"] = nested_attribute(nested)
-            update.clauses.append("#TaskScript = :nested")
+            update.set_nested(nested)
         transition = transitions.REQUEUE_HELD if force else transitions.REQUEUE
-        _leaves(transition, seen)
+        _check_source(transition, seen)
         try:
             self._write(transition, seen.item.item_id, update, "NONE")
         except ConditionFailed as failed:
-            there = record_from(failed.item) if failed.item else None
+            if failed.item is None:
+                return Lost(None)
+            current = Record.from_values(failed.item)
             # A holder may have given it back, with its attempts and failed tasks as they were
-            afresh = there and (there.item.attempts, there.item.nested) == (0, tuple(nested))
-            return (
-                None
-                if afresh and there and _already_applied(there.item, State.TODO, NULL)
-                else Lost(there)
-            )
+            anew = (current.item.attempts, current.item.nested) == (0, tuple(nested))
+            applied = anew and _already_applied(current.item, State.TODO, NULL)
+            return None if applied else Lost(current)
         return None
 
     def remove(self, seen: Record, force: bool) -> Lost | None:
-        """Delete an item that is still as it was seen; None once it is gone.
+        """Delete an item, provided that it is still as it was seen.
 
-        force: a held one too.
+        Args:
+            seen: The item as the operator saw it.
+            force: Delete one that a worker holds too.
+
+        Returns:
+            None once it is gone.
+
+        Raises:
+            ValueError: The transition does not begin in the state seen.
         """
         transition = transitions.REMOVE_HELD if force else transitions.REMOVE
-        _leaves(transition, seen)
+        _check_source(transition, seen)
         try:
             self.send(
                 self._client.delete_item,
-                Key={"itemID": {"N": str(seen.item.item_id)}},
+                Key=encode({"itemID": seen.item.item_id}),
                 ConditionExpression=transition.condition,
-                ExpressionAttributeValues=self._as_seen(seen, force),
+                ExpressionAttributeValues=encode(self._as_seen(seen, force)),
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ConditionFailed as failed:
-            return Lost(record_from(failed.item)) if failed.item else None
+            return Lost(Record.from_values(failed.item)) if failed.item else None
         return None
 
     def _as_seen(self, seen: Record, force: bool) -> dict[str, Any]:
         """The values of `transitions.AS_SEEN`, and of UNHELD unless forced."""
         item = seen.item
-        values = {
-            ":seen": {"S": item.state},
-            ":lock": {"S": item.lock_id},
-            ":length": {"N": str(item.log_length)},
-        }
-        return values if force else values | {":epoch": self._epoch(), ":number": {"S": "N"}}
+        values = {":seen": item.state, ":lock": item.lock_id, ":length": item.log_length}
+        return values if force else values | {":epoch": self._epoch(), ":number": "N"}
 
     # The transitions of a held item
 
     def claim(self, item_id: int, lock_id: str, holder: Holder) -> Item | None:
-        """Take a todo item; None if it is not todo any more."""
-        values = {":todo": {"S": State.TODO.value}}
+        """Take a todo item; None if it is not todo any more.
+
+        Args:
+            item_id: The item's key.
+            lock_id: The claim's token, minted for this claim.
+            holder: Who claims it.
+        """
+        values = {":todo": State.TODO.value}
         return self._hold(transitions.CLAIM, item_id, lock_id, holder, values)
 
     def take_over(self, seen: Item, lock_id: str, holder: Holder) -> Item | None:
-        """Take a locked item whose lease has ended; None if somebody was quicker, or it goes on."""
-        values = {":seen": {"S": seen.lock_id}, ":epoch": self._epoch()}
+        """Take a locked item whose lease has ended; None if another worker was quicker or the
+        lease has not ended.
+
+        Args:
+            seen: The item as the index listed it.
+            lock_id: The claim's token, minted for this claim.
+            holder: Who claims it.
+        """
+        values = {":seen": seen.lock_id, ":epoch": self._epoch()}
         return self._hold(transitions.TAKE_OVER, seen.item_id, lock_id, holder, values)
 
     def _hold(
@@ -178,19 +205,19 @@ class TableWrites(TableRequests):
     ) -> Item | None:
         update = _Update(lock_id, values, {"#Log": "Log"})
         update.values |= {
-            ":locked": {"S": State.LOCKED.value},
-            ":mine": {"S": lock_id},
-            ":instance": {"S": holder.instance_id},
-            ":now": {"S": self.clock.timestamp()},
+            ":locked": State.LOCKED.value,
+            ":mine": lock_id,
+            ":instance": holder.instance_id,
+            ":now": self.clock.timestamp(),
             ":expires": self._expiry(holder),
-            ":zero": {"N": "0"},
-            ":one": {"N": "1"},
-            ":empty": {"M": {}},
+            ":zero": 0,
+            ":one": 1,
+            ":empty": {},
         }
         try:
-            return from_attributes(self._write(transition, item_id, update, "ALL_NEW"))
+            return Item.from_values(self._write(transition, item_id, update, "ALL_NEW"))
         except ConditionFailed as failed:
-            item = from_attributes(failed.item) if failed.item else None
+            item = Item.from_values(failed.item) if failed.item else None
             return item if _already_applied(item, State.LOCKED, lock_id) else None
 
     def renew(self, item_id: int, lock_id: str, holder: Holder) -> bool:
@@ -201,9 +228,14 @@ class TableWrites(TableRequests):
     def record(
         self, item: Item, holder: Holder, results: Mapping[str, LogEntry], ended: int
     ) -> bool:
-        """Write up to GROUP_LIMIT results of nested tasks; False if the claim is lost.
+        """Write up to GROUP_LIMIT results of nested tasks and renew the lease; False if the claim
+        is lost.
 
-        ended: how many nested tasks of the item have ended, these included.
+        Args:
+            item: The item as it was claimed.
+            holder: Whose lease it is.
+            results: Log entries by the names of the tasks.
+            ended: How many nested tasks of the item have ended, these included.
         """
         update = _Update(item.lock_id, {":expires": self._expiry(holder)})
         update.add_results(results, ended)
@@ -212,22 +244,26 @@ class TableWrites(TableRequests):
     def finish(self, item: Item, state: State, results: Results, ended: int) -> bool:
         """End the item as done or failed with its last results; False if the claim is lost.
 
-        results: the single task's, or up to GROUP_LIMIT of nested tasks. ended: as for `record`.
+        Args:
+            item: The item as it was claimed.
+            state: DONE or FAILED.
+            results: The single task's, or up to GROUP_LIMIT of nested tasks.
+            ended: How many nested tasks of the item have ended, these included.
         """
         failures = item.failures + (state == State.FAILED)
-        update = _Update(item.lock_id, {":now": {"S": self.clock.timestamp()}})
-        update.values[":failures"] = {"N": str(failures)}
+        values = {":now": self.clock.timestamp(), ":failures": failures}
+        update = _Update(item.lock_id, values)
         update.add_results(results, ended)
         return self._settle(transitions.FINISH, item.item_id, state, update)
 
     def release(self, item: Item, results: Results, ended: int) -> bool:
         """Give the item back with the results there are; False if the claim is lost.
 
-        results, ended: as for `finish`.
+        The arguments are those of `finish`; `results` may be empty.
         """
         update = _Update(item.lock_id, dict(_FREED))
-        # Without results what the table has stays, Log_Length too: a single item may have the log
-        # of an earlier try, and a record that had no reply may have landed
+        # Without results the table keeps what it has, Log_Length too: a single item may have the
+        # log of an earlier try, and a record whose reply was lost may have been applied
         if results:
             update.add_results(results, ended)
         return self._settle(transitions.RELEASE, item.item_id, State.TODO, update)
@@ -235,67 +271,63 @@ class TableWrites(TableRequests):
     def retry(self, item: Item, results: Results, ended: int, nested: Sequence[NestedTask]) -> bool:
         """Give a failed item back to be tried again; False if the claim is lost.
 
-        results, ended: as for `finish`. nested: all nested tasks with the statuses they shall have.
+        The arguments are those of `finish`; `nested` is all its nested tasks with the statuses they
+        are to have.
         """
-        update = _Update(item.lock_id, {**_FREED, ":failures": {"N": str(item.failures + 1)}})
+        update = _Update(item.lock_id, {**_FREED, ":failures": item.failures + 1})
         update.add_results(results, ended, statuses=not nested)
         if nested:
-            # The whole map at once: hundreds of paths would not fit in an update expression
-            update.paths["#TaskScript"] = "TaskScript"
-            update.values[":nested"] = nested_attribute(nested)
-            update.clauses.append("#TaskScript = :nested")
+            update.set_nested(nested)
         return self._settle(transitions.RETRY, item.item_id, State.TODO, update)
 
     def _settle(
         self, transition: Transition, item_id: int, target: State, update: "_Update"
     ) -> bool:
-        """Send a holder's write: True if it landed, now or on an earlier try."""
+        """Send a holder's write: True if it was applied, now or on an earlier try."""
         if target not in transition.targets:
             raise ValueError(f"{transition.name} leads to {transition.targets}, not to {target}")
-        update.values[":locked"] = {"S": State.LOCKED.value}
-        update.values[":mine"] = {"S": update.lock_id}
+        update.values |= {":locked": State.LOCKED.value, ":mine": update.lock_id}
         if ":target" in " ".join(transition.set):
-            update.values[":target"] = {"S": target.value}
+            update.values[":target"] = target.value
         try:
             self._write(transition, item_id, update, "NONE")
         except ConditionFailed as failed:
-            item = from_attributes(failed.item) if failed.item else None
+            item = Item.from_values(failed.item) if failed.item else None
             if ":null" not in update.values:
                 return _already_applied(item, target, update.lock_id)
-            # A transition that frees the item takes the lockID away, and a holder that came after
-            # may have freed it too: the results tell whose write it was
+            # A transition that frees the item removes the lockID, and a later holder may have freed
+            # it too: the results tell whose write it was
             return _already_applied(item, target, NULL) and update.is_in(failed.item or {})
         return True
 
     def _write(
-        self, transition: Transition, item_id: int, update: "_Update", wanted: str
-    ) -> Attributes:
-        """Send a transition; the attributes `wanted`. Raises ConditionFailed."""
+        self, transition: Transition, item_id: int, update: "_Update", returned: str
+    ) -> Values:
+        """Send a transition; gives the attributes that `returned` asks for."""
         expression = "SET " + ", ".join((*transition.set, *update.clauses))
         if transition.remove:
             expression += " REMOVE " + ", ".join(transition.remove)
         request: dict[str, Any] = {
-            "Key": {"itemID": {"N": str(item_id)}},
+            "Key": encode({"itemID": item_id}),
             "ConditionExpression": transition.condition,
             "UpdateExpression": expression,
-            "ExpressionAttributeValues": update.values,
-            "ReturnValues": wanted,
+            "ExpressionAttributeValues": encode(update.values),
+            "ReturnValues": returned,
             # Shows whether an earlier try of this very write is why the condition fails
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         if update.paths:
             request["ExpressionAttributeNames"] = update.paths
-        image: Attributes = self.send(self._client.update_item, **request).get("Attributes", {})
-        return image
+        return decode(self.send(self._client.update_item, **request).get("Attributes", {}))
 
-    def _expiry(self, holder: Holder) -> dict[str, str]:
-        return {"N": str(math.ceil(self.clock.now() + holder.lease))}
+    def _expiry(self, holder: Holder) -> int:
+        return math.ceil(self.clock.now() + holder.lease)
 
-    def _epoch(self) -> dict[str, str]:
-        return {"N": str(math.floor(self.clock.now()))}
+    def _epoch(self) -> int:
+        return math.floor(self.clock.now())
 
 
-def _leaves(transition: Transition, seen: Record) -> None:
+def _check_source(transition: Transition, seen: Record) -> None:
     """Raises ValueError where the transition does not begin in the state seen."""
     if seen.item.state not in {source.value for source in transition.sources}:
         raise ValueError(f"{transition.name} does not begin in {seen.item.state}")
@@ -306,51 +338,61 @@ def _already_applied(item: Item | None, target: State, lock_id: str) -> bool:
     return item is not None and item.state == target.value and item.lock_id == lock_id
 
 
-_FREED = {":null": {"S": NULL}, ":one": {"N": "1"}}
+_FREED = {":null": NULL, ":one": 1}
 
 
 @dataclass(slots=True)
 class _Update:
-    """What a transition's write needs beside its own clauses."""
+    """What a transition's write needs beside its own clauses.
+
+    Attributes:
+        lock_id: The item's lockID once the write is applied.
+        values: Of the expressions, by placeholder.
+        paths: Attribute names, by placeholder.
+        clauses: Of the update expression's SET, beside the transition's own.
+    """
 
     lock_id: str
     values: dict[str, Any]
     paths: dict[str, str] = field(default_factory=dict)
     clauses: list[str] = field(default_factory=list)
 
+    def set_nested(self, nested: Sequence[NestedTask]) -> None:
+        """Write the nested tasks: all at once, since an update expression has no room for hundreds
+        of paths.
+        """
+        self.paths["#TaskScript"] = "TaskScript"
+        self.values[":nested"] = nested_values(nested)
+        self.clauses.append("#TaskScript = :nested")
+
     def add_results(self, results: Results, ended: int, *, statuses: bool = True) -> None:
-        """Write results too; `statuses` of nested tasks as well as their log entries."""
+        """Write results; with `statuses` those of nested tasks too."""
         if isinstance(results, LogEntry):
-            self.values |= {":entry": results.to_attribute(), ":n": {"N": str(results.lines)}}
+            self.values |= {":entry": results.to_values(), ":n": results.lines}
             self.paths["#Log"] = "Log"
             self.clauses += ["#Log = :entry", "Log_Length = :n"]
             return
         # Absolute, since a write that is sent again must not count twice
-        self.values[":n"] = {"N": str(ended)}
+        self.values[":n"] = ended
         self.clauses.append("Log_Length = :n")
         for position, (name, entry) in enumerate(results.items()):
-            self._add_result(f"t{position}", name, entry)
+            key = f"t{position}"
+            self.paths |= {"#Log": "Log", f"#{key}": name}
+            self.values[f":{key}"] = entry.to_values()
+            self.clauses.append(f"#Log.#{key} = :{key}")
             if statuses:
-                self._add_status(f"t{position}", State.DONE if entry.succeeded else State.FAILED)
+                state = State.DONE if entry.succeeded else State.FAILED
+                self.paths |= {"#TaskScript": "TaskScript", "#Status": "Status"}
+                self.values[f":{state}"] = state.value
+                self.clauses.append(f"#TaskScript.#{key}.#Status = :{state}")
 
-    def is_in(self, image: Attributes) -> bool:
-        """Whether the results are in an item. DynamoDB writes numbers in its own way."""
-        log = image.get("Log", {})
+    def is_in(self, values: Values) -> bool:
+        """Whether an item has the results."""
+        log = mapping(values, "Log")
         if ":entry" in self.values:
-            return LogEntry.from_attribute(log) == LogEntry.from_attribute(self.values[":entry"])
+            return bool(log == self.values[":entry"])
         return all(
-            LogEntry.from_attribute(log.get("M", {}).get(self.paths[f"#{key[1:]}"], {}))
-            == LogEntry.from_attribute(entry)
+            log.get(self.paths[f"#{key[1:]}"]) == entry
             for key, entry in self.values.items()
             if f"#{key[1:]}" in self.paths
         )
-
-    def _add_result(self, key: str, name: str, entry: LogEntry) -> None:
-        self.paths |= {"#Log": "Log", f"#{key}": name}
-        self.values[f":{key}"] = entry.to_attribute()
-        self.clauses.append(f"#Log.#{key} = :{key}")
-
-    def _add_status(self, key: str, state: State) -> None:
-        self.paths |= {"#TaskScript": "TaskScript", "#Status": "Status"}
-        self.values[f":{state}"] = {"S": state.value}
-        self.clauses.append(f"#TaskScript.#{key}.#Status = :{state}")

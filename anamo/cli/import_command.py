@@ -1,11 +1,13 @@
 """The importer's command line."""
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus, run
+from anamo.cli.progress_bar import import_bar
 
 if TYPE_CHECKING:
     from anamo.importer.task_file import TaskFile
@@ -75,7 +77,9 @@ def import_file(arguments: argparse.Namespace) -> ExitStatus:
     from anamo.importer.importer import import_all
 
     say = Messages("import-items-generic.py")
-    for table, totals in import_all(found, arguments.region, arguments.create_table, say):
+    progress = partial(import_bar, say=say)
+    imports = import_all(found, arguments.region, arguments.create_table, say, progress)
+    for table, totals in imports:
         states = ", ".join(f"{count:,} {state}" for state, count in sorted(totals.existing.items()))
         there = f"{totals.existing.total():,} there already" + (f" ({states})" if states else "")
         print(f"{table}: {totals.new:,} items new, {there}{duplicates(found, table)}")

@@ -1,28 +1,28 @@
-"""Items of a workflow table: their states, their identity, their form in DynamoDB.
+"""Items of a workflow table: their states, their identity, their attributes.
 
 Guaranteed: `item_id` depends on what is to be run and on nothing else, so the same line is the
-same item in every file and on every machine. Attributes another tool wrote are not read, and no
-write of ours touches them.
+same item in every file and on every machine. Attributes that another tool added are neither read
+nor written.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-Attribute = Mapping[str, Any]
-"""One attribute value as DynamoDB's low-level interface has it, such as `{"N": "7"}`."""
-
-Attributes = Mapping[str, Attribute]
+from anamo.core.codec import Values, key_of, mapping, number, text, whole
 
 NULL = "NULL"
-"""Stands in `lockID`, `InstanceID`, `Lock_Date` and `Done_Date` before they mean anything: an
-index key cannot be empty or absent if the index is to list the item."""
+"""The value of `lockID`, `InstanceID`, `Lock_Date` and `Done_Date` before they mean anything: an
+index lists only items that have its key, and a key is never empty."""
 
-ITEM_LIMIT = 400 * 1024
-"""Bytes an item may have in DynamoDB, attribute names included."""
+SINGLE = ""
+"""The name of a single item's task among results."""
+
+FOREIGN_ID = -1
+"""Stands for an itemID that is not a whole number: no item of ours has it, so no write finds it."""
 
 ID_BITS = 53
 """JavaScript and jq read integers of up to 53 bits exactly."""
@@ -45,7 +45,13 @@ class State(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class NestedTask:
-    """One task of a nested item: `Task_0`, `Task_1`, … with its command line."""
+    """One task of a nested item.
+
+    Attributes:
+        name: `Task_0`, `Task_1` and so on.
+        script: Its command line.
+        status: `todo`, `done` or `failed`.
+    """
 
     name: str
     script: str
@@ -54,8 +60,20 @@ class NestedTask:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of a workflow table. `script` is None in a nested item, `nested` empty in a single
-    one; `lease_expires` is in epoch seconds and None where no lease is held.
+    """One item of a workflow table, without its results.
+
+    Attributes:
+        item_id: The key, made of what is to be run.
+        task_id: The user's name for it, which several items may share.
+        script: A single item's command line; None in a nested one.
+        nested: A nested item's tasks in the order of their numbers; empty in a single one.
+        state: One of `State`, or another tool's.
+        lock_id: The token of the last claim; NULL in an item that nobody has claimed.
+        instance_id: The host or job of the last claim.
+        lease_expires: Epoch seconds; None where no lease is held.
+        attempts: Claims so far that were not given back in good order.
+        failures: How often it has ended as failed or been retried.
+        log_length: Lines of output of a single item; how many tasks of a nested one have ended.
     """
 
     item_id: int
@@ -70,14 +88,36 @@ class Item:
     failures: int = 0
     log_length: int = 0
 
+    @classmethod
+    def from_values(cls, values: Values) -> "Item":
+        """The item that a table holds. What another tool left out, or wrote in another form, counts
+        as unset; an itemID that cannot be ours is read as FOREIGN_ID.
+        """
+        nested = _nested(mapping(values, "TaskScript"))
+        lease = number(values, "Lease_Expires")
+        item_id = key_of(values)
+        return cls(
+            item_id=FOREIGN_ID if item_id is None else item_id,
+            task_id=text(values, "taskID", NULL),
+            script=None if nested else text(values, "TaskScript"),
+            nested=nested,
+            state=text(values, "ItemState", NULL),
+            lock_id=text(values, "lockID", NULL),
+            instance_id=text(values, "InstanceID", NULL),
+            lease_expires=None if lease is None else int(lease),
+            attempts=whole(values, "Attempts"),
+            failures=whole(values, "Failures"),
+            log_length=whole(values, "Log_Length"),
+        )
+
     @property
     def is_nested(self) -> bool:
-        """Whether the item holds nested tasks."""
+        """Whether the item has nested tasks."""
         return self.script is None
 
     @property
     def tasks(self) -> int:
-        """How many tasks the item holds."""
+        """How many tasks the item has."""
         return len(self.nested) if self.is_nested else 1
 
 
@@ -98,109 +138,48 @@ def _identity(content: list[object]) -> int:
     return int.from_bytes(digest, "big") >> (64 - ID_BITS)
 
 
-def new_attributes(item: Item) -> dict[str, Attribute]:
+def new_values(item: Item) -> dict[str, Any]:
     """The whole item as it is imported: in state todo, never claimed."""
-    attributes: dict[str, Attribute] = {
-        "itemID": {"N": str(item.item_id)},
-        "taskID": {"S": item.task_id},
-        "ItemState": {"S": State.TODO.value},
-        "Log": {"M": {}},
-        "Log_Length": {"N": "0"},
-        "lockID": {"S": NULL},
-        "InstanceID": {"S": NULL},
-        "Lock_Date": {"S": NULL},
-        "Done_Date": {"S": NULL},
-        "Attempts": {"N": "0"},
+    values: dict[str, Any] = {
+        "itemID": item.item_id,
+        "taskID": item.task_id,
+        "ItemState": State.TODO.value,
+        "Log": {},
+        "Log_Length": 0,
+        "lockID": NULL,
+        "InstanceID": NULL,
+        "Lock_Date": NULL,
+        "Done_Date": NULL,
+        "Attempts": 0,
     }
     if item.script is not None:
-        attributes["TaskScript"] = {"S": item.script}
+        values["TaskScript"] = item.script
     else:
-        attributes["Nested_Tasks"] = {"N": str(len(item.nested))}
-        attributes["TaskScript"] = nested_attribute(item.nested)
-    return attributes
+        values["Nested_Tasks"] = len(item.nested)
+        values["TaskScript"] = nested_values(item.nested)
+    return values
 
 
-def nested_attribute(nested: Sequence[NestedTask]) -> Attribute:
+def nested_values(nested: Sequence[NestedTask]) -> dict[str, Any]:
     """Nested tasks as the `TaskScript` of their item."""
-    return {
-        "M": {
-            task.name: {"M": {"Status": {"S": task.status}, "Script": {"S": task.script}}}
-            for task in nested
-        }
-    }
+    return {task.name: {"Status": task.status, "Script": task.script} for task in nested}
 
 
-def from_attributes(attributes: Attributes) -> Item:
-    """The item that DynamoDB returned. Attributes that another tool left out count as unset."""
-    script = attributes.get("TaskScript", {})
-    nested = _nested(script.get("M", {}))
-    lease = attributes.get("Lease_Expires")
-    return Item(
-        item_id=int(attributes["itemID"]["N"]),
-        task_id=_text(attributes, "taskID"),
-        script=None if nested else str(script.get("S", "")),
-        nested=nested,
-        state=_text(attributes, "ItemState"),
-        lock_id=_text(attributes, "lockID"),
-        instance_id=_text(attributes, "InstanceID"),
-        lease_expires=int(float(lease["N"])) if lease and "N" in lease else None,
-        attempts=_number(attributes, "Attempts"),
-        failures=_number(attributes, "Failures"),
-        log_length=_number(attributes, "Log_Length"),
-    )
-
-
-def _text(attributes: Attributes, name: str) -> str:
-    return str(attributes.get(name, {}).get("S", NULL))
-
-
-def _number(attributes: Attributes, name: str) -> int:
-    return int(float(attributes.get(name, {}).get("N", "0")))
-
-
-def _nested(tasks: Attributes) -> tuple[NestedTask, ...]:
+def _nested(tasks: Values) -> tuple[NestedTask, ...]:
     """The nested tasks in the order of their numbers: Task_2 before Task_10. None where one of
-    them is no map: the item is then one task without a script, which fails and says so.
+    them is not a map: the item is then one task without a script, which fails and says so.
     """
-    if not all("M" in task for task in tasks.values()):
+    if not all(isinstance(task, dict) for task in tasks.values()):
         return ()
     return tuple(
-        NestedTask(
-            name,
-            str(tasks[name]["M"].get("Script", {}).get("S", "")),
-            str(tasks[name]["M"].get("Status", {}).get("S", State.TODO.value)),
-        )
+        NestedTask(name, text(tasks[name], "Script"), text(tasks[name], "Status", State.TODO.value))
         for name in sorted(tasks, key=task_order)
     )
 
 
 def task_order(name: str) -> tuple[int, str]:
-    """Sort key of a nested task's name: by number, names without one last."""
-    number = name.rpartition("_")[2]
-    return (int(number), name) if number.isascii() and number.isdigit() else (1 << 62, name)
-
-
-def size_of(attributes: Attributes) -> int:
-    """Bytes DynamoDB counts for attributes: names and strings in UTF-8, numbers by their digits,
-    3 bytes for a list or map and 1 for each of its elements (the developer guide's item sizes).
-    """
-    return sum(text_size(name) + value_size(value) for name, value in attributes.items())
-
-
-def value_size(value: Attribute) -> int:
-    """Bytes of one attribute value."""
-    ((kind, content),) = value.items()
-    if kind == "S":
-        return text_size(content)
-    if kind == "N":
-        return len(content) // 2 + 2
-    if kind == "M":
-        return 3 + len(content) + size_of(content)
-    if kind == "L":
-        return 3 + len(content) + sum(map(value_size, content))
-    return len(content) if isinstance(content, (str, bytes)) else 1
-
-
-def text_size(text: str) -> int:
-    """Bytes of a text in UTF-8."""
-    return len(text.encode("utf-8", "surrogatepass"))
+    """Sort key of nested tasks' names: by number, names without one last."""
+    digits = name.rpartition("_")[2]
+    if digits.isascii() and digits.isdigit() and len(digits) < 19:
+        return (int(digits), name)
+    return (1 << 62, name)

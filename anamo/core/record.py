@@ -1,28 +1,30 @@
 """What a table holds of an item, results included: what operators read and workers do not.
 
-Guaranteed: an item that another tool wrote is read as far as it says something; what it lacks
-counts as unset.
+Guaranteed: any item that another tool wrote can be read; what it lacks counts as unset.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from anamo.core.item import NULL, Attributes, Item, State, from_attributes, task_order
+from anamo.core.codec import Values, mapping, text, whole
+from anamo.core.item import NULL, SINGLE, Item, State, task_order
 from anamo.core.log_entry import LogEntry
-from anamo.worker.claim import SINGLE
 
 ENDED = (State.DONE.value, State.FAILED.value)
-"""States of a task that will not run."""
+"""States of a task that does not run again by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """An item as it was read.
 
-    tasks: how many it holds, even where its Task Scripts were not read. locked, ended: when it was
-    claimed last and when it ended last, in UTC as ISO 8601, or "NULL". logs: the entries of its
-    tasks in their order; a single item's is called "".
+    Attributes:
+        item: What workers read of it.
+        tasks: How many tasks it has, even where its Task Scripts were not read.
+        locked: When it was claimed last, in UTC as ISO 8601, or "NULL".
+        ended: When it ended last, likewise.
+        logs: The log entries of its tasks in their order; a single item's is called SINGLE.
     """
 
     item: Item
@@ -31,13 +33,25 @@ class Record:
     ended: str
     logs: Mapping[str, LogEntry]
 
+    @classmethod
+    def from_values(cls, values: Values) -> "Record":
+        """The record of an item that was read, with all its attributes or some."""
+        item = Item.from_values(values)
+        return cls(
+            item=item,
+            tasks=max(item.tasks, whole(values, "Nested_Tasks")),
+            locked=text(values, "Lock_Date", NULL),
+            ended=text(values, "Done_Date", NULL),
+            logs=_logs(mapping(values, "Log")),
+        )
+
     @property
     def state(self) -> str:
-        """The item's state; another tool's may be none of `State`."""
+        """The item's state; that of another tool's item may be none of `State`."""
         return self.item.state
 
     def task_states(self) -> Counter[str]:
-        """How many of its tasks are todo, done and failed. In an item that has ended all have."""
+        """How many of its tasks are todo, done and failed. In an item that is done all are."""
         if self.item.is_nested:
             states = Counter(
                 task.status if task.status in ENDED else State.TODO.value
@@ -50,7 +64,7 @@ class Record:
         return Counter({State.TODO.value: self.tasks})
 
     def failed_tasks(self) -> list[tuple[str, LogEntry]]:
-        """Names and log entries of the tasks that failed and will not run again by themselves."""
+        """Names and log entries of the tasks that failed and do not run again by themselves."""
         if not self.item.is_nested:
             names = [SINGLE] if self.state == State.FAILED else []
         else:
@@ -58,37 +72,24 @@ class Record:
         return [(name, self.logs[name]) for name in names if name in self.logs]
 
     def leased(self, now: float) -> bool:
-        """Whether a worker holds it by a lease that has not ended; `now` in epoch seconds."""
+        """Whether a worker holds it and its lease has not ended; `now` is in epoch seconds."""
         lease = self.item.lease_expires
         return self.state == State.LOCKED and lease is not None and lease >= now
 
     @property
     def since(self) -> str:
-        """Since when it is in its state, in UTC as ISO 8601; empty where nothing says so."""
+        """When it entered its state, in UTC as ISO 8601; empty where that is not known."""
         stamp = {State.LOCKED: self.locked, State.DONE: self.ended, State.FAILED: self.ended}
         when = next((date for state, date in stamp.items() if state == self.state), NULL)
         return "" if when == NULL else when
 
 
-def record_from(image: Attributes) -> Record:
-    """The record of what DynamoDB returned, all attributes or some."""
-    item = from_attributes(image)
-    held = image.get("Nested_Tasks", {}).get("N")
-    return Record(
-        item=item,
-        tasks=max(item.tasks, int(float(held))) if held else item.tasks,
-        locked=str(image.get("Lock_Date", {}).get("S", NULL)),
-        ended=str(image.get("Done_Date", {}).get("S", NULL)),
-        logs=_logs(image.get("Log", {}).get("M", {})),
-    )
-
-
-def _logs(entries: Attributes) -> dict[str, LogEntry]:
-    """A single item's Log is an entry, a nested one's holds an entry a task."""
-    if "S" in entries.get("Status", {}):
-        return {SINGLE: LogEntry.from_attribute({"M": entries})}
+def _logs(entries: Values) -> dict[str, LogEntry]:
+    """The Log of a single item is an entry; that of a nested item maps its tasks to entries."""
+    if isinstance(entries.get("Status"), str):
+        return {SINGLE: LogEntry.from_values(entries)}
     return {
-        name: LogEntry.from_attribute(entries[name])
+        name: LogEntry.from_values(entries[name])
         for name in sorted(entries, key=task_order)
-        if "M" in entries[name]
+        if isinstance(entries[name], dict)
     }

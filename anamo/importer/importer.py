@@ -1,8 +1,8 @@
-"""Bringing items into a table.
+"""Writes the items of a task file to their tables.
 
-Guaranteed: an item that is in the table stays as it is, whatever its state; an import that broke
-off is finished by the same command; throttling slows an import down and never fails it. Not
-guaranteed: that an import that breaks off has written the first lines first.
+Guaranteed: an item that is in the table stays as it is, whatever its state; an import that was
+interrupted is completed by the same command; throttling slows an import down and never fails it.
+Not guaranteed: that an interrupted import has written the first lines of the file first.
 """
 
 import random
@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -21,37 +22,64 @@ from anamo.aws.dynamodb import TRANSACTION_LIMIT
 from anamo.aws.retry import FIRST, LONGEST, RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import TRANSACTION_BYTES
-from anamo.cli.progress_bar import import_bar
 from anamo.core.errors import CredentialsExpired, TableMissing, Throttled
-from anamo.core.item import Item, new_attributes, size_of
+from anamo.core.item import Item, new_values
+from anamo.core.item_size import size_of
 from anamo.importer.task_file import TaskFile
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 THREADS = 4
-"""Requests under way at once: transactions of 100 puts by 4 threads beat single puts by 16."""
+"""Requests in flight: transactions of 100 puts by 4 threads are faster than single puts by 16."""
 
-PATIENCE_SECONDS = 300.0
-"""How long a request is tried again while AWS is out of reach. Throttling has no such end: at 10
-write units a second an import takes hours that takes seconds elsewhere."""
+RETRY_SECONDS = 300.0
+"""How long a request is tried again while AWS is out of reach. A throttled one is sent again
+without end: at 10 write units a second an import takes hours that takes seconds on demand."""
+
+Progress = Callable[[int], object]
+"""Told each number of items that are dealt with, by one thread at a time."""
+
+OpenProgress = Callable[[str, int], AbstractContextManager[Progress]]
+"""Shows how far the import of a table is; takes the table's name and the number of its items."""
 
 
 @dataclass(slots=True)
 class ImportTotals:
-    """What an import found: items that were new, and the states of those that were there."""
+    """What became of the items of an import.
+
+    Attributes:
+        new: How many were added.
+        existing: How many were in the table already, by their states.
+    """
 
     new: int = 0
     existing: Counter[str] = field(default_factory=Counter)
 
 
 def import_all(
-    found: TaskFile, region: str | None, create: bool, say: Callable[[str], object]
+    found: TaskFile,
+    region: str | None,
+    create: bool,
+    say: Callable[[str], object],
+    open_progress: OpenProgress,
 ) -> Iterator[tuple[str, ImportTotals]]:
-    """Import a task file into its tables; each table with what became of its items.
+    """Import a task file into its tables.
 
-    create: make the tables that are missing. Raises one of `errors`; nothing has been written if
-    a table was found unusable.
+    Args:
+        found: The items of each table.
+        region: The AWS region; None for the one of the environment.
+        create: Make the tables that are missing.
+        say: Takes messages for the user.
+        open_progress: Shows how far the import of a table is.
+
+    Yields:
+        The name of each table, with what became of its items.
+
+    Raises:
+        TableMissing: A table does not exist and `create` is false; nothing was written.
+        TableUnusable: A table has another key or other indexes; nothing was written.
+        AwsError: AWS refuses, or could not be reached for RETRY_SECONDS.
     """
     client = session.dynamodb_client(region)
     tables = [WorkflowTable(client, name) for name in found.items]
@@ -59,9 +87,9 @@ def import_all(
         _prepare(table, create, say)
     for table in tables:
         items = list(found.items[table.name].values())
-        with import_bar(table.name, len(items), say) as progress:
-            tally = Importer(table, progress, say).run(items)
-        yield table.name, tally
+        with open_progress(table.name, len(items)) as progress:
+            totals = Importer(table, progress, say).run(items)
+        yield table.name, totals
 
 
 def _prepare(table: WorkflowTable, create: bool, say: Callable[[str], object]) -> None:
@@ -72,14 +100,12 @@ def _prepare(table: WorkflowTable, create: bool, say: Callable[[str], object]) -
 
 
 class Importer:
-    """Adds items to one table; `progress` is told each number of items dealt with, by one thread at
-    a time.
-    """
+    """Adds items to one table."""
 
     def __init__(
         self,
         table: WorkflowTable,
-        progress: Callable[[int], object] = lambda items: None,
+        progress: Progress = lambda items: None,
         say: Callable[[str], object] = lambda message: None,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
@@ -88,23 +114,27 @@ class Importer:
         self._say = say
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        # No thread of a throttled import sleeps on once it has failed, or Ctrl-C was pressed
+        # Wakes the threads of a throttled import once it has failed or Ctrl-C was pressed
         self._sleep = sleep or self._stopped.wait
         self._retries = RetryPolicy(self._sleep)
         self._totals = ImportTotals()
-        # Whether items of the batches just before were there already
-        self._asks = True
-        # Items a request, and seconds until the next one, as throttling has them
+        # Whether to read a batch's items first: some of the batch before were in the table already
+        self._reads_first = True
+        # Items per request, and seconds before the next one; throttling changes both
         self._size = TRANSACTION_LIMIT
         self._wait = FIRST
 
     def run(self, items: Sequence[Item]) -> ImportTotals:
-        """Import the items. Raises one of `errors` once a request fails for good."""
+        """Import the items.
+
+        Raises:
+            AwsError: AWS refuses a request, or could not be reached for RETRY_SECONDS.
+        """
         batches = _batches(items, TRANSACTION_LIMIT)
         with ThreadPoolExecutor(THREADS) as pool:
             try:
                 futures = [pool.submit(self._import, batch) for batch in batches]
-                # Whichever fails first; in their order a throttled one would be waited for
+                # The first that fails ends it; in their order, it would wait for a throttled one
                 for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                     future.result()
             except BaseException:
@@ -114,45 +144,47 @@ class Importer:
         return self._totals
 
     def _import(self, batch: Sequence[Item]) -> None:
-        """Import up to 100 items: those that are there are asked for first, since a put that fails
-        its condition costs as much as one that passes, and cancels the 99 beside it. It is not
-        asked where the batches before were all new: most files are imported once.
+        """Import up to 100 items.
+
+        It first reads which of them the table has, since a put that fails its condition costs as
+        much as one that passes, and cancels the 99 beside it; but not after a batch whose items
+        were all new, since most files are imported once.
         """
-        pending = self._absent(batch) if self._asks else list(batch)
+        pending = self._absent(batch) if self._reads_first else list(batch)
         all_new = len(pending) == len(batch)
         while pending and not self._stopped.is_set():
             part = next(_batches(pending, self._size))
             insertion = self._send(partial(self._table.insert, token=uuid4().hex), part)
             if insertion is None:
                 continue
-            there = insertion.existing
-            all_new = all_new and not there
-            gone = set(there) or {item.item_id for item in part}
-            self._count(0 if there else len(part), there)
-            pending = [item for item in pending if item.item_id not in gone]
-        self._asks = not all_new
+            existing = insertion.existing
+            all_new = all_new and not existing
+            settled = set(existing) or {item.item_id for item in part}
+            self._count(0 if existing else len(part), existing)
+            pending = [item for item in pending if item.item_id not in settled]
+        self._reads_first = not all_new
 
     def _absent(self, batch: Sequence[Item]) -> list[Item]:
-        """The items of the batch that are not in the table; the others are counted."""
+        """The items of the batch that are not in the table; counts the others."""
         absent: list[Item] = []
-        unasked = list(batch)
-        while unasked and not self._stopped.is_set():
-            part, rest = unasked[: self._size], unasked[self._size :]
+        unread = list(batch)
+        while unread and not self._stopped.is_set():
+            part, rest = unread[: self._size], unread[self._size :]
             answer = self._send(self._table.states, [item.item_id for item in part])
             if answer is None:
                 continue
             self._count(0, answer.states)
             known = answer.states.keys() | answer.unread
             absent += [item for item in part if item.item_id not in known]
-            unasked = [item for item in part if item.item_id in answer.unread] + rest
+            unread = [item for item in part if item.item_id in answer.unread] + rest
         return absent
 
     def _send(self, request: Callable[[Sequence[S]], T], part: Sequence[S]) -> T | None:
-        """The request's answer, or None if it was throttled and should be sent again, smaller."""
+        """The request's answer; None if it was throttled and is to be sent again, smaller."""
         try:
             answer = self._retries.retry(
                 lambda: request(part),
-                PATIENCE_SECONDS,
+                RETRY_SECONDS,
                 self._stopped.is_set,
                 at_once=(Throttled, CredentialsExpired),
             )
@@ -165,8 +197,8 @@ class Importer:
         return answer
 
     def _slow_down(self) -> None:
-        """Halve the requests, since a table may never let pass one larger than what it has saved
-        up, and wait.
+        """Halve the size of requests, and wait: a request that needs more units than the table's
+        burst capacity may never pass.
         """
         with self._lock:
             first = self._size == TRANSACTION_LIMIT
@@ -185,11 +217,11 @@ class Importer:
 
 
 def _batches(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
-    """The items in parts of at most `most` and of what one transaction may hold in bytes."""
+    """The items in parts of at most `most` items and TRANSACTION_BYTES."""
     batch: list[Item] = []
     size = 0
     for item in items:
-        more = size_of(new_attributes(item))
+        more = size_of(new_values(item))
         if batch and (len(batch) == most or size + more > TRANSACTION_BYTES):
             yield batch
             batch, size = [], 0

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from anamo.core import command_line
 from anamo.core.errors import UsageError
-from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item, text_size
-from anamo.core.log_entry import SMALLEST_TAIL, tail_limit
+from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item
+from anamo.core.item_size import SMALLEST_TAIL, tail_limit, text_size
 
 SHOWN = 20
 """Bad lines named before the rest is only counted: a wrong separator makes all of them bad."""

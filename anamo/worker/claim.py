@@ -8,11 +8,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from anamo.core.item import Item, NestedTask, State
+from anamo.core.item import SINGLE, Item, NestedTask, State
 from anamo.core.log_entry import LogEntry
-
-SINGLE = ""
-"""The name of a single item's task among results."""
 
 
 @dataclass(frozen=True, slots=True)

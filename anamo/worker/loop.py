@@ -29,7 +29,8 @@ from anamo.core.errors import (
     internal,
 )
 from anamo.core.item import Item, State
-from anamo.core.log_entry import abandoned_entry, tail_limit
+from anamo.core.item_size import tail_limit
+from anamo.core.log_entry import abandoned_entry
 from anamo.core.text import count
 from anamo.worker.claim import Claim
 from anamo.worker.claimer import Finder

@@ -33,9 +33,9 @@ from anamo.core.errors import (
     TransientError,
     internal,
 )
-from anamo.core.item import State
+from anamo.core.item import SINGLE, State
 from anamo.core.log_entry import NOTE_LIMIT, LogEntry, log_key
-from anamo.worker.claim import SINGLE, Claim
+from anamo.worker.claim import Claim
 from anamo.worker.control import Control
 from anamo.worker.task_process import Outcome
 

@@ -13,7 +13,7 @@ import pytest
 
 from anamo.aws.session import dynamodb_client as our_client
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import StatesThere
+from anamo.aws.table_reads import ItemStates
 from anamo.core import transitions
 from anamo.core.errors import AccessDenied, AwsError, CredentialsExpired, Unreachable
 from anamo.core.item import Item, nested_item
@@ -99,7 +99,7 @@ class Meeting(WorkflowTable):
         super().__init__(table.client, table.name)
         self._together = together
 
-    def states(self, item_ids: Sequence[int]) -> StatesThere:
+    def states(self, item_ids: Sequence[int]) -> ItemStates:
         answer = super().states(item_ids)
         self._together.wait(30)
         return answer
@@ -320,7 +320,7 @@ def test_an_endpoint_that_goes_away_for_a_while_is_waited_for(
 def test_one_that_stays_away_ends_the_import(
     client: Any, table: Table, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anamo.importer.importer.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("anamo.importer.importer.RETRY_SECONDS", 0.0)
     proxy.behaviour = on(PUT, cutting)
     with pytest.raises(Unreachable):
         OurImporter(WorkflowTable(client, table.name), sleep=Waits()).run(items(250))

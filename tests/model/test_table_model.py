@@ -32,16 +32,17 @@ from anamo.aws import table_writes
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder, Lost
 from anamo.core import transitions
+from anamo.core.codec import decode
 from anamo.core.errors import Unreachable
-from anamo.core.item import Item, State, from_attributes, nested_item, single_item
+from anamo.core.item import SINGLE, Item, State, nested_item, single_item
 from anamo.core.log_entry import LogEntry, abandoned_entry
-from anamo.core.record import record_from
+from anamo.core.record import Record
 from anamo.operator.change import again
-from anamo.worker.claim import SINGLE, Claim
+from anamo.worker.claim import Claim
 from tests.support import sabotage
 from tests.support.actors import HandDrivenClock, LossyClient
 from tests.support.reference import NOBODY, Reference, Result, Results, ended, statuses
-from tests.support.table import Table, plain, workflow_table
+from tests.support.table import Table, plain, undecimal, workflow_table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -430,7 +431,7 @@ class TableMachine(RuleBasedStateMachine):
         self._did("operator", Step(what, key, "", allowed, said is None, made()))
 
     def _requeueing(self, seen: Any, force: bool, done_too: bool) -> Operation:
-        record, image = record_from(seen), plain({"M": seen})
+        record, image = Record.from_values(decode(seen)), plain({"M": seen})
         return (
             lambda: self.table.requeue(record, again(record, all_tasks=done_too), force),
             lambda: self.model.requeue(image, done_too=done_too, force=force),
@@ -438,7 +439,7 @@ class TableMachine(RuleBasedStateMachine):
         )
 
     def _removal(self, seen: Any, force: bool, _done_too: bool) -> Operation:
-        record, image = record_from(seen), plain({"M": seen})
+        record, image = Record.from_values(decode(seen)), plain({"M": seen})
         return (
             lambda: self.table.remove(record, force),
             lambda: self.model.remove(image, force=force),
@@ -470,7 +471,9 @@ class TableMachine(RuleBasedStateMachine):
             assert self.raw == old, f"{step.name} is not allowed, and yet changed the table"
         assert step.said == step.expected, f"{step.name} has another answer"
         if step.claimed:
-            assert step.claimed == from_attributes(self.raw[step.key]), "another item was claimed"
+            assert step.claimed == Item.from_values(decode(self.raw[step.key])), (
+                "another item was claimed"
+            )
         there = {entry["stdout"] for image in now.values() for _, entry in log(image)}
         assert there.issuperset(step.recorded), "an outcome was said to be recorded, and is not"
         assert there.isdisjoint(step.vain), "an outcome was said not to be recorded, and is"
@@ -525,7 +528,7 @@ class TableMachine(RuleBasedStateMachine):
     @staticmethod
     def _results(entries: Mapping[str, LogEntry]) -> Results:
         return {
-            name: Result(entry.succeeded, plain(entry.to_attribute()), entry.lines)
+            name: Result(entry.succeeded, undecimal(entry.to_values()), entry.lines)
             for name, entry in entries.items()
         }
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
-from anamo.core.item import NULL, Item, new_attributes, single_item
+from anamo.core.codec import encode
+from anamo.core.item import NULL, Item, new_values, single_item
 from anamo.worker.claimer import PAGE, PAGE_SECONDS, Finder
 from anamo.worker.holdings import Holdings
 from tests.support.table import Table
@@ -199,7 +200,7 @@ def test_on_a_real_table_every_item_is_found_and_held(table: Table) -> None:
     ours = WorkflowTable(table.client, table.name)
     for number in range(1, 41):
         item = replace(single_item(f"Task-{number}", "true"), item_id=number)
-        table.client.put_item(TableName=table.name, Item=new_attributes(item))
+        table.client.put_item(TableName=table.name, Item=encode(new_values(item)))
     found = finder(ours)
     assert sorted(claim_all(found)) == list(range(1, 41))
     assert set(found.held) == set(range(1, 41))

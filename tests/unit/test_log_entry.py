@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from anamo.core.item import (
-    ITEM_LIMIT,
-    TASK_ID_LIMIT,
-    Attribute,
-    Item,
-    nested_item,
-    new_attributes,
-    single_item,
-    size_of,
-    text_size,
-)
-from anamo.core.log_entry import (
+from anamo.core.codec import encode
+from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, new_values, single_item
+from anamo.core.item_size import (
     BUCKET_LIMIT,
-    NOTE_LIMIT,
-    PREFIX_LIMIT,
+    ITEM_LIMIT,
     SMALLEST_TAIL,
     STREAM_TAIL,
-    LogEntry,
-    abandoned_entry,
-    log_key,
+    size_of,
     tail_limit,
+    text_size,
 )
+from anamo.core.log_entry import NOTE_LIMIT, PREFIX_LIMIT, LogEntry, abandoned_entry, log_key
 from tests.support.table import Table
 
 if TYPE_CHECKING:
@@ -58,7 +48,7 @@ def entry(**changes: object) -> LogEntry:
     return LogEntry(**values)  # type: ignore[arg-type]
 
 
-def largest_entry(item: Item, table: str, name: str | None) -> Attribute:
+def largest_entry(item: Item, table: str, name: str | None) -> dict[str, Any]:
     """The largest entry a task can get, as the worker makes it."""
     limit = tail_limit(item, table)
     # The worker counts a tag as its bytes and one more
@@ -74,30 +64,30 @@ def largest_entry(item: Item, table: str, name: str | None) -> Attribute:
         s3_range="123456789012-123456789013",
         tags=tags,
         s3_note="n" * NOTE_LIMIT,
-    ).to_attribute()
+    ).to_values()
 
 
-def ended_at_worst(item: Item, table: str) -> dict[str, Attribute]:
+def ended_at_worst(item: Item, table: str) -> dict[str, Any]:
     """The item as it is in the table once every task has printed as much as it can."""
-    attributes = new_attributes(item)
+    values = new_values(item)
     if item.is_nested:
         names = [task.name for task in item.nested]
-        log: Attribute = {"M": {name: largest_entry(item, table, name) for name in names}}
-        for task in attributes["TaskScript"]["M"].values():
-            task["M"]["Status"] = {"S": "failed"}
+        log = {name: largest_entry(item, table, name) for name in names}
+        for task in values["TaskScript"].values():
+            task["Status"] = "failed"
     else:
         log = largest_entry(item, table, None)
-    return attributes | {
+    return values | {
         "Log": log,
-        "Log_Length": {"N": "123456789012"},
-        "ItemState": {"S": "locked"},
-        "lockID": {"S": LOCK},
-        "InstanceID": {"S": "i" * 1024},
-        "Lock_Date": {"S": "2026-01-31T09:30:00Z"},
-        "Done_Date": {"S": "2026-01-31T09:30:00Z"},
-        "Lease_Expires": {"N": "1769851800"},
-        "Attempts": {"N": "1000000"},
-        "Failures": {"N": "1000000"},
+        "Log_Length": 123456789012,
+        "ItemState": "locked",
+        "lockID": LOCK,
+        "InstanceID": "i" * 1024,
+        "Lock_Date": "2026-01-31T09:30:00Z",
+        "Done_Date": "2026-01-31T09:30:00Z",
+        "Lease_Expires": 1769851800,
+        "Attempts": 1000000,
+        "Failures": 1000000,
     }
 
 
@@ -145,10 +135,10 @@ def test_a_single_item_that_is_let_in_fits_too(task_id: str, table: str, length:
 
 def test_that_would_fail_if_the_tails_had_more_room() -> None:
     item = filled_up(nested_of("Task-1", 400, 1), LONGEST_TABLE)
-    attributes = ended_at_worst(item, LONGEST_TABLE)
-    for found in attributes["Log"]["M"].values():
-        found["M"]["stdout"] = {"S": "o" * 2 * SMALLEST_TAIL}
-    assert size_of(attributes) > ITEM_LIMIT
+    values = ended_at_worst(item, LONGEST_TABLE)
+    for found in values["Log"].values():
+        found["stdout"] = "o" * 2 * SMALLEST_TAIL
+    assert size_of(values) > ITEM_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -164,9 +154,9 @@ def test_dynamodb_takes_the_largest_items(
     dynamodb_client: DynamoDBClient, table: Table, item: Item
 ) -> None:
     assert tail_limit(item, "Testing") == SMALLEST_TAIL
-    attributes = ended_at_worst(item, "Testing")
-    assert size_of(attributes) > ITEM_LIMIT - 6_000, "no test of the boundary"
-    dynamodb_client.put_item(TableName=table.name, Item=attributes)
+    values = ended_at_worst(item, "Testing")
+    assert size_of(values) > ITEM_LIMIT - 6_000, "no test of the boundary"
+    dynamodb_client.put_item(TableName=table.name, Item=encode(values))
 
 
 def test_tails_shrink_with_the_number_of_tasks() -> None:
@@ -182,7 +172,8 @@ def test_an_item_of_500_short_tasks_is_let_in() -> None:
 
 
 def test_an_entry_is_a_map() -> None:
-    assert entry(tags=("a", "b"), s3_note="kept at host:/tmp/x").to_attribute() == {
+    values = entry(tags=("a", "b"), s3_note="kept at host:/tmp/x").to_values()
+    assert encode({"Log": values})["Log"] == {
         "M": {
             "Status": {"S": "Execution Successful"},
             "stdout": {"S": "out"},
@@ -199,7 +190,7 @@ def test_an_entry_is_a_map() -> None:
 
 
 def test_an_entry_without_tags_or_note_has_no_such_attributes() -> None:
-    assert not {"Tags", "S3_Note"} & entry().to_attribute()["M"].keys()
+    assert not {"Tags", "S3_Note"} & entry().to_values().keys()
 
 
 def test_only_the_successful_status_is_success() -> None:

@@ -27,7 +27,8 @@ from anamo.core.errors import (
     TransientError,
     Unreachable,
 )
-from anamo.core.log_entry import STREAM_TAIL, LogEntry
+from anamo.core.item_size import STREAM_TAIL
+from anamo.core.log_entry import LogEntry
 from anamo.worker.task_process import Outcome, StopReason
 from tests.support.proxy import Behaviour, Proxy, cutting, failing
 

@@ -17,22 +17,22 @@ from anamo.aws.session import dynamodb_client as our_client
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
 from anamo.core import transitions
+from anamo.core.codec import decode, encode
 from anamo.core.errors import TransientError
 from anamo.core.item import (
     NULL,
     Item,
     State,
-    from_attributes,
     nested_item,
-    new_attributes,
+    new_values,
     single_item,
 )
 from anamo.core.log_entry import LogEntry
-from anamo.core.record import Record, record_from
+from anamo.core.record import Record
 from anamo.core.transitions import HELD_BY_ME, TRANSITIONS, Transition
 from tests.support.environment import REGION
 from tests.support.proxy import Forward, Proxy, Request, dropping_reply, on
-from tests.support.table import Table, plain, workflow_table
+from tests.support.table import Table, plain, undecimal, workflow_table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -162,9 +162,9 @@ def bring_to(table: Table, state: str) -> tuple[dict[str, Any] | None, Item]:
     if changes is None:
         table.client.delete_item(TableName=table.name, Key={"itemID": {"N": str(ITEM.item_id)}})
         return None, ITEM
-    image = {**new_attributes(ITEM), **changes, "Comment": {"S": "of another tool"}}
+    image = {**encode(new_values(ITEM)), **changes, "Comment": {"S": "of another tool"}}
     table.client.put_item(TableName=table.name, Item=image)
-    return attributes(table), from_attributes(image)
+    return attributes(table), Item.from_values(decode(image))
 
 
 def test_every_transition_is_attempted() -> None:
@@ -211,7 +211,7 @@ def test_the_operator_may_change_what_nobody_holds(
     before, _ = bring_to(shared, state)
     assert before
     table = WorkflowTable(shared.client, shared.name)
-    seen = record_from(before)
+    seen = Record.from_values(decode(before))
     if seen.item.state not in {source.value for source in transition.sources}:
         with pytest.raises(ValueError, match="does not begin in"):
             change(table, seen)
@@ -278,7 +278,7 @@ def moved(table: Table, attempt: str, state: str) -> tuple[dict[str, Any], dict[
 def test_an_import_writes_the_whole_item(shared: Table) -> None:
     removed, changed = moved(shared, "import", "absent")
     assert removed == {}
-    assert changed == plain({"M": new_attributes(ITEM)})
+    assert changed == new_values(ITEM)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_recording_writes_results_and_renews(shared: Table) -> None:
     assert removed == {}
     assert set(changed) == {"Lease_Expires", "Log", "Log_Length", "TaskScript"}
     assert changed["Log_Length"] == 1
-    assert changed["Log"] == {"Task_0": plain(entry().to_attribute())}
+    assert changed["Log"] == {"Task_0": undecimal(entry().to_values())}
     assert changed["TaskScript"] == {
         "Task_0": {"Status": "done", "Script": "seq 1"},
         "Task_1": {"Status": "todo", "Script": "seq 2"},
@@ -352,7 +352,7 @@ def test_releasing_keeps_results_and_takes_the_attempt_back(shared: Table) -> No
 @pytest.mark.parametrize("item", [ITEM, single_item("Task-1", "seq 1")])
 def test_releasing_without_results_leaves_those_there_are(shared: Table, item: Item) -> None:
     """A record without a reply may have landed; a single item may have an earlier try's log."""
-    image = {**new_attributes(item), **held(MINE), "Log_Length": {"N": "7"}}
+    image = {**encode(new_values(item)), **held(MINE), "Log_Length": {"N": "7"}}
     shared.client.put_item(TableName=shared.name, Item=image)
     table = WorkflowTable(shared.client, shared.name)
     mine = replace(item, state="locked", lock_id=MINE)
@@ -376,7 +376,7 @@ def test_a_single_item_gets_its_entry_and_its_lines(shared: Table) -> None:
     assert table.finish(MY_ITEM, State.DONE, entry(), 1)
     now = plain({"M": attributes(shared)})
     assert (now["ItemState"], now["Log_Length"]) == ("done", 3)
-    assert now["Log"] == plain(entry().to_attribute())
+    assert now["Log"] == undecimal(entry().to_values())
 
 
 def test_a_claim_brings_back_the_whole_item(shared: Table) -> None:
@@ -390,7 +390,7 @@ def test_a_claim_brings_back_the_whole_item(shared: Table) -> None:
 
 
 def test_an_item_of_another_tool_without_counter_and_log_can_be_run(shared: Table) -> None:
-    image = dict(new_attributes(ITEM))
+    image = encode(new_values(ITEM))
     del image["Attempts"], image["Log"]
     shared.client.put_item(TableName=shared.name, Item=image)
     table = WorkflowTable(shared.client, shared.name)
@@ -482,7 +482,7 @@ def test_a_lost_reply_is_not_taken_for_a_landed_write_of_somebody_else(
 @pytest.mark.parametrize("attempt", ["release", "retry"])
 def test_another_holders_release_is_not_taken_for_a_landed_one(shared: Table, attempt: str) -> None:
     """Both leave a todo item without lockID; the results tell whose it was."""
-    image = {**new_attributes(ITEM), "Log": {"M": {"Task_0": entry("Other").to_attribute()}}}
+    image = encode({**new_values(ITEM), "Log": {"Task_0": entry("Other").to_values()}})
     shared.client.put_item(TableName=shared.name, Item=image)
     assert not ATTEMPTS[attempt][1](WorkflowTable(shared.client, shared.name), MY_ITEM)
 
@@ -490,7 +490,7 @@ def test_another_holders_release_is_not_taken_for_a_landed_one(shared: Table, at
 def test_a_holders_release_is_not_taken_for_a_requeue(shared: Table) -> None:
     """It leaves a todo item too, but failed tasks as they are."""
     bring_to(shared, "locked by another, lease ended")
-    seen = record_from(attributes(shared) or {})
+    seen = Record.from_values(decode(attributes(shared) or {}))
     table = WorkflowTable(shared.client, shared.name)
     again = table.take_over(seen.item, MINE, HOLDER)
     assert again
