@@ -116,8 +116,8 @@ def _process(
     try:
         dynamodb = partial(session.dynamodb_client, options.region)
         s3 = partial(session.s3_client, options.region)
-        table = WorkflowTable(dynamodb(), options.table, renew_client=dynamodb)
-        logs = LogStore(s3(), options.bucket, renew_client=s3)
+        table = WorkflowTable(dynamodb(), options.table, renew_client=partial(dynamodb, renew=True))
+        logs = LogStore(s3(), options.bucket, renew_client=partial(s3, renew=True))
         finished = Worker(options, holder, control, table, logs, holdings).run()
     except AnamoError as error:
         finished = Finished(str(error))
