@@ -1,4 +1,4 @@
-"""What work has cost: requests, and the units DynamoDB says it bills."""
+"""Consumed capacity: requests, and the read and write units DynamoDB says it bills."""
 
 import math
 import threading
@@ -9,15 +9,15 @@ from typing import Any
 from anamo.core.codec import Values
 from anamo.core.item_size import size_of
 
-READS = frozenset({"query", "scan", "get_item", "batch_get_item"})
-WRITES = frozenset({"update_item", "delete_item"})
-"""Requests whose answers are asked for units. An import's transactions are not: nobody is told what
-they took, and adding it up takes DynamoDB Local a sixth of its time."""
+READS = frozenset({"Query", "Scan", "GetItem", "BatchGetItem"})
+WRITES = frozenset({"UpdateItem", "DeleteItem"})
+"""Operations whose requests ask for the capacity they consume. An import's transactions do not: it
+is not shown to anybody, and adding it up takes a sixth of DynamoDB Local's time."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumedCapacity:
-    """Requests to DynamoDB, the units it billed for them, and objects put in S3."""
+    """Requests to DynamoDB that were answered, the units it bills for them, objects put in S3."""
 
     requests: int = 0
     read_units: float = 0.0
@@ -37,10 +37,10 @@ NOTHING = ConsumedCapacity()
 
 
 class CapacityMeter:
-    """Adds up what a table's requests cost; threads may share it.
+    """Adds up what a table's requests consume; threads may share it.
 
-    Not guaranteed: the units of requests that failed otherwise than by their condition, or whose
-    answer was lost.
+    Not guaranteed: the units of requests that failed other than by their condition, or whose answer
+    was lost.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,12 @@ class CapacityMeter:
         self._adding = threading.Lock()
 
     def answered(self, operation: str, answer: Mapping[str, Any]) -> None:
-        """Add a request by DynamoDB's answer to it."""
+        """Add a request that succeeded.
+
+        Args:
+            operation: DynamoDB's name of it, such as UpdateItem.
+            answer: DynamoDB's answer.
+        """
         found = answer.get("ConsumedCapacity", [])
         parts = found if isinstance(found, list) else [found]
         units = sum(float(part["CapacityUnits"]) for part in parts)
@@ -56,8 +61,9 @@ class CapacityMeter:
         self._add(ConsumedCapacity(1, units if read else 0.0, 0.0 if read else units))
 
     def refused(self, item: Values | None) -> None:
-        """Add a write whose condition failed on this item: it costs what the item's size does, in
-        the table alone.
+        """Add a write whose condition failed on this item (None: there is none).
+
+        It is billed by the item's size, in the table only.
         """
         self._add(ConsumedCapacity(1, write_units=max(1, math.ceil(size_of(item or {}) / 1024))))
 

@@ -1,18 +1,22 @@
 """One request to DynamoDB for one table, and what its answer means.
 
 Guaranteed: every request raises one of `core.errors`, or one of the refusals below, which the other
-modules of this room turn into return values; the clock follows the answers' Date headers, and
-what they cost is added up. Nothing outside this room sees an error code.
+modules of this room turn into return values. Handlers of boto3's events set the clock by the
+answers' Date headers and add up consumed capacity, whatever wraps the client. Nothing outside this
+room sees an error code.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.model import OperationModel
 
 from anamo.aws.clock import DatabaseClock
 from anamo.aws.consumed_capacity import READS, WRITES, CapacityMeter
-from anamo.aws.session import renewed, translate
+from anamo.aws.faults import translate
+from anamo.aws.session import renewed
 from anamo.core.codec import Values, decode, text
 from anamo.core.errors import AwsError, ItemRefused, TableMissing, Throttled, TransientError
 from anamo.core.item import NULL, Item
@@ -26,7 +30,7 @@ TRANSACTION_LIMIT = 100
 
 
 class ConditionFailed(Exception):
-    """A write's condition did not hold; `item` is what the table has instead, if anything."""
+    """A write's condition does not hold; `item` is the item as it is, None if there is none."""
 
     def __init__(self, item: Values | None) -> None:
         super().__init__()
@@ -34,10 +38,17 @@ class ConditionFailed(Exception):
 
 
 class TableRequests:
-    """One table. Threads may share it.
+    """Sends the requests of one table. Threads may share it.
 
-    meter: what its requests have cost. renew_client: makes another client once the credentials of
-    this one have expired.
+    Args:
+        client: A boto3 client of DynamoDB; tables may share it.
+        name: The table's name.
+        clock: The clock to set; None is a new one.
+        renew_client: Makes another client once the credentials of this one have expired.
+
+    Attributes:
+        clock: DynamoDB's time, learned from this table's answers.
+        meter: What this table's requests have consumed.
     """
 
     def __init__(
@@ -47,7 +58,7 @@ class TableRequests:
         clock: DatabaseClock | None = None,
         renew_client: Callable[[], Any] | None = None,
     ) -> None:
-        self._client = client
+        self._client = observed(client)
         self._renew_client = renew_client
         self.name = name
         self.clock = clock or DatabaseClock()
@@ -56,52 +67,115 @@ class TableRequests:
     def send(
         self, method: Callable[..., Mapping[str, Any]], named: bool = True, **request: Any
     ) -> Mapping[str, Any]:
-        """One request; its answer's Date header corrects the clock, its units go to the meter."""
+        """Send one request.
+
+        Args:
+            method: The client's method.
+            named: Whether the request has a TableName.
+            request: Its other parameters.
+
+        Returns:
+            The answer as boto3 has it.
+
+        Raises:
+            AwsError: Or one of its subclasses.
+            ConditionFailed: The write's condition does not hold.
+            Cancelled: The transaction was cancelled.
+            TableExists: The table to be created exists.
+        """
         if named:
             request["TableName"] = self.name
-        if method.__name__ in READS | WRITES:
-            request.setdefault("ReturnConsumedCapacity", "TOTAL")
-        sent = self.clock.monotonic()
+        sending = _sending.set(self)
         try:
-            answer = method(**request)
+            return method(**request)
         except ClientError as error:
-            self._learn(error.response, sent)
-            raise self._renew(self._fault(error)) from error
+            raise self._renew(_from_dynamodb(error, self.name)) from error
         except BotoCoreError as error:
             raise self._renew(translate(error)) from error
-        self._learn(answer, sent)
-        self.meter.answered(method.__name__, answer)
-        return answer
+        finally:
+            _sending.reset(sending)
 
     def _renew(self, fault: Exception) -> Exception:
         if isinstance(fault, AwsError):
-            self._client, fault = renewed(self._client, fault, self._renew_client)
+            client, fault = renewed(self._client, fault, self._renew_client)
+            self._client = observed(client)
         return fault
 
-    def _fault(self, error: ClientError) -> Exception:
-        """The error of ours that says the same."""
-        fault = _from_dynamodb(error, self.name)
-        if isinstance(fault, ConditionFailed):
-            self.meter.refused(fault.item)
-        return fault
 
-    def _learn(self, answer: Mapping[str, Any], sent: float) -> None:
-        self.clock.learn(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}), sent)
+_sending: ContextVar[TableRequests] = ContextVar("_sending")
+"""The table that this thread is sending a request for: tables share clients, and the events of a
+client do not say which table a request is for."""
+
+
+def observed(client: Any) -> Any:
+    """The client, with handlers that set a table's clock and add to its meter; repeating it is
+    harmless.
+    """
+    for event, handler in _HANDLERS.items():
+        client.meta.events.register(event, handler, unique_id=f"pyanamo-{event}")
+    return client
+
+
+def _ask_for_capacity(params: dict[str, Any], model: OperationModel, **_: Any) -> None:
+    if model.name in READS | WRITES:
+        params.setdefault("ReturnConsumedCapacity", "TOTAL")
+
+
+def _note_time(context: dict[str, Any], **_: Any) -> None:
+    if table := _sending.get(None):
+        context["pyanamo_sent"] = table.clock.monotonic()
+
+
+def _learn(
+    parsed: Mapping[str, Any], model: OperationModel, context: Mapping[str, Any], **_: Any
+) -> None:
+    """Set the clock and add to the meter by an answer, which may be an error."""
+    table = _sending.get(None)
+    if not table:
+        return
+    headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    table.clock.learn(headers, context["pyanamo_sent"])
+    if "Error" not in parsed:
+        table.meter.answered(model.name, parsed)
+    elif parsed["Error"].get("Code") == _CONDITION_FAILED:
+        table.meter.refused(decode(parsed.get("Item", {})))
+
+
+_HANDLERS: dict[str, Callable[..., None]] = {
+    "provide-client-params.dynamodb": _ask_for_capacity,
+    "before-call.dynamodb": _note_time,
+    "after-call.dynamodb": _learn,
+}
+
+_CONDITION_FAILED = "ConditionalCheckFailedException"
 
 
 class TableExists(Exception):
-    """CreateTable found the table."""
+    """The table to be created exists already."""
 
 
 class Cancelled(Exception):
-    """A transaction was cancelled, for a reason a put."""
+    """A transaction was cancelled; there is a reason for each of its puts."""
 
     def __init__(self, reasons: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
         self._reasons = reasons
 
     def states_there(self, items: Sequence[Item], table: str) -> dict[int, str]:
-        """The states of the items that exist already; raises if that is not why."""
+        """The states of the items that exist already.
+
+        Args:
+            items: The transaction's items, in its order.
+            table: The table's name, for messages.
+
+        Returns:
+            Their states by itemID, at least one.
+
+        Raises:
+            Throttled: Writes are throttled.
+            TransientError: Another transaction writes the same items.
+            AwsError: DynamoDB refuses the transaction for another reason.
+        """
         there = {}
         codes = set()
         for item, reason in zip(items, self._reasons, strict=False):
@@ -121,10 +195,10 @@ class Cancelled(Exception):
 
 
 def _from_dynamodb(error: ClientError, table: str) -> Exception:
-    """DynamoDB's own error codes; `aws.translate` knows those all services share."""
+    """DynamoDB's own error codes; `faults.translate` knows those that all services share."""
     answer: Any = error.response
     code = answer.get("Error", {}).get("Code")
-    if code == "ConditionalCheckFailedException":
+    if code == _CONDITION_FAILED:
         return ConditionFailed(decode(answer["Item"]) if "Item" in answer else None)
     if code == "TransactionCanceledException":
         return Cancelled(answer.get("CancellationReasons", []))

@@ -1,7 +1,7 @@
-"""Who am I, and where: an AWS Batch job, an EC2 instance, or a host.
+"""The identity of this host: an AWS Batch job, an EC2 instance, or a host name.
 
-Guaranteed: no request leaves a machine that is not on EC2, and none is sent at all where
-AWS_EC2_METADATA_DISABLED is true.
+Guaranteed: the instance metadata service is asked only on EC2 or where its endpoint is set, and
+never where AWS_EC2_METADATA_DISABLED is true.
 """
 
 import os
@@ -9,8 +9,10 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-_BOARD = Path("/sys/devices/virtual/dmi/id/board_asset_tag")
-"""On EC2's Nitro machines this holds the instance's id."""
+from anamo.aws.metadata import InstanceMetadata
+
+_ASSET_TAG = Path("/sys/devices/virtual/dmi/id/board_asset_tag")
+"""On EC2's Nitro instances this holds the instance id."""
 
 _VENDOR = Path("/sys/devices/virtual/dmi/id/sys_vendor")
 
@@ -19,14 +21,14 @@ _BATCH = {
     "array index": "AWS_BATCH_JOB_ARRAY_INDEX",
     "job attempt": "AWS_BATCH_JOB_ATTEMPT",
 }
-"""Lines of a log's header, and the variables AWS Batch sets in a container."""
+"""Names in a log's header, and the variables AWS Batch sets in a container."""
 
 _EC2 = {
     "instance type": "instance-type",
     "zone": "placement/availability-zone",
     "lifecycle": "instance-life-cycle",
 }
-"""Lines of a log's header, and where EC2's metadata has them."""
+"""Names in a log's header, and their paths below meta-data."""
 
 
 def instance_id(environment: Mapping[str, str] = os.environ) -> str:
@@ -40,56 +42,52 @@ def instance_id(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def host_metadata(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What AWS Batch and EC2 say of where this process runs, as lines of a log's header; only what
-    is known.
+    """What AWS Batch and EC2 say of where this process runs.
+
+    Returns:
+        Names and values for a log's header, as far as they are known.
     """
     job = {
-        line: environment[variable]
-        for line, variable in _BATCH.items()
+        name: environment[variable]
+        for name, variable in _BATCH.items()
         if environment.get(variable)
     }
     return job | _ec2_metadata(environment)
 
 
 def _ec2_metadata(environment: Mapping[str, str]) -> dict[str, str]:
-    if not on_ec2(environment):
+    if not has_metadata_service(environment):
         return {}
-    # Imported here because the command lines' --help needs none of botocore
-    from anamo.aws.metadata import InstanceMetadata
-
     metadata = InstanceMetadata(environment)
     found = {}
-    for line, path in _EC2.items():
+    for name, path in _EC2.items():
         value = metadata.get(f"latest/meta-data/{path}")
         if not metadata.reachable:
-            # Each further request would wait as long
+            # Each further request would take as long to fail
             break
         if value:
-            found[line] = value
+            found[name] = value
     return found
 
 
 def host_name() -> str:
-    """This machine's name."""
+    """This host's name."""
     return socket.gethostname() or "unknown-host"
 
 
-def on_ec2(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether there is an instance metadata service to be asked."""
+def has_metadata_service(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether there is an instance metadata service that may be asked."""
     if environment.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         return False
     return "AWS_EC2_METADATA_SERVICE_ENDPOINT" in environment or "Amazon" in _read(_VENDOR)
 
 
 def _ec2_instance(environment: Mapping[str, str]) -> str | None:
-    if not on_ec2(environment):
+    if not has_metadata_service(environment):
         return None
-    board = _read(_BOARD)
-    if board.startswith("i-"):
-        return board
-    # Imported here because the command lines' --help needs none of botocore
-    from anamo.aws.metadata import InstanceMetadata
-
+    asset_tag = _read(_ASSET_TAG)
+    if asset_tag.startswith("i-"):
+        return asset_tag
     return InstanceMetadata(environment).get("latest/meta-data/instance-id")
 
 

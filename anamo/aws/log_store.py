@@ -13,7 +13,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +21,8 @@ from typing import IO, Any
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 
 from anamo.aws.consumed_capacity import CapacityMeter
-from anamo.aws.session import renewed, translate
+from anamo.aws.faults import error_code, translate
+from anamo.aws.session import renewed
 from anamo.core.errors import (
     AccessDenied,
     AwsError,
@@ -213,7 +214,7 @@ class _Spool:
 
 
 class Inflate:
-    """Decompresses gzip members that follow one another; `name` is what they are called."""
+    """Decompresses a sequence of gzip members; `name` stands for them in messages."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -223,8 +224,13 @@ class Inflate:
         return zlib.decompressobj(16 + zlib.MAX_WBITS)
 
     def __call__(self, data: bytes) -> Iterator[bytes]:
-        """The pieces that come of further bytes, each at most CHUNK: a megabyte of gzip may hold a
-        gigabyte of blanks. Raises LogMissing where they are no gzip.
+        """Decompress more bytes.
+
+        Yields:
+            Pieces of at most CHUNK bytes: a megabyte of gzip may hold a gigabyte of blanks.
+
+        Raises:
+            LogMissing: The bytes are not gzip.
         """
         while data:
             if self._member.eof:
@@ -238,13 +244,13 @@ class Inflate:
             data = self._member.unconsumed_tail or self._member.unused_data
 
     def end(self) -> None:
-        """Raises LogMissing where a member was cut off."""
+        """Raise LogMissing if the last member is incomplete."""
         if not self._member.eof:
             raise LogMissing(f"{self._name}: the log is cut off")
 
 
 def located(address: str) -> tuple[str, str]:
-    """Bucket and key of an s3:// address. The key stays as it is: its escapes are part of it."""
+    """Bucket and key of an s3:// address. The key is not unquoted: its escapes are part of it."""
     bucket, _, key = address.removeprefix("s3://").partition("/")
     return bucket, key
 
@@ -252,8 +258,13 @@ def located(address: str) -> tuple[str, str]:
 class LogStore:
     """A bucket's log objects. Threads may share it.
 
-    meter: how many were put. renew_client: makes another client once the credentials of this one
-    have expired.
+    Args:
+        client: A boto3 client of S3; None where only `address` is used.
+        bucket: The bucket's name.
+        renew_client: Makes another client once the credentials of this one have expired.
+
+    Attributes:
+        meter: How many objects were put.
     """
 
     def __init__(
@@ -265,33 +276,32 @@ class LogStore:
         self.meter = CapacityMeter()
 
     def check(self) -> None:
-        """Raises BucketMissing, AccessDenied or another AwsError where logs could not be put."""
+        """Check that the bucket can be used.
+
+        Raises:
+            BucketMissing: It does not exist.
+            AccessDenied: A permission is missing.
+            AwsError: Or one of its subclasses, for other reasons.
+        """
         try:
-            self._client.head_bucket(Bucket=self.bucket)
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code")
-            if code in ("404", "NoSuchBucket"):
-                raise BucketMissing(f"bucket {self.bucket} does not exist") from error
-            if code in ("301", "PermanentRedirect"):
-                raise AwsError(f"bucket {self.bucket} is in another region") from error
-            fault = self._named(error)
-            if isinstance(fault, AccessDenied):
-                # S3 answers so, too, where only s3:PutObject is allowed
-                fault = AccessDenied(f"{fault}; a worker needs s3:ListBucket and s3:PutObject")
-            raise fault from error
-        except BotoCoreError as error:
-            raise self._named(error) from error
+            with self._faults():
+                self._client.head_bucket(Bucket=self.bucket)
+        except AccessDenied as denied:
+            # S3 also answers so where s3:PutObject is allowed but s3:ListBucket is not
+            needed = "a worker needs s3:ListBucket and s3:PutObject"
+            raise AccessDenied(f"{denied}; {needed}") from denied
 
     def address(self, key: str) -> str:
         """The s3:// address of a key."""
         return f"s3://{self.bucket}/{key}"
 
     def put(self, packed: Packed) -> None:
-        """Bring a log object to S3; a file of many parts goes up in parts.
+        """Upload a log object; a large file is uploaded in parts.
 
-        Raises BucketMissing, AccessDenied, TransientError or another AwsError.
+        Raises:
+            AwsError: Or one of its subclasses: BucketMissing, AccessDenied, TransientError.
         """
-        try:
+        with self._faults():
             if isinstance(packed.body, bytes):
                 self._client.put_object(
                     Bucket=self.bucket,
@@ -301,20 +311,21 @@ class LogStore:
                 )
             else:
                 self._put_file(packed.key, packed.body)
-            self.meter.put()
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") == "NoSuchBucket":
-                raise BucketMissing(f"bucket {self.bucket} does not exist") from error
-            raise self._named(error) from error
-        except BotoCoreError as error:
-            raise self._named(error) from error
+        self.meter.put()
 
     def read(self, key: str, span: str) -> Iterator[bytes]:
-        """What was compressed into the bytes `span` (first-last; empty for all) of an object, in
-        pieces of at most CHUNK. A connection that breaks off is taken up where it was.
+        """Read and decompress an object. A connection that breaks is resumed where it was.
 
-        Raises LogMissing where there is no such object or it is not what was written,
-        BucketMissing, AccessDenied, TransientError or another AwsError.
+        Args:
+            key: The object's key.
+            span: The bytes to read, `first-last`; empty for all.
+
+        Yields:
+            Pieces of at most CHUNK bytes.
+
+        Raises:
+            LogMissing: There is no such object, or it is not what was written.
+            AwsError: Or one of its subclasses: BucketMissing, AccessDenied, TransientError.
         """
         inflate = Inflate(self.address(key))
         first, last = map(int, span.split("-")) if span else (0, None)
@@ -337,29 +348,17 @@ class LogStore:
         request = {"Bucket": self.bucket, "Key": key}
         if first or last is not None:
             request["Range"] = f"bytes={first}-{'' if last is None else last}"
-        try:
-            with closing(self._client.get_object(**request)["Body"]) as body:
-                yield from body.iter_chunks(CHUNK)
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code")
-            if code in ("404", "NoSuchKey", "416", "InvalidRange"):
-                raise LogMissing(f"{self.address(key)}: the log is gone from S3") from error
-            if code == "NoSuchBucket":
-                raise BucketMissing(f"bucket {self.bucket} does not exist") from error
-            raise self._named(error) from error
-        except IncompleteReadError as error:
-            raise TransientError(f"{self.address(key)}: {error}") from error
-        except BotoCoreError as error:
-            raise self._named(error) from error
+        with self._faults(key), closing(self._client.get_object(**request)["Body"]) as body:
+            yield from body.iter_chunks(CHUNK)
 
     def _put_file(self, key: str, path: Path) -> None:
         from boto3.exceptions import S3UploadFailedError
         from boto3.s3.transfer import S3Transfer, TransferConfig
 
-        one_after_the_other = TransferConfig(multipart_chunksize=IN_MEMORY, use_threads=False)
+        one_part_at_a_time = TransferConfig(multipart_chunksize=IN_MEMORY, use_threads=False)
         try:
-            # The type stubs mistake its own configuration for the client's
-            transfer = S3Transfer(self._client, one_after_the_other)  # type: ignore[arg-type]
+            # The type stubs take its configuration for the client's
+            transfer = S3Transfer(self._client, one_part_at_a_time)  # type: ignore[arg-type]
             transfer.upload_file(
                 str(path), self.bucket, key, extra_args={"ContentType": "application/gzip"}
             )
@@ -369,7 +368,24 @@ class LogStore:
                 raise error.__context__ from error
             raise AwsError(f"bucket {self.bucket}: {error}") from error
 
-    def _named(self, error: ClientError | BotoCoreError) -> AwsError:
-        translation: AwsError
-        self._client, translation = renewed(self._client, translate(error), self._renew_client)
-        return type(translation)(f"bucket {self.bucket}: {translation}")
+    @contextmanager
+    def _faults(self, key: str = "") -> Iterator[None]:
+        """Raise errors of botocore as those of `core.errors`; `key` is that of the object read."""
+        try:
+            yield
+        except (ClientError, BotoCoreError) as error:
+            raise self._fault(error, key) from error
+
+    def _fault(self, error: ClientError | BotoCoreError, key: str) -> AwsError:
+        code = error_code(error)
+        # The answer to a HEAD request has no body, so its code is the status
+        if code == "NoSuchBucket" or (code == "404" and not key):
+            return BucketMissing(f"bucket {self.bucket} does not exist")
+        if code in ("404", "NoSuchKey", "416", "InvalidRange"):
+            return LogMissing(f"{self.address(key)}: the log is gone from S3")
+        if code in ("301", "PermanentRedirect"):
+            return AwsError(f"bucket {self.bucket} is in another region")
+        if isinstance(error, IncompleteReadError):
+            return TransientError(f"{self.address(key)}: {error}")
+        self._client, fault = renewed(self._client, translate(error), self._renew_client)
+        return type(fault)(f"bucket {self.bucket}: {fault}")

@@ -1,14 +1,21 @@
-"""Waiting for AWS to come back.
+"""Repeating requests that met a passing fault, by tenacity.
 
-Guaranteed: waits grow and are jittered, so that a thousand workers cut off together do not come
+Guaranteed: waits grow and have full jitter, so that a thousand workers cut off together do not come
 back together. Not guaranteed: that a request is sent only once; the requests given here must be
 harmless when repeated, which their conditions see to.
 """
 
-import random
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from anamo.core.errors import Throttled, TransientError, Unreachable
 
@@ -22,19 +29,10 @@ LONGEST = 15.0
 
 
 class RetryPolicy:
-    """Repeats requests that met a passing fault, with full jitter (each wait is drawn evenly from
-    zero to an end that doubles, which spreads clients best).
-    """
+    """Exponential backoff with full jitter. Threads may share it."""
 
-    def __init__(
-        self,
-        sleep: Callable[[float], object] = time.sleep,
-        monotonic: Callable[[], float] = time.monotonic,
-        draw: Callable[[float, float], float] = random.uniform,
-    ) -> None:
+    def __init__(self, sleep: Callable[[float], object] = time.sleep) -> None:
         self._sleep = sleep
-        self._monotonic = monotonic
-        self._draw = draw
 
     def retry(
         self,
@@ -44,25 +42,42 @@ class RetryPolicy:
         say: Callable[[TransientError], object] = lambda error: None,
         at_once: tuple[type[TransientError], ...] = (),
     ) -> T:
-        """Send the request until it passes.
+        """Send a request until it succeeds.
 
-        Raises the last TransientError once `seconds` are over or `stop()` is true, and any other
-        error, or one of `at_once`, immediately. `say` is told of the first fault.
+        Args:
+            request: Sends it once.
+            seconds: How long a passing fault is retried, counted from the first try.
+            stop: Asked after each fault; true ends the retries.
+            say: Told of the first fault only.
+            at_once: Faults that are not retried although they may pass.
+
+        Returns:
+            The request's answer.
+
+        Raises:
+            TransientError: The last fault, once the time is over or `stop()` is true, or one of
+                `at_once`. Any other error is raised immediately.
         """
-        deadline = self._monotonic() + seconds
-        end = FIRST
-        while True:
-            try:
-                return request()
-            except TransientError as fault:
-                if isinstance(fault, at_once):
-                    raise
-                if end == FIRST:
-                    say(fault)
-                if stop() or self._monotonic() >= deadline:
-                    raise
-            self._sleep(self._draw(end / 10, end))
-            end = min(2 * end, LONGEST)
+
+        def may_pass(fault: BaseException) -> bool:
+            return isinstance(fault, TransientError) and not isinstance(fault, at_once)
+
+        def note(state: RetryCallState) -> None:
+            if state.attempt_number == 1 and state.outcome:
+                say(cast(TransientError, state.outcome.exception()))
+
+        def sleep(wait: float) -> None:
+            self._sleep(wait)
+
+        out_of_time = stop_after_delay(seconds)
+        return Retrying(
+            sleep=sleep,
+            retry=retry_if_exception(may_pass),
+            wait=wait_random_exponential(multiplier=FIRST, max=LONGEST),
+            stop=lambda state: stop() or out_of_time(state),
+            after=note,
+            reraise=True,
+        )(request)
 
 
 THROTTLED_SECONDS = 600.0
@@ -73,7 +88,10 @@ FAULT_SECONDS = 15.0
 
 
 class OperatorRetry:
-    """Sends requests until they pass. Threads may share it; `say` is told once of throttling."""
+    """The retry policy of an operator's commands: throttling is waited for, other faults briefly.
+
+    Threads may share it; `say` is told of throttling once.
+    """
 
     def __init__(
         self, say: Callable[[str], object], sleep: Callable[[float], object] = time.sleep

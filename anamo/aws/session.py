@@ -1,196 +1,94 @@
-"""Sessions, clients and the faults that all AWS services share.
+"""Sessions and clients of boto3.
 
 Guaranteed: time-outs and retries are set here and not left to defaults that differ by version and
-service; an error of botocore leaves as one of `errors`. Clients are made by the process that uses
-them: nothing of a session survives a fork.
+service. A process makes its own session, so nothing of one is used after a fork.
 """
 
-import gzip
-import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, Literal
 
-import botocore
-import botocore.session
-from botocore import exceptions as faults
+from boto3.session import Session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.loaders import JSONFileLoader
 
 from anamo import __version__
-from anamo.core.errors import (
-    AccessDenied,
-    AwsError,
-    CredentialsExpired,
-    CredentialsMissing,
-    RegionMissing,
-    Throttled,
-    TransientError,
-    Unreachable,
-)
+from anamo.aws.faults import translated
+from anamo.core.errors import AwsError, CredentialsExpired, CredentialsMissing, RegionMissing
 
 CONNECT_SECONDS = 4
-"""A connection inside a region takes milliseconds; a lost packet is sent again after 1 and 3 s."""
+"""A connection within a region takes milliseconds; a lost packet is sent again after 1 and 3 s."""
 
 DYNAMODB_READ_SECONDS = 8
 """Single-item requests take milliseconds. A worker told to stop has some 25 s for everything."""
 
 S3_READ_SECONDS = 30
-"""S3 may think for seconds about a part of a large upload."""
+"""S3 may take seconds to answer a part of a large upload."""
 
 POOL = 16
-"""Connections a client keeps: the importer's threads, or a worker's three."""
-
-_THROTTLED = {
-    "LimitExceededException",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "SlowDown",
-    "ThrottledException",
-    "Throttling",
-    "ThrottlingException",
-    "ThrottlingError",
-    "TooManyRequestsException",
-    "TransactionInProgressException",
-}
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
-_REFUSED = {
-    "IncompleteSignature",
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "InvalidToken",
-    "MissingAuthenticationTokenException",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
-_PASSING = {
-    # S3's answer to an upload that stalled, and what is said of two writes that met
-    "OperationAborted",
-    "RequestTimeout",
-    "RequestTimeoutException",
-    # A single write that meets a transaction, an importer's, on the same item
-    "TransactionConflictException",
-}
-_DENIED = {"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled"}
-_MEANINGS: list[tuple[set[str], type[AwsError], str]] = [
-    (_THROTTLED, Throttled, "AWS is throttling"),
-    (_PASSING, TransientError, "it may pass"),
-    (_EXPIRED, CredentialsExpired, "renew the credentials"),
-    (_REFUSED, CredentialsMissing, "AWS does not accept the credentials"),
-    (_DENIED, AccessDenied, "the credentials lack a permission"),
-    ({"RequestTimeTooSkewed"}, AwsError, "this machine's clock is wrong"),
-]
-"""Error codes, what they mean here, and what to tell the operator."""
-
-_NO_CREDENTIALS_HERE = (
-    faults.NoCredentialsError,
-    faults.PartialCredentialsError,
-    faults.ProfileNotFound,
-    faults.SSOError,
-)
-_NO_CREDENTIALS_NOW = (faults.CredentialRetrievalError, faults.TokenRetrievalError)
-"""What gives them out, a container's endpoint say, did not answer: it will have to, and a task that
-ran for days should be on record by then."""
-_UNREACHABLE = (faults.HTTPClientError, faults.ConnectionError)
-_FAULTS: list[tuple[tuple[type[Exception], ...], type[AwsError], str]] = [
-    (_NO_CREDENTIALS_NOW, CredentialsExpired, "renew the credentials"),
-    (_NO_CREDENTIALS_HERE, CredentialsMissing, "set AWS_PROFILE, or run 'aws configure'"),
-    (_UNREACHABLE, Unreachable, "check the network, the region, AWS_ENDPOINT_URL"),
-]
-"""Faults found on this side, what they mean here, and what to tell the operator."""
+"""Connections a client keeps open; neither an importer nor a worker has more threads."""
 
 
-class PlainModels(JSONFileLoader):
-    """Loads service models as plain dicts, which keep their order, too: botocore's own loader makes
-    ordered ones of them, and a worker is a tenth larger and a fifth slower to make its clients.
+def dynamodb_client(region: str | None, attempts: int = 2, *, renew: bool = False) -> Any:
+    """A DynamoDB client, which threads may share; made by the process that uses it.
+
+    Args:
+        region: None is the one boto3 finds, or else AWS_REGION, which most AWS tools read.
+        attempts: How often a request is sent until it fails.
+        renew: Make a new session, which reads the credentials anew. Any thread may do so; without
+            it clients share the session of their process, and one thread makes them.
+
+    Raises:
+        RegionMissing: No region is set anywhere.
+        CredentialsMissing: AWS_PROFILE names a profile that does not exist.
     """
-
-    def load_file(self, file_path: str) -> Any:
-        """The model in the file of that name without its ending; None if there is none."""
-        for ending, opened in ((".json", open), (".json.gz", gzip.open)):
-            if Path(file_path + ending).is_file():
-                with opened(file_path + ending, "rb") as file:
-                    return json.load(file)
-        return None
+    return _client("dynamodb", region, DYNAMODB_READ_SECONDS, attempts, renew)
 
 
-_models: list[Any] = []
-"""The loader of service models, once there is one: plain data, kept for later sessions and for
-forked processes, which would each take a tenth of a second and some memory to read them again."""
-
-
-def dynamodb_client(region: str | None, attempts: int = 2) -> Any:
-    """A DynamoDB client, with credentials read anew.
-
-    region: None is where boto3 finds one, or else AWS_REGION, which nearly every other AWS tool
-    reads. attempts: how often a request is sent until it fails.
-    Raises RegionMissing, or CredentialsMissing where AWS_PROFILE names no profile.
-    """
-    return _client(region, "dynamodb", DYNAMODB_READ_SECONDS, attempts)
-
-
-def s3_client(region: str | None, attempts: int = 3) -> Any:
+def s3_client(region: str | None, attempts: int = 3, *, renew: bool = False) -> Any:
     """An S3 client; as `dynamodb_client`."""
-    return _client(region, "s3", S3_READ_SECONDS, attempts)
+    return _client("s3", region, S3_READ_SECONDS, attempts, renew)
 
 
-def _client(region: str | None, service: str, read: int, attempts: int) -> Any:
+def _client(
+    service: Literal["dynamodb", "s3"], region: str | None, read: int, attempts: int, renew: bool
+) -> Any:
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=read,
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=POOL,
         tcp_keepalive=True,
-        # The SDK makes its own anew for each request, and checks what only our code fills in; these
-        # two are a seventh of the processor time a request takes
-        user_agent=f"pyanamo/{__version__} Botocore/{botocore.__version__}",
-        parameter_validation=False,
+        user_agent_extra=f"pyanamo/{__version__}",
     )
     with translated():
-        core = botocore.session.get_session()
-        if not _models:
-            _models.append(core.get_component("data_loader"))
-            _models[0].file_loader = PlainModels()
-        core.register_component("data_loader", _models[0])
-        found = region or core.get_config_variable("region") or os.environ.get("AWS_REGION")
-        # Where an endpoint is set, botocore would be content with a region that is empty
+        session = Session() if renew else _session(os.getpid())
+        found = region or session.region_name or os.environ.get("AWS_REGION")
+        # With an endpoint set, botocore would accept an empty region
         if not found:
             raise RegionMissing
-        # Not by boto3: what it adds to botocore here is 60 modules to load
-        return core.create_client(service, region_name=found, config=config)
+        return session.client(service, region_name=found, config=config)
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turns botocore's errors into ours."""
-    try:
-        yield
-    except (ClientError, BotoCoreError) as error:
-        raise translate(error) from error
-
-
-def translate(error: ClientError | BotoCoreError) -> AwsError:
-    """The error of ours that says the same; AwsError itself where none fits."""
-    if isinstance(error, ClientError):
-        return _from_answer(error)
-    if isinstance(error, faults.NoRegionError):
-        return RegionMissing()
-    if isinstance(error, faults.InvalidRegionError):
-        return RegionMissing(str(error))
-    for classes, kind, advice in _FAULTS:
-        if isinstance(error, classes):
-            return kind(f"{_first_line(error)} — {advice}")
-    return AwsError(_first_line(error))
+@lru_cache(maxsize=1)
+def _session(process: int) -> Session:  # noqa: ARG001
+    """The session of a process: a forked one does not find its parent's under its own id."""
+    return Session()
 
 
 def renewed(client: Any, fault: AwsError, renew: Callable[[], Any] | None) -> tuple[Any, AwsError]:
-    """What a worker, which had credentials when it began, makes of a fault of theirs: another
-    client that reads them anew, the same one where they cannot be read just now (whoever rewrites
-    the file has not finished), and a fault that may pass.
+    """Make a new client after a fault of the credentials a worker had when it started.
+
+    Args:
+        client: The client whose request failed.
+        fault: Why it failed.
+        renew: Makes a client with credentials that are read anew; None leaves all as it is.
+
+    Returns:
+        The client for further requests: a new one, or the same where credentials cannot be read at
+        the moment (their file is being rewritten, say); and the fault, CredentialsExpired instead
+        of CredentialsMissing, so that the request is retried.
     """
     kinds = (CredentialsExpired, CredentialsMissing)
     if renew is None or not isinstance(fault, kinds):
@@ -198,18 +96,3 @@ def renewed(client: Any, fault: AwsError, renew: Callable[[], Any] | None) -> tu
     with suppress(AwsError):
         client = renew()
     return client, CredentialsExpired(str(fault))
-
-
-def _from_answer(error: ClientError) -> AwsError:
-    details = error.response.get("Error", {})
-    code, message = details.get("Code", ""), details.get("Message", "")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    said = f"{error.operation_name}: {message or code}"
-    for codes, kind, advice in _MEANINGS:
-        if code in codes:
-            return kind(f"{said} — {advice}")
-    return TransientError(said) if status >= 500 else AwsError(f"{said} ({code})")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from anamo.aws import session
-from anamo.aws.instance import instance_id, on_ec2
+from anamo.aws.instance import has_metadata_service, instance_id
 from anamo.aws.log_store import LogStore
 from anamo.aws.metadata import SpotNotice
 from anamo.aws.retry import RetryPolicy
@@ -91,7 +91,7 @@ def _check(options: Options, signals: Signals, say: Callable[[str], object]) -> 
 
 def _limits(options: Options, began: float) -> Limits:
     until = None if options.wall_time is None else began + options.wall_time
-    notice = SpotNotice() if on_ec2() else lambda: None
+    notice = SpotNotice() if has_metadata_service() else lambda: None
     return Limits(options.grace, until, options.max_failures, notice)
 
 
@@ -116,8 +116,8 @@ def _process(
     try:
         dynamodb = partial(session.dynamodb_client, options.region)
         s3 = partial(session.s3_client, options.region)
-        table = WorkflowTable(dynamodb(), options.table, renew_client=dynamodb)
-        logs = LogStore(s3(), options.bucket, renew_client=s3)
+        table = WorkflowTable(dynamodb(), options.table, renew_client=partial(dynamodb, renew=True))
+        logs = LogStore(s3(), options.bucket, renew_client=partial(s3, renew=True))
         finished = Worker(options, holder, control, table, logs, holdings).run()
     except AnamoError as error:
         finished = Finished(str(error))

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from unittest.mock import Mock
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ class FakeTable(WorkflowTable):
     """
 
     def __init__(self, ids: set[int]) -> None:
-        super().__init__(None, "Fake")
+        super().__init__(Mock(), "Fake")
         self.listed = set(ids)
         self.stale: set[int] = set()
         self.lost: dict[int, int] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,14 +11,14 @@ from anamo.core.errors import AccessDenied, Throttled, TransientError, Unreachab
 
 
 class Faults:
-    """A request that fails so many times before it passes, and a clock that only sleep moves."""
+    """A request that fails so many times before it passes, on a clock that only sleep moves."""
 
     def __init__(self, *faults: Exception) -> None:
         self.sent = 0
         self.slept: list[float] = []
         self.drawn: list[tuple[float, float]] = []
         self._faults: Iterator[Exception] = iter(faults)
-        self.retries = RetryPolicy(self.slept.append, lambda: sum(self.slept), self.draw)
+        self.retries = RetryPolicy(self.slept.append)
 
     def draw(self, low: float, high: float) -> float:
         self.drawn.append((low, high))
@@ -31,64 +31,100 @@ class Faults:
         return "answer"
 
 
-def test_a_request_that_passes_is_sent_once() -> None:
-    faults = Faults()
+MakeFaults = Callable[..., Faults]
+
+
+@pytest.fixture
+def make_faults(monkeypatch: pytest.MonkeyPatch) -> MakeFaults:
+    """Make a request with its faults; every wait is as long as its jitter allows."""
+
+    def make(*faults: Exception) -> Faults:
+        made = Faults(*faults)
+        monkeypatch.setattr("time.monotonic", lambda: sum(made.slept))
+        monkeypatch.setattr("random.uniform", made.draw)
+        return made
+
+    return make
+
+
+def test_a_request_that_passes_is_sent_once(make_faults: MakeFaults) -> None:
+    faults = make_faults()
     assert faults.retries.retry(faults.request, 10) == "answer"
     assert (faults.sent, faults.slept) == (1, [])
 
 
-def test_a_passing_fault_is_waited_for() -> None:
-    faults = Faults(Unreachable(), Throttled(), TransientError())
+def test_a_passing_fault_is_waited_for(make_faults: MakeFaults) -> None:
+    faults = make_faults(Unreachable(), Throttled(), TransientError())
     assert faults.retries.retry(faults.request, 10) == "answer"
     assert faults.sent == 4
     assert faults.slept == [FIRST, 2 * FIRST, 4 * FIRST]
 
 
-def test_waits_are_drawn_and_grow_to_an_end() -> None:
-    faults = Faults(*[Unreachable()] * 12)
+def test_waits_are_drawn_and_grow_to_an_end(make_faults: MakeFaults) -> None:
+    faults = make_faults(*[Unreachable()] * 12)
     faults.retries.retry(faults.request, 10_000)
-    assert faults.drawn[0] == (FIRST / 10, FIRST)
-    assert faults.drawn[-1] == (LONGEST / 10, LONGEST)
+    assert faults.drawn[0] == (0.0, FIRST)
+    assert faults.drawn[-1] == (0.0, LONGEST)
     assert faults.slept == sorted(faults.slept)
 
 
-def test_it_gives_up_with_the_last_fault_when_its_time_is_over() -> None:
-    faults = Faults(*[Throttled()] * 5, *[Unreachable("the last")] * 100)
+def test_it_gives_up_with_the_last_fault_when_its_time_is_over(make_faults: MakeFaults) -> None:
+    faults = make_faults(*[Throttled()] * 5, *[Unreachable("the last")] * 100)
     with pytest.raises(Unreachable, match="the last"):
         faults.retries.retry(faults.request, 30)
     assert 30 <= sum(faults.slept) <= 30 + LONGEST
 
 
-def test_without_time_a_request_is_sent_once_all_the_same() -> None:
-    faults = Faults(Unreachable())
+def test_without_time_a_request_is_sent_once_all_the_same(make_faults: MakeFaults) -> None:
+    faults = make_faults(Unreachable())
     with pytest.raises(Unreachable):
         faults.retries.retry(faults.request, 0)
     assert faults.sent == 1
 
 
-def test_it_gives_up_when_told_to() -> None:
-    faults = Faults(*[Unreachable()] * 5)
+def test_it_gives_up_when_told_to(make_faults: MakeFaults) -> None:
+    faults = make_faults(*[Unreachable()] * 5)
     with pytest.raises(Unreachable):
         faults.retries.retry(faults.request, 1000, stop=lambda: faults.sent == 3)
     assert faults.sent == 3
 
 
-def test_a_lasting_fault_is_raised_at_once() -> None:
-    faults = Faults(AccessDenied())
+def test_a_lasting_fault_is_raised_at_once(make_faults: MakeFaults) -> None:
+    faults = make_faults(AccessDenied())
     with pytest.raises(AccessDenied):
         faults.retries.retry(faults.request, 1000)
     assert (faults.sent, faults.slept) == (1, [])
 
 
-def test_a_fault_that_the_caller_wants_is_raised_at_once() -> None:
-    faults = Faults(Unreachable(), Throttled())
+def test_a_fault_that_the_caller_wants_is_raised_at_once(make_faults: MakeFaults) -> None:
+    faults = make_faults(Unreachable(), Throttled())
     with pytest.raises(Throttled):
         faults.retries.retry(faults.request, 1000, at_once=(Throttled,))
     assert faults.sent == 2
 
 
-def test_only_the_first_fault_is_said() -> None:
-    faults = Faults(Throttled("first"), Unreachable("second"))
+def test_only_the_first_fault_is_said(make_faults: MakeFaults) -> None:
+    faults = make_faults(Throttled("first"), Unreachable("second"))
     said: list[TransientError] = []
     faults.retries.retry(faults.request, 1000, say=said.append)
     assert [str(fault) for fault in said] == ["first"]
+
+
+def test_real_waits_are_jittered_from_zero() -> None:
+    """So that workers which were cut off together do not come back together."""
+    waits = []
+    for _ in range(200):
+        faults = Faults(Unreachable())
+        faults.retries.retry(faults.request, 10)
+        waits += faults.slept
+    assert 0 <= min(waits) < FIRST / 4 < 3 * FIRST / 4 < max(waits) <= FIRST
+
+
+def test_sleep_may_end_the_retries() -> None:
+    """As a worker's does, which a signal interrupts."""
+
+    def interrupted(_: float) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        RetryPolicy(interrupted).retry(Faults(Unreachable()).request, 10)

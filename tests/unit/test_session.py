@@ -1,104 +1,230 @@
-"""Errors of AWS: which may pass, and what a worker makes of credentials that are gone."""
+"""Sessions and clients: one session a process, credentials that end, what is metered."""
 
 from __future__ import annotations
 
-import gzip
-import json
-from pathlib import Path
-from types import SimpleNamespace
+import os
+from collections.abc import Callable
+from multiprocessing import get_context
 from typing import Any
 
+import boto3.session
 import pytest
-from botocore import exceptions as faults
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.loaders import JSONFileLoader
+from botocore import exceptions
+from botocore.exceptions import ClientError
 
+from anamo import __version__
+from anamo.aws import session
+from anamo.aws.clock import DatabaseClock
 from anamo.aws.log_store import LogStore, Packed
-from anamo.aws.session import PlainModels, translate
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
-from anamo.core.errors import CredentialsExpired, CredentialsMissing, TransientError
+from anamo.core.errors import CredentialsExpired, CredentialsMissing, RegionMissing
+from anamo.core.item import single_item
+from tests.support.actors import LossyClient
+from tests.support.environment import REGION
+from tests.support.fleet import Fleet
+from tests.support.proxy import Forward, Proxy, Reply, Request
+from tests.support.table import Table
 
-NOT_NOW = faults.CredentialRetrievalError(provider="container-role", error_msg="timed out")
-
-
-def answer(code: str, status: int = 400) -> ClientError:
-    """What AWS answers with a code."""
-    response: Any = {
-        "Error": {"Code": code, "Message": "no"},
-        "ResponseMetadata": {"HTTPStatusCode": status},
-    }
-    return ClientError(response, "UpdateItem")
-
-
-@pytest.mark.parametrize(
-    ("error", "passing"),
-    [
-        (answer("TransactionConflictException"), True),
-        (answer("RequestTimeout"), True),
-        (answer("InternalServerError", 500), True),
-        (NOT_NOW, True),
-        (answer("ValidationException"), False),
-        (answer("AccessDenied", 403), False),
-        (faults.NoCredentialsError(), False),
-    ],
-)
-def test_what_may_pass_is_told_from_what_will_not(
-    error: ClientError | BotoCoreError, passing: bool
-) -> None:
-    assert isinstance(translate(error), TransientError) is passing
+NOT_NOW = exceptions.CredentialRetrievalError(provider="container-role", error_msg="timed out")
+EXPIRED = ClientError({"Error": {"Code": "ExpiredToken", "Message": "no"}}, "UpdateItem")
 
 
 def failing(error: Exception) -> Any:
-    """A client whose requests all fail."""
+    """A client factory's client whose requests all fail."""
 
-    def request(**_: object) -> None:
+    def fail(**_: object) -> None:
         raise error
 
-    return SimpleNamespace(put_object=request, update_item=request)
+    def client(service: str) -> Any:
+        made = boto3.client(service, region_name=REGION)  # type: ignore[call-overload]
+        made.meta.events.register("before-call", fail)
+        return made
+
+    return client
 
 
-def ask(client: Any, *renew: Any) -> None:
-    """Put a log with that client."""
-    LogStore(client, "bucket", *renew).put(Packed("key", b"", ()))
+def put_a_log(client: Callable[[str], Any], *renew: Any) -> None:
+    LogStore(client("s3"), "bucket", *renew).put(Packed("key", b"", ()))
 
 
-def renew_a_lease(client: Any, *renew: Any) -> None:
-    """Renew a lease with that client."""
-    WorkflowTable(client, "Table", None, *renew).renew(7, "lock", Holder("host", 2))
+def renew_a_lease(client: Callable[[str], Any], *renew: Any) -> None:
+    WorkflowTable(client("dynamodb"), "Table", None, *renew).renew(7, "lock", Holder("host", 2))
 
 
-@pytest.mark.parametrize("request_", [ask, renew_a_lease])
-@pytest.mark.parametrize("error", [faults.NoCredentialsError(), NOT_NOW, answer("ExpiredToken")])
-def test_a_worker_waits_for_credentials_that_are_gone(request_: Any, error: Exception) -> None:
+@pytest.mark.parametrize(("request_", "service"), [(put_a_log, "s3"), (renew_a_lease, "dynamodb")])
+@pytest.mark.parametrize("error", [exceptions.NoCredentialsError(), NOT_NOW, EXPIRED])
+def test_a_worker_waits_for_credentials_that_are_gone(
+    request_: Any, service: str, error: Exception
+) -> None:
     def not_yet() -> None:
         raise CredentialsMissing
 
-    for renew in (lambda: failing(error), not_yet):
+    for renew in (lambda: failing(error)(service), not_yet):
         with pytest.raises(CredentialsExpired):
             request_(failing(error), renew)
 
 
 def test_whoever_has_none_at_first_is_told_so() -> None:
     with pytest.raises(CredentialsMissing):
-        ask(failing(faults.NoCredentialsError()))
+        put_a_log(failing(exceptions.NoCredentialsError()))
 
 
-@pytest.mark.parametrize("ending", [".json", ".json.gz"])
-def test_a_service_model_is_what_botocore_would_have_read(tmp_path: Path, ending: str) -> None:
-    model = {
-        "operations": {"PutItem": {}, "GetItem": {"name": "é"}},
-        "metadata": {"z": 1, "a": [2]},
-    }
-    written = json.dumps(model).encode()
-    path = tmp_path / f"service-2{ending}"
-    path.write_bytes(gzip.compress(written) if ending.endswith("gz") else written)
-    name = str(tmp_path / "service-2")
-    read, expected = (each.load_file(name) for each in (PlainModels(), JSONFileLoader()))
-    assert read == expected == model
-    assert list(read["operations"]) == list(expected["operations"]) == ["PutItem", "GetItem"]
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The processes in which a session was made, as far as this one knows."""
+    made: list[int] = []
+
+    class Counted(boto3.session.Session):
+        def __init__(self) -> None:
+            made.append(os.getpid())
+            super().__init__()
+
+    monkeypatch.setattr(session, "Session", Counted)
+    session._session.cache_clear()  # noqa: SLF001
+    return made
 
 
-def test_a_model_that_is_not_there_is_none() -> None:
-    for nowhere in ("/nonexistent/service-2", f"{__file__}/service-2"):
-        assert PlainModels().load_file(nowhere) is None
+def test_clients_of_a_process_share_a_session_and_renewed_ones_have_their_own(
+    sessions: list[int],
+) -> None:
+    session.dynamodb_client(None)
+    session.s3_client(None)
+    assert sessions == [os.getpid()]
+    session.dynamodb_client(None, renew=True)
+    session.s3_client(None, renew=True)
+    assert len(sessions) == 3
+
+
+def test_a_forked_process_makes_its_own_session(sessions: list[int]) -> None:
+    session.dynamodb_client(None)
+    fork = get_context("fork")
+    told = fork.SimpleQueue()
+
+    def child() -> None:
+        session.dynamodb_client(None)
+        session.s3_client(None)
+        told.put(list(sessions))
+
+    process = fork.Process(target=child)
+    process.start()
+    assert told.get() == [os.getpid(), process.pid]
+    process.join(30)
+
+
+def test_credentials_are_read_anew_by_a_renewed_client(
+    sessions: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sessions == []
+
+    def key(client: Any) -> str:
+        sent: list[str] = []
+
+        def caught(request: Any, **_: object) -> None:
+            sent.append(request.headers["Authorization"].decode())
+            raise exceptions.HTTPClientError(error="not sent")
+
+        client.meta.events.register("before-send", caught)
+        with pytest.raises(exceptions.HTTPClientError):
+            client.list_tables()
+        return sent[0].partition("Credential=")[2].partition("/")[0]
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "first")
+    assert key(session.dynamodb_client(None, 1)) == "first"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "second")
+    assert key(session.dynamodb_client(None, 1)) == "first"
+    assert key(session.dynamodb_client(None, 1, renew=True)) == "second"
+
+
+def test_an_empty_region_is_a_missing_one(
+    sessions: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sessions == []
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    assert session.dynamodb_client(None, renew=True).meta.region_name == "eu-central-1"
+    assert session.s3_client("eu-west-1").meta.region_name == "eu-west-1"
+    monkeypatch.delenv("AWS_REGION")
+    with pytest.raises(RegionMissing):
+        session.dynamodb_client(None, renew=True)
+
+
+def test_a_workers_requests_are_those_of_boto3_and_name_pyanamo(
+    fleet: Fleet, make_proxy: Callable[[str], Proxy], dynamodb: str, s3: str
+) -> None:
+    agents = {}
+    for variable, endpoint in (("DYNAMODB", dynamodb), ("S3", s3)):
+        seen = agents[variable] = set[str]()
+
+        def noting(request: Request, forward: Forward, seen: set[str] = seen) -> Reply:
+            seen.add(request.headers["User-Agent"])
+            return forward(request)
+
+        proxy = make_proxy(endpoint)
+        proxy.behaviour = noting
+        fleet.environment[f"AWS_ENDPOINT_URL_{variable}"] = proxy.url
+    fleet.add(["true"])
+    assert fleet.start().wait().returncode == 0
+    for seen in agents.values():
+        assert seen
+        assert all(each.startswith("Boto3/") for each in seen)
+        assert all(f"pyanamo/{__version__}" in each for each in seen)
+
+
+# What boto3's events tell
+
+
+def test_tables_that_share_a_client_have_meters_of_their_own(
+    make_table: Callable[[], Table],
+) -> None:
+    first, second = make_table(), make_table()
+    client = boto3.client("dynamodb", endpoint_url=first.client.meta.endpoint_url)
+    tables = [WorkflowTable(client, each.name) for each in (first, second)]
+    for ours in tables:
+        ours.insert([single_item("Task-1", "true")], ours.name)
+    tables[0].todo(0, 1)
+    tables[1].todo(0, 1)
+    tables[1].todo(0, 1)
+    consumed = [each.meter.consumed for each in tables]
+    assert [each.requests for each in consumed] == [2, 3]
+    assert [each.read_units for each in consumed] == [0.5, 1.0]
+
+
+def test_writes_are_metered_through_a_wrapped_client_even_if_their_reply_is_lost(
+    table: Table,
+) -> None:
+    client = LossyClient(table.client)
+    ours = WorkflowTable(client, table.name)
+    item = single_item("Task-1", "true")
+    ours.insert([item], ours.name)
+    inserted = ours.meter.consumed
+    assert (inserted.requests, inserted.write_units) == (1, 0)
+    holder = Holder("host", 60)
+    assert ours.claim(item.item_id, "mine", holder)
+    claimed = ours.meter.consumed
+    assert claimed.requests == 2
+    assert claimed.write_units > 1
+    assert ours.claim(item.item_id, "other", holder) is None
+    assert ours.meter.consumed.write_units == claimed.write_units + 1
+
+
+def test_the_clock_is_set_by_a_renewed_client_too(table: Table) -> None:
+    url = table.client.meta.endpoint_url
+
+    def renewed() -> Any:
+        return boto3.client("dynamodb", endpoint_url=url)
+
+    ours = WorkflowTable(failing(EXPIRED)("dynamodb"), table.name, WrongClock(), renewed)
+    with pytest.raises(CredentialsExpired):
+        ours.todo(0, 1)
+    assert ours.clock.now() < 3600
+    assert ours.todo(0, 1) == []
+    assert ours.clock.now() > 1_700_000_000
+    assert ours.meter.consumed.requests == 1
+
+
+class WrongClock(DatabaseClock):
+    """A clock of 1970."""
+
+    def __init__(self) -> None:
+        super().__init__(wall=lambda: 0.0)

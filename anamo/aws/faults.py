@@ -1,0 +1,124 @@
+"""Error codes and botocore's exceptions, translated to `core.errors`.
+
+Guaranteed: throttling, passing faults, missing credentials and missing permissions are told apart
+in the same way for all services. Codes that only one service uses are left to its own module.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore import exceptions
+from botocore.exceptions import BotoCoreError, ClientError
+
+from anamo.core.errors import (
+    AccessDenied,
+    AwsError,
+    CredentialsExpired,
+    CredentialsMissing,
+    RegionMissing,
+    Throttled,
+    TransientError,
+    Unreachable,
+)
+
+_THROTTLED = {
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "ThrottlingError",
+    "TooManyRequestsException",
+    "TransactionInProgressException",
+}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+_REFUSED = {
+    "IncompleteSignature",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "InvalidToken",
+    "MissingAuthenticationTokenException",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_PASSING = {
+    # S3 answers so to an upload that stalled, and to two writes of one object at the same time
+    "OperationAborted",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    # A write of an item that is part of an ongoing transaction, an import's say
+    "TransactionConflictException",
+}
+_DENIED = {"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled"}
+_BY_CODE: list[tuple[set[str], type[AwsError], str]] = [
+    (_THROTTLED, Throttled, "AWS is throttling"),
+    (_PASSING, TransientError, "it may pass"),
+    (_EXPIRED, CredentialsExpired, "renew the credentials"),
+    (_REFUSED, CredentialsMissing, "AWS does not accept the credentials"),
+    (_DENIED, AccessDenied, "the credentials lack a permission"),
+    ({"RequestTimeTooSkewed"}, AwsError, "this machine's clock is wrong"),
+]
+"""Error codes, the error each becomes, and the advice added to its message."""
+
+_NO_CREDENTIALS_HERE = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.ProfileNotFound,
+    exceptions.SSOError,
+)
+_NO_CREDENTIALS_NOW = (exceptions.CredentialRetrievalError, exceptions.TokenRetrievalError)
+"""The source of the credentials, such as a container's endpoint, did not answer. Waiting for it
+saves the results of tasks that ran for days."""
+_UNREACHABLE = (exceptions.HTTPClientError, exceptions.ConnectionError)
+_BY_CLASS: list[tuple[tuple[type[Exception], ...], type[AwsError], str]] = [
+    (_NO_CREDENTIALS_NOW, CredentialsExpired, "renew the credentials"),
+    (_NO_CREDENTIALS_HERE, CredentialsMissing, "set AWS_PROFILE, or run 'aws configure'"),
+    (_UNREACHABLE, Unreachable, "check the network, the region, AWS_ENDPOINT_URL"),
+]
+"""Errors that botocore itself raises, the error each becomes, and the advice in its message."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """A context that raises errors of botocore as those of `core.errors`."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise translate(error) from error
+
+
+def translate(error: ClientError | BotoCoreError) -> AwsError:
+    """The error of `core.errors` for an error of botocore; AwsError itself where none fits."""
+    if isinstance(error, ClientError):
+        return _from_answer(error)
+    if isinstance(error, exceptions.NoRegionError):
+        return RegionMissing()
+    if isinstance(error, exceptions.InvalidRegionError):
+        return RegionMissing(str(error))
+    for classes, kind, advice in _BY_CLASS:
+        if isinstance(error, classes):
+            return kind(f"{_first_line(error)} — {advice}")
+    return AwsError(_first_line(error))
+
+
+def error_code(error: ClientError | BotoCoreError) -> str:
+    """The code of an answer, empty for an error that is not an answer."""
+    return error.response["Error"].get("Code", "") if isinstance(error, ClientError) else ""
+
+
+def _from_answer(error: ClientError) -> AwsError:
+    details = error.response.get("Error", {})
+    code, message = details.get("Code", ""), details.get("Message", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    said = f"{error.operation_name}: {message or code}"
+    for codes, kind, advice in _BY_CODE:
+        if code in codes:
+            return kind(f"{said} — {advice}")
+    return TransientError(said) if status >= 500 else AwsError(f"{said} ({code})")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
