@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from anamo.aws import table, table_writes  # noqa: E402
 from anamo.core import transitions  # noqa: E402
-from anamo.worker import claim, heartbeat, loop, recorder, task_process  # noqa: E402
+from anamo.worker import claim, heartbeat, log_delivery, loop, recorder, task_process  # noqa: E402
 
 
 def no_fence() -> None:
@@ -85,8 +85,8 @@ def no_patience() -> None:
 
 def no_delivery() -> None:
     """Forget the logs that S3 did not take."""
-    recorder.LOG_SECONDS = 0
-    recorder.Recorder.deliver = lambda self, *given: self._kept.clear()  # type: ignore[method-assign]
+    log_delivery.LOG_SECONDS = 0
+    log_delivery.LogDelivery.deliver = lambda self, *given: self._kept.clear()  # type: ignore[method-assign]
 
 
 def no_disk_check() -> None:
