@@ -19,7 +19,7 @@ from botocore.config import Config
 
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
-from anamo.worker.claimer import Finder
+from anamo.worker.claimer import Claimer
 from anamo.worker.holdings import Holdings
 
 LEASE = 3600
@@ -86,7 +86,9 @@ def crowd(client: Any, name: str, workers: int, most: int, seed: int = 1) -> Cro
     def work(number: int) -> None:
         table = WorkflowTable(client, name)
         holdings = Holdings({})
-        finder = Finder(table, Holder(f"i-{number}", LEASE), holdings, random.Random(seed + number))
+        finder = Claimer(
+            table, Holder(f"i-{number}", LEASE), holdings, random.Random(seed + number)
+        )
         reads = slowest = 0.0
         while take():
             began = time.monotonic()

@@ -1,22 +1,15 @@
-"""Whole logs: gzip objects in S3, a member per task. The only module that speaks to S3.
+"""Whole logs in S3. The only module that speaks to S3.
 
-Guaranteed: `zcat` reads an object whole, and the bytes of one member alone; memory stays flat
-whatever a task prints. Not guaranteed: that output written after a task ended, by processes it
-left behind, is in its log.
-
-A member holds a header, then stdout, then stderr, each after an empty line and a line that says how
-many bytes of it follow, and a last line break.
+Guaranteed: memory stays flat however large a log is. Not guaranteed: that a log which is put again
+is stored only once.
 """
 
-import io
-import os
-import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 
@@ -31,186 +24,27 @@ from anamo.core.errors import (
     TransientError,
 )
 from anamo.core.log_entry import LogEntry
-from anamo.worker.outfile import Output
-from anamo.worker.task_process import Outcome
 
 CHUNK = 1 << 20
 """Bytes read at a time."""
 
 IN_MEMORY = 8 << 20
-"""Bytes of a compressed object before it goes to disk, and of one part of its upload."""
-
-LEVEL = 3
-"""zlib's level: nearly as small as the default on text, in a third of the time."""
-
-TAG_WINDOW = 4096
-"""Bytes of a line that may hold a tag."""
-
-_TAG = re.compile(rb"(?:\A|(?<=\n))PyAnamo:\t([^\n]*)(\n)?")
+"""Largest object, in bytes, that is held in memory; also the size of one part of an upload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A log object ready for S3: `body` is its bytes or the file that has them; `entries` are the
-    log entries of its tasks in their order.
+    """A log object ready for S3.
+
+    Attributes:
+        key: Its S3 key.
+        body: Its bytes, or the path of the file that has them.
+        entries: The log entries of its tasks, in order.
     """
 
     key: str
     body: bytes | Path
     entries: tuple[LogEntry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A task that ended, with what its log says of where it ran."""
-
-    outcome: Outcome
-    header: Mapping[str, str]
-
-
-def pack(
-    key: str, address: str, tasks: Sequence[Ended], limit: int, directory: Callable[[], Path]
-) -> Packed:
-    """Compress the tasks' logs into one object.
-
-    key, address: where it will be in S3. limit: bytes a stream may have in a log entry.
-    directory: makes the folder for an object too large for memory. Raises OSError if it cannot.
-    """
-    spool = _Spool(lambda: directory() / key.rpartition("/")[2])
-    try:
-        entries = tuple(_member(spool, address, task, limit) for task in tasks)
-        return Packed(key, spool.body(), entries)
-    except BaseException:
-        spool.discard()
-        raise
-
-
-def _member(spool: "_Spool", address: str, task: Ended, limit: int) -> LogEntry:
-    """Write a task's member; its log entry."""
-    outcome = task.outcome
-    first = spool.size
-    gzip = zlib.compressobj(LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-    streams = [_Stream(outcome.stdout, "stdout", limit), _Stream(outcome.stderr, "stderr", limit)]
-    header = "".join(f"{name}: {_one_line(value)}\n" for name, value in task.header.items())
-    spool.write(gzip.compress(header.encode("utf-8", "replace")))
-    for stream in streams:
-        spool.write(gzip.compress(f"\n== {stream.name}, {stream.size} bytes ==\n".encode()))
-        for chunk in stream:
-            spool.write(gzip.compress(chunk))
-    spool.write(gzip.compress(b"\n"))
-    spool.write(gzip.flush())
-    stdout, stderr = streams
-    return LogEntry(
-        status=outcome.status,
-        stdout=stdout.tail(),
-        stderr=stderr.tail(),
-        exit_code=outcome.exit_code,
-        seconds=outcome.seconds,
-        max_rss_mb=outcome.max_rss_mb,
-        s3=address,
-        s3_range=f"{first}-{spool.size - 1}",
-        tags=stdout.tags(),
-        lines=stdout.lines + stderr.lines,
-    )
-
-
-def _one_line(text: str) -> str:
-    return text.replace("\r", "\\r").replace("\n", "\\n")
-
-
-class _Stream:
-    """One stream of a task's output, read once from begin to end; counts lines and finds tags."""
-
-    def __init__(self, file: Output, name: str, limit: int) -> None:
-        self._descriptor = file.fileno()
-        self._limit = limit
-        self.name = name
-        self.size = os.fstat(self._descriptor).st_size
-        self.lines = 0
-        self._tags: dict[int, bytes] = {}
-        self._window = b""
-
-    def __iter__(self) -> Iterator[bytes]:
-        position = 0
-        while position < self.size:
-            chunk = os.pread(self._descriptor, min(CHUNK, self.size - position), position)
-            if not chunk:
-                raise OSError(f"{self.name} of a task got shorter while it was read")
-            self._note(chunk, position)
-            position += len(chunk)
-            yield chunk
-        if self.size:
-            self.lines += os.pread(self._descriptor, 1, self.size - 1) != b"\n"
-
-    def _note(self, chunk: bytes, position: int) -> None:
-        self.lines += chunk.count(b"\n")
-        # A tag may begin in the chunk before
-        window, begin = self._window + chunk, position - len(self._window)
-        if b"PyAnamo:\t" in window:
-            for match in _TAG.finditer(window):
-                cut = begin > 0 and match.start() == 0
-                if not cut and len(self._tags) < self._limit:
-                    self._tags[begin + match.start()] = match[1][: self._limit]
-        self._window = window[-TAG_WINDOW:]
-
-    def tags(self) -> tuple[str, ...]:
-        """The texts after `PyAnamo:<TAB>` at the start of lines, as far as there is room."""
-        room, tags = self._limit, []
-        for _, tag in sorted(self._tags.items()):
-            text = _decoded(tag, self._limit)
-            room -= len(text.encode()) + 1
-            if room < 0:
-                break
-            tags.append(text)
-        return tuple(tags)
-
-    def tail(self) -> str:
-        """The last of it, in at most `limit` bytes of UTF-8."""
-        begin = max(self.size - self._limit, 0)
-        return _decoded(os.pread(self._descriptor, self._limit, begin), self._limit)
-
-
-def _decoded(data: bytes, limit: int) -> str:
-    """The text's end that takes at most `limit` bytes: bytes that are no text take three each."""
-    text = data.decode("utf-8", "replace")
-    encoded = text.encode()
-    return text if len(encoded) <= limit else encoded[-limit:].decode("utf-8", "ignore")
-
-
-class _Spool:
-    """Bytes in memory, or in a file of their own once there are many."""
-
-    def __init__(self, path: Callable[[], Path]) -> None:
-        self._make_path = path
-        self._path: Path | None = None
-        self._file: IO[bytes] = io.BytesIO()
-        self.size = 0
-
-    def write(self, data: bytes) -> None:
-        """Add bytes."""
-        if isinstance(self._file, io.BytesIO) and self.size + len(data) > IN_MEMORY:
-            memory = self._file
-            self._path = self._make_path()
-            self._file = self._path.open("wb")
-            self._file.write(memory.getbuffer())
-        self._file.write(data)
-        self.size += len(data)
-
-    def body(self) -> bytes | Path:
-        """All of it."""
-        if isinstance(self._file, io.BytesIO):
-            return self._file.getvalue()
-        self._file.close()
-        assert self._path
-        return self._path
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        if self._path:
-            with suppress(OSError):
-                # Closing writes the rest, for which there may be no space
-                self._file.close()
-            self._path.unlink(missing_ok=True)
 
 
 class Inflate:

@@ -55,7 +55,7 @@ class Claim:
     progress: Progress = field(init=False)
     done: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
-    settled: str = ""
+    final_state: str = ""
 
     def __post_init__(self) -> None:
         """Take the statuses the item came with."""

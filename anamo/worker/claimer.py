@@ -40,7 +40,7 @@ LOOK_SECONDS = 60
 """Longest time between two looks for ended leases: claims made since may have shorter ones."""
 
 
-class Finder:
+class Claimer:
     """Claims items for one process.
 
     reads, conflicts: pages asked for and claims lost to others so far. held: lockIDs of the items

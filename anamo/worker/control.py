@@ -52,8 +52,6 @@ class Control:
             signal.signal(number, lambda number, frame: self._stop(number))
         # Without a handler SIGCHLD would not end a wait
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        # Sent if anybody opens an output file while it is looked at (`outfile`); it would kill
-        signal.signal(signal.SIGIO, lambda number, frame: None)
         # The parent held them back so that none was lost before
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 

@@ -10,18 +10,12 @@ way the next results gather: long tasks are recorded one by one, short ones in g
 
 import logging
 import queue
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass
 from time import monotonic, sleep
 
-from anamo import __version__
-from anamo.aws.log_store import Ended, LogStore, Packed, pack
 from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import GROUP_LIMIT, Holder
@@ -34,9 +28,10 @@ from anamo.core.errors import (
     internal,
 )
 from anamo.core.item import SINGLE, State
-from anamo.core.log_entry import NOTE_LIMIT, LogEntry, log_key
+from anamo.core.log_entry import LogEntry
 from anamo.worker.claim import Claim
 from anamo.worker.control import Control
+from anamo.worker.log_delivery import LogDelivery
 from anamo.worker.task_process import Outcome
 
 LINGER_SECONDS = 0.05
@@ -49,9 +44,6 @@ BRIEF_FACTOR = 5
 this long. Should the worker die meanwhile, running such tasks again is cheaper than to write the
 whole item for each of them."""
 
-LOG_SECONDS = 120.0
-"""How long a log is offered to S3 before its outcome is recorded without it."""
-
 RECORD_SECONDS = 3600.0
 """How long a result is offered to DynamoDB: its task, which may have taken days, would have to be
 run again."""
@@ -63,19 +55,6 @@ LOST = "lost"
 """What `settled` is told of a claim whose item another worker has, or that could not be ended."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RecorderOptions:
-    """holder: who claims. prefix: of the log keys. host: this machine's name. retries: how often a
-    failed item is given back before it stays failed. host_metadata: lines of the logs' headers.
-    """
-
-    holder: Holder
-    prefix: str
-    host: str
-    retries: int = 0
-    host_metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,39 +80,48 @@ class _Result:
 
 
 class Recorder:
-    """Writes results and ends claims. `settled` is called in its thread with each claim that ended
-    and the state its item has then, or "lost".
+    """Writes results and ends claims, in a thread of its own.
 
-    error: what made it give up, if anything. What is handed in afterwards is not recorded, and
-    runs again once its item is released or its lease has ended.
+    Attributes:
+        error: What made it give up, if anything. Results that are handed in afterwards are not
+            recorded; their tasks run again once the item is released or its lease has ended.
     """
 
     def __init__(
         self,
         table: WorkflowTable,
-        logs: LogStore,
-        options: RecorderOptions,
+        logs: LogDelivery,
+        holder: Holder,
+        retries: int,
         control: Control,
-        settled: Callable[[Claim, str], object],
+        claim_ended: Callable[[Claim, str], object],
     ) -> None:
+        """Start the thread.
+
+        Args:
+            table: Where results go.
+            logs: Brings their logs to S3.
+            holder: Who holds the claims.
+            retries: How often a failed item is given back before it stays failed.
+            control: Woken whenever something was written.
+            claim_ended: Called in the recorder's thread with each claim that ended and the state
+                its item has then, or LOST.
+        """
         self.error: AnamoError | None = None
         self._table = table
         self._logs = logs
-        self._options = options
+        self._holder = holder
+        self._item_retries = retries
         self._control = control
-        self._settled = settled
+        self._claim_ended = claim_ended
         self._retries = RetryPolicy(self._sleep)
-        # For the main thread, which hears of signals while it waits
-        self._delivery = RetryPolicy(control.sleep)
-        self._hurry = threading.Event()
+        self._waits_shortened = threading.Event()
         self._ended = False
         self._queue: queue.SimpleQueue[_Result | None] = queue.SimpleQueue()
         self._complete = threading.Event()
         self._counting = threading.Lock()
         self._pending = 0
         self._claims = 0
-        self._kept: list[Packed] = []
-        self._directory: Path | None = None
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
@@ -173,44 +161,19 @@ class Recorder:
         """Whether a further task may be started."""
         return self._pending < MOST_PENDING
 
-    @property
-    def keeps(self) -> bool:
-        """Whether there are logs that S3 has not taken yet."""
-        return bool(self._kept)
+    def shorten_waits(self) -> None:
+        """Wait no longer than half a second between attempts: the process is to end."""
+        self._waits_shortened.set()
 
-    def hurry(self) -> None:
-        """Cut waits short, since the process is to end."""
-        self._hurry.set()
-
-    def deliver(self, seconds: float, stop: Callable[[], bool]) -> None:
-        """Offer the logs that were kept to S3 again, for that long each or until `stop()`.
-
-        Raises the AwsError that is why S3 does not take one, unless told to stop.
-        """
-        while self._kept:
-            put = partial(self._logs.put, self._kept[0])
-            try:
-                self._delivery.retry(put, seconds, stop)
-            except TransientError:
-                if stop():
-                    return
-                raise
-            _discard(self._kept.pop(0))
-
-    def close(self) -> tuple[str, ...]:
-        """Write what is there, end; the paths of logs that S3 did not take."""
+    def close(self) -> None:
+        """Write what has been handed in, then end the thread."""
         self._queue.put(None)
-        # Not by joining it: a signal that came to the parent is read in no other place
+        # A join alone would not see what the parent sends meanwhile
         while not self._ended:
             if self._control.stopping:
-                self.hurry()
+                self.shorten_waits()
             self._control.wait(None)
         self._thread.join()
-        with suppress(AwsError):
-            self.deliver(0, lambda: True)
-        if self._directory and not self._kept:
-            shutil.rmtree(self._directory, ignore_errors=True)
-        return tuple(str(packed.body) for packed in self._kept)
 
     # For the thread
 
@@ -275,7 +238,7 @@ class Recorder:
             self._pending -= len(results)
             self._claims -= last
         if last:
-            self._settled(claim, state)
+            self._claim_ended(claim, state)
         self._control.wake()
 
     def _fail(self, claim: Claim, refusal: ItemRefused) -> str:
@@ -285,8 +248,8 @@ class Recorder:
         with suppress(AwsError):
             if self._table.finish(claim.item, State.FAILED, {}, claim.progress.ended):
                 claim.failures.append((SINGLE, "its results were refused"))
-                claim.settled = State.FAILED.value
-                return claim.settled
+                claim.final_state = State.FAILED.value
+                return claim.final_state
         return LOST
 
     def _give_up(self, claim: Claim, error: Exception, last: bool) -> str:
@@ -303,15 +266,14 @@ class Recorder:
     def _write(self, claim: Claim, results: Sequence[_Result], last: bool) -> str:
         """Bring the results' logs to S3 and the results to the table; the state of the item."""
         if claim.lost:
-            return claim.settled or LOST
+            return claim.final_state or LOST
         if self.error:
             return self._give_up(claim, self.error, last)
-        entries = self._store(claim, results) if results else {}
+        outcomes = {result.name: result.outcome for result in results if result.outcome}
+        entries = self._logs.store(claim, outcomes, self._retries) if outcomes else {}
         state, write = self._next(claim, entries, last)
-        landed = self._retries.retry(
-            write, RECORD_SECONDS, self._out_of_time, self._say("recording")
-        )
-        if not landed:
+        written = self._retries.retry(write, RECORD_SECONDS, self._out_of_time, _warn)
+        if not written:
             claim.lost = True
             return LOST
         claim.note(entries)
@@ -325,92 +287,24 @@ class Recorder:
         ended = progress.ended
         results = entries if item.is_nested or not entries else entries[SINGLE]
         if not last:
-            holder = self._options.holder
-            return State.LOCKED.value, lambda: table.record(item, holder, entries, ended)
+            return State.LOCKED.value, lambda: table.record(item, self._holder, entries, ended)
         if not progress.complete:
             return State.TODO.value, lambda: table.release(item, results, ended)
-        if progress.failed and item.failures < self._options.retries:
+        if progress.failed and item.failures < self._item_retries:
             again = claim.to_be_retried(progress)
             left = sum(task.status == State.DONE for task in again)
             return State.TODO.value, lambda: table.retry(item, results, left, again)
         state = State.FAILED if progress.failed else State.DONE
         return state.value, lambda: table.finish(item, state, results, ended)
 
-    def _store(self, claim: Claim, results: Sequence[_Result]) -> dict[str, LogEntry]:
-        """Bring the results' logs to S3 in one object; their entries by task."""
-        item = claim.item
-        key = log_key(
-            self._options.prefix, self._table.name, item, item.lock_id, results[0].name or None
-        )
-        ended = [
-            Ended(result.outcome, self._header(claim, result.name, result.outcome))
-            for result in results
-            if result.outcome
-        ]
-        packed = pack(key, self._logs.address(key), ended, claim.tail, self._scratch)
-        entries = packed.entries
-        try:
-            self._retries.retry(
-                lambda: self._logs.put(packed), LOG_SECONDS, self._out_of_time, self._say("logs")
-            )
-        except AwsError as fault:
-            entries = self._keep(packed, fault)
-        else:
-            _discard(packed)
-        return {result.name: entry for result, entry in zip(results, entries, strict=True)}
-
-    def _header(self, claim: Claim, name: str, outcome: Outcome) -> dict[str, str]:
-        item = claim.item
-        return {
-            "PyAnamo": __version__,
-            "table": self._table.name,
-            "taskID": item.task_id,
-            "itemID": str(item.item_id),
-            **({"nested task": name} if name else {}),
-            "command": outcome.script,
-            "instance": item.instance_id,
-            "host": self._options.host,
-            **self._options.host_metadata,
-            "lockID": item.lock_id,
-            "attempt": str(item.attempts),
-            "started": outcome.started,
-            "ended": outcome.ended,
-            "seconds": f"{outcome.seconds:.3f}",
-            "peak memory": f"{outcome.max_rss_mb:.1f} MB",
-            "status": outcome.status,
-            "exit code": str(outcome.exit_code),
-        }
-
-    def _keep(self, packed: Packed, fault: AwsError) -> tuple[LogEntry, ...]:
-        """Leave the log on disk until S3 takes it; its entries with a note that says so."""
-        if isinstance(packed.body, bytes):
-            path = self._scratch() / packed.key.rpartition("/")[2]
-            path.write_bytes(packed.body)
-            packed = replace(packed, body=path)
-        self._kept.append(packed)
-        logger.warning("log kept in %s: %s", packed.body, fault)
-        note = f"{type(fault).__name__}; kept at {self._options.host}:{packed.body!s}"
-        note = note.encode()[:NOTE_LIMIT].decode("utf-8", "ignore")
-        return tuple(replace(entry, s3_note=note) for entry in packed.entries)
-
-    def _scratch(self) -> Path:
-        if self._directory is None:
-            self._directory = Path(tempfile.mkdtemp(prefix="pyanamo-"))
-        return self._directory
-
     def _sleep(self, seconds: float) -> None:
-        if not self._hurry.wait(seconds):
-            return
-        # Told to hurry: look often, but do not spin
-        sleep(min(seconds, 0.5))
+        if self._waits_shortened.wait(seconds):
+            # Retry often, but do not spin
+            sleep(min(seconds, 0.5))
 
     def _out_of_time(self) -> bool:
         return self._control.out_of_time
 
-    def _say(self, what: str) -> Callable[[TransientError], None]:
-        return lambda fault: logger.warning("%s: %s; trying again", what, fault)
 
-
-def _discard(packed: Packed) -> None:
-    if isinstance(packed.body, Path):
-        packed.body.unlink(missing_ok=True)
+def _warn(fault: TransientError) -> None:
+    logger.warning("recording: %s; trying again", fault)

@@ -1,35 +1,41 @@
-"""Running one Task Script. Knows no table.
+"""Running one Task Script. Knows nothing of tables.
 
-Guaranteed: the task has a session and process group of its own, its output goes straight from the
-kernel into files of its own (`outfile`), which leave nothing behind whatever happens to the worker;
-exit status, signal, run time and peak memory are the kernel's. Not guaranteed: that processes
-which leave the group (daemons) end with it.
+Guaranteed: the task has its own session and process group; the kernel writes its output straight to
+unnamed files, which vanish with their last open descriptor whatever happens to the worker; exit
+status, signal, run time and peak memory are the kernel's. Not guaranteed: that processes which
+leave the group (daemons) are stopped with it.
 
-Peak memory is at least the worker's own size at the start of the task, some 60 MB: Linux counts
-what a process was before it became the program.
+Before Python 3.12, `subprocess` holds the interpreter lock until the program has started: a program
+on a file system that hangs then stops the worker's other threads, its heartbeat among them.
+
+Peak memory is at least the worker's own size when the task starts, some 60 MB: Linux counts the
+process from before exec.
 """
 
 import errno
+import fcntl
 import os
 import signal
+import subprocess
+import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
 from time import monotonic
+from typing import IO
 
 from anamo.core import command_line
 from anamo.core.errors import HostError
 from anamo.core.log_entry import SUCCESSFUL
-from anamo.worker.outfile import OutFile, OutFiles, Output
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
-"""Exit codes of POSIX shells for a program that cannot be started."""
+"""Exit codes of POSIX shells for a program that cannot be executed, and for one not found."""
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
-_MACHINE = (
+_HOST_ERRORS = (
     errno.EAGAIN,
     errno.ENOMEM,
     errno.ENOSPC,
@@ -39,13 +45,14 @@ _MACHINE = (
     errno.EROFS,
     errno.EIO,
 )
-"""Not the task's fault: no process, no memory, no space, no file descriptor to be had."""
+"""The host, not the task, is at fault: no process, memory, space or descriptor is available."""
 
 FULL = 256 * 1024
-"""Bytes left on a disk that nothing more can be written to, but for crumbs."""
+"""A disk with fewer bytes than this available counts as full."""
 
-GROUP_LOOK_SECONDS = 0.05
-"""A group's last process sends its end to somebody else, so a stopped group is looked at."""
+GROUP_POLL_SECONDS = 0.05
+"""Interval between polls of a stopped process group: its last process may have another parent,
+which gets the SIGCHLD."""
 
 
 class StopReason(Enum):
@@ -59,9 +66,16 @@ class StopReason(Enum):
 class Outcome:
     """How a task ended.
 
-    script: the Task Script as the item has it, variables not replaced. exit_code: as a shell has
-    it, 128 + the signal for a task that a signal ended. seconds: run time. max_rss_mb: peak memory
-    of its largest process in 10^6 bytes. stdout, stderr: the files with the whole output.
+    Attributes:
+        script: The Task Script as the item has it, with variables unexpanded.
+        exit_code: As a shell reports it: 128 + the signal for a task ended by a signal.
+        signal: The signal that ended it, else 0.
+        stopped: Why the worker stopped it, if it did.
+        started, ended: UTC, ISO 8601.
+        seconds: Run time.
+        max_rss_mb: Peak memory of its largest process, in 10^6 bytes.
+        stdout, stderr: Files with the whole output. Read them with `os.pread`: processes that the
+            task left behind share their offset.
     """
 
     script: str
@@ -72,24 +86,24 @@ class Outcome:
     ended: str
     seconds: float
     max_rss_mb: float
-    stdout: Output
-    stderr: Output
+    stdout: IO[bytes]
+    stderr: IO[bytes]
 
     @property
     def succeeded(self) -> bool:
-        """Whether the task ended well, by itself and in time."""
+        """Whether it exited with 0, and in time."""
         return self.exit_code == 0 and self.stopped is not StopReason.TIMEOUT
 
     @property
     def interrupted(self) -> bool:
-        """Whether it was stopped before its end. One that was told to stop and exited with 0
-        all the same finished its work.
+        """Whether a shutdown cut it short. A task that was told to stop and still exited with 0
+        finished its work.
         """
         return self.stopped is StopReason.SHUTDOWN and self.exit_code != 0
 
     @property
     def status(self) -> str:
-        """The `Status` of its log entry."""
+        """The `Status` attribute of its log entry."""
         if self.succeeded:
             return SUCCESSFUL
         if self.stopped is StopReason.TIMEOUT:
@@ -99,8 +113,8 @@ class Outcome:
         return f"Execution Failed: exit {self.exit_code}"
 
     def disk_is_full(self) -> bool:
-        """Whether there is no space for output, or where tasks run. A file system that is read
-        only (a container's image, say) has none at any time, and no task ran out of it.
+        """Whether the disk for output, or the one of the working directory, is full now. A
+        read-only file system (a container's image, say) never has space, so it does not count.
         """
         disks = [os.fstatvfs(self.stdout.fileno())]
         with suppress(OSError):
@@ -113,18 +127,13 @@ class Outcome:
         )
 
     def close(self) -> None:
-        """Let go of the output."""
+        """Close the output files."""
         self.stdout.close()
         self.stderr.close()
 
 
-class Execution:
-    """A started task. `poll` reaps it; whoever started it must call it until it ended.
-
-    timeout: seconds after which it is stopped, grace: seconds from SIGTERM to SIGKILL then. files:
-    where the files for its output come from.
-    Raises HostError where the machine, not the script, is why it cannot be started.
-    """
+class TaskProcess:
+    """A started task. The caller polls it until it has ended."""
 
     def __init__(
         self,
@@ -132,26 +141,32 @@ class Execution:
         environment: Mapping[str, str],
         timeout: float | None = None,
         grace: float = 20.0,
-        files: OutFiles | None = None,
     ) -> None:
+        """Start it.
+
+        Args:
+            script: The Task Script.
+            environment: The task's whole environment, from which variables are expanded, too.
+            timeout: Seconds after which the task is stopped.
+            grace: Seconds from SIGTERM to SIGKILL after a timeout.
+
+        Raises:
+            HostError: The host, not the script, prevents the start.
+        """
         self._script = script
         self._stopped: StopReason | None = None
         self._kill_at: float | None = None
         self._exit: tuple[int, float] | None = None
-        self._pid: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._timeout = timeout
         self._grace = grace
-        self._stdout, self._stderr = _two(files or OutFiles())
-        self._started, self._begin = _now(), monotonic()
         self._seconds = 0.0
-        try:
+        with ExitStack() as stack:
+            self._stdout, self._stderr = _output_file(stack), _output_file(stack)
+            self._started, self._begin = _now(), monotonic()
             self._start(environment)
-        except BaseException:
-            self._stdout.close()
-            self._stderr.close()
-            raise
-        self._stdout.begun()
-        self._stderr.begun()
+            # The outcome closes them
+            stack.pop_all()
 
     def _start(self, environment: Mapping[str, str]) -> None:
         try:
@@ -161,31 +176,25 @@ class Execution:
         if not words or not words[0]:
             return self._refuse(NOT_FOUND, "the Task Script names no program")
         try:
-            self._pid = self._spawn(words, environment)
+            self._process = self._spawn(words, environment)
         except ValueError as error:
             self._refuse(NOT_EXECUTABLE, str(error))
         except OSError as error:
-            if error.errno in _MACHINE:
+            if error.errno in _HOST_ERRORS:
                 raise HostError(f"no process for a task: {error}") from error
             missing = error.errno in _MISSING
             what = "not found" if missing else os.strerror(error.errno or 0)
             self._refuse(NOT_FOUND if missing else NOT_EXECUTABLE, f"{words[0]}: {what}")
 
-    def _spawn(self, words: list[str], environment: Mapping[str, str]) -> int:
-        def spawn(words: list[str]) -> int:
-            # Takes half of the time that subprocess does, and nothing else can run meanwhile
-            return os.posix_spawnp(
-                words[0],
+    def _spawn(self, words: list[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+        def spawn(words: list[str]) -> "subprocess.Popen[bytes]":
+            return subprocess.Popen(
                 words,
-                environment,
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, self._stdout.writer, 1),
-                    (os.POSIX_SPAWN_DUP2, self._stderr.writer, 2),
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                ],
-                setsid=True,
-                # Python ignores these itself, and a task would inherit that
-                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=self._stdout,
+                stderr=self._stderr,
+                start_new_session=True,
             )
 
         try:
@@ -193,19 +202,23 @@ class Execution:
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
-            # A script without a #! line: POSIX has execvp run it by the shell
+            # A script without a #! line, which POSIX has execvp run by the shell
             return spawn(["/bin/sh", *words])
 
     def _refuse(self, exit_code: int, message: str) -> None:
-        """End at once with what a shell would say and exit with."""
+        """End at once, with the message and the exit code of a shell."""
         try:
-            os.write(self._stderr.writer, f"pyanamo: {message}\n".encode("utf-8", "replace"))
+            os.write(self._stderr.fileno(), f"pyanamo: {message}\n".encode("utf-8", "replace"))
         except OSError as error:
             raise HostError(f"no space for a task's output: {error}") from error
-        self._exit = (exit_code << 8, 0.0)
+        self._exit = (exit_code, 0.0)
 
     def poll(self) -> Outcome | None:
-        """The outcome once the task has ended, and its whole group where it was stopped."""
+        """Reap the task if it has ended; stop it if its time is over.
+
+        Returns:
+            The outcome once the task, or its whole group if it was stopped, has ended, else None.
+        """
         now = monotonic()
         if self._exit is None:
             self._reap(now)
@@ -222,22 +235,24 @@ class Execution:
         return self._outcome(*self._exit)
 
     def _reap(self, now: float) -> None:
-        assert self._pid
-        pid, status, usage = os.wait4(self._pid, os.WNOHANG)
+        assert self._process
+        # Not by Popen.poll(), which does not report the memory
+        pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
         if pid:
-            self._exit = (status, usage.ru_maxrss * 1024 / 1e6)
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+            self._exit = (self._process.returncode, usage.ru_maxrss * 1024 / 1e6)
             self._seconds = now - self._begin
 
     def stop(self, why: StopReason, grace: float) -> None:
-        """SIGTERM to the group now, SIGKILL after `grace` seconds; the first reason counts, the
-        shortest grace too. The caller polls on.
+        """Send SIGTERM to the group now, and SIGKILL after `grace` seconds. Of several calls, the
+        first reason and the shortest grace count. The caller polls on.
         """
         if self._stopped is None:
             self._stopped = why
         kill_at = monotonic() + grace
         if self._kill_at is None:
             self._signal(signal.SIGTERM)
-            # One that is suspended would not see it
+            # A suspended process would not get it
             self._signal(signal.SIGCONT)
             self._kill_at = kill_at
         self._kill_at = min(self._kill_at, kill_at)
@@ -247,31 +262,30 @@ class Execution:
             self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._pid:
-            # It may be gone, or (a set-uid program) out of reach; waiting goes on
+        if self._process:
+            # The group may be gone, or (a set-uid program) out of reach; polling goes on
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._pid, number)
+                os.killpg(self._process.pid, number)
 
     def _group_lives(self) -> bool:
-        if not self._pid:
+        if not self._process:
             return False
         try:
-            os.killpg(self._pid, 0)
+            os.killpg(self._process.pid, 0)
         except ProcessLookupError:
             return False
         except PermissionError:
             return True
         return True
 
-    def next_look(self) -> float | None:
-        """When to poll at the latest, by the monotonic clock; None if SIGCHLD says it in time."""
+    def next_poll(self) -> float | None:
+        """When to poll at the latest, by the monotonic clock; None if SIGCHLD comes in time."""
         if self._exit is not None:
-            return monotonic() + GROUP_LOOK_SECONDS
+            return monotonic() + GROUP_POLL_SECONDS
         end = None if self._timeout is None else self._begin + self._timeout
         return min((time for time in (end, self._kill_at) if time is not None), default=None)
 
-    def _outcome(self, status: int, max_rss_mb: float) -> Outcome:
-        code = os.waitstatus_to_exitcode(status)
+    def _outcome(self, code: int, max_rss_mb: float) -> Outcome:
         return Outcome(
             script=self._script,
             exit_code=code if code >= 0 else 128 - code,
@@ -286,17 +300,21 @@ class Execution:
         )
 
 
-def _two(files: OutFiles) -> tuple[OutFile, OutFile]:
-    """A file for each stream. Raises HostError where there are none to be had."""
+def _output_file(stack: ExitStack) -> IO[bytes]:
+    """An unnamed file, opened for append, that `stack` closes. Raises HostError if there is none.
+
+    A task may open it a second time (`>> /dev/stderr`): what it writes through one of the two must
+    not overwrite what it wrote through the other.
+    """
     try:
-        first = files.new()
-        try:
-            return first, files.new()
-        except OSError:
-            first.close()
-            raise
+        file = stack.enter_context(
+            tempfile.TemporaryFile(prefix="pyanamo-", buffering=0)  # noqa: SIM115
+        )
     except OSError as error:
         raise HostError(f"no file for a task's output: {error}") from error
+    # TemporaryFile takes no notice of an "a" in the mode
+    fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+    return file
 
 
 def _now() -> str:

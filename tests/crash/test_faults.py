@@ -108,7 +108,7 @@ def test_an_outcome_waits_for_the_database(
     assert find_faults() == []
 
 
-def test_without_patience_the_outcome_is_lost(fleet: Fleet, database: Proxy) -> None:
+def test_without_retries_the_outcome_is_lost(fleet: Fleet, database: Proxy) -> None:
     fleet.guard = "retry"
     ended = lose_the_database_in_mid_task(fleet, database)
     assert ended.returncode == 3
@@ -167,8 +167,14 @@ def test_a_log_waits_for_s3(fleet: Fleet, store: Proxy, s3_client: S3Client) -> 
     assert b"precious" in log_of(item["Log"], s3_client)
 
 
-def refuse_first_logs(fleet: Fleet, store: Proxy, refused: int) -> subprocess.CompletedProcess[str]:
-    """S3 denies so many uploads, in a run of two items."""
+LARGE = "bash -c 'echo precious $0; head -c 9000000 /dev/urandom'"
+"""A task whose log goes up in parts."""
+
+
+def refuse_first_logs(
+    fleet: Fleet, store: Proxy, refused: int, script: str = "echo precious"
+) -> subprocess.CompletedProcess[str]:
+    """S3 denies so many uploads, in a run of six items."""
     denied = failing("AccessDenied", 403)
     left = iter(range(refused))
     store.behaviour = lambda request, forward: (
@@ -176,14 +182,15 @@ def refuse_first_logs(fleet: Fleet, store: Proxy, refused: int) -> subprocess.Co
         if request.method == "PUT" and next(left, None) is not None
         else forward(request)
     )
-    fleet.add([f"echo precious {number}" for number in range(6)])
+    fleet.add([f"{script} {number}" for number in range(6)])
     return fleet.start().wait()
 
 
+@pytest.mark.parametrize("script", ["echo precious", LARGE], ids=["small", "large"])
 def test_a_log_that_s3_refuses_is_kept_and_delivered_later(
-    fleet: Fleet, store: Proxy, s3_client: S3Client
+    fleet: Fleet, store: Proxy, s3_client: S3Client, script: str
 ) -> None:
-    ended = refuse_first_logs(fleet, store, refused=1)
+    ended = refuse_first_logs(fleet, store, 1, script)
     assert ended.returncode == 0, ended.stderr
     assert "log kept in" in ended.stderr
     assert fleet.table.states() == {"done": 6}
@@ -201,10 +208,11 @@ def test_without_delivery_the_log_is_lost(fleet: Fleet, store: Proxy, s3_client:
         log_of(refused, s3_client)
 
 
+@pytest.mark.parametrize("script", ["echo precious", LARGE], ids=["small", "large"])
 def test_a_worker_that_cannot_deliver_logs_claims_no_more_and_says_where_they_are(
-    fleet: Fleet, store: Proxy
+    fleet: Fleet, store: Proxy, script: str
 ) -> None:
-    ended = refuse_first_logs(fleet, store, refused=1000)
+    ended = refuse_first_logs(fleet, store, 1000, script)
     assert ended.returncode == 3
     kept = [line for line in ended.stderr.splitlines() if "is kept in" in line]
     # One more item may run while the first log is refused

@@ -8,18 +8,23 @@ A test that passes with the guard and fails without it shows that it tests the g
 from __future__ import annotations
 
 import dataclasses
+import os
 import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import botocore.session
+from boto3.session import Session
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from anamo.aws import table, table_writes  # noqa: E402
 from anamo.core import transitions  # noqa: E402
-from anamo.worker import claim, heartbeat, loop, recorder, task_process  # noqa: E402
+from anamo.worker import claim, heartbeat, log_delivery, loop, recorder, task_process  # noqa: E402
 
 
 def no_fence() -> None:
@@ -77,7 +82,7 @@ def no_inheritance() -> None:
     loop.Worker._awaits_inheritance = lambda self: False  # type: ignore[method-assign]  # noqa: SLF001
 
 
-def no_patience() -> None:
+def no_retry() -> None:
     """Give up at the first fault."""
     recorder.RECORD_SECONDS = 0
     loop.CLAIM_SECONDS = 0
@@ -85,13 +90,34 @@ def no_patience() -> None:
 
 def no_delivery() -> None:
     """Forget the logs that S3 did not take."""
-    recorder.LOG_SECONDS = 0
-    recorder.Recorder.deliver = lambda self, *given: self._kept.clear()  # type: ignore[method-assign]
+    log_delivery.LOG_SECONDS = 0
+    log_delivery.LogDelivery.deliver = lambda self, *given: self._kept.clear()  # type: ignore[method-assign]
 
 
 def no_disk_check() -> None:
     """Blame the task for a full disk."""
     task_process.Outcome.disk_is_full = lambda self: False  # type: ignore[method-assign]
+
+
+def no_subprocess() -> None:
+    """Start tasks without subprocess."""
+
+    def spawn(self: task_process.TaskProcess, words: list[str], environment: Any) -> Any:
+        files = ((self._stdout, 1), (self._stderr, 2))
+        actions = [(os.POSIX_SPAWN_DUP2, file.fileno(), number) for file, number in files]
+        pid = os.posix_spawnp(words[0], words, environment, file_actions=actions, setsid=True)
+        return SimpleNamespace(pid=pid, returncode=None)
+
+    task_process.TaskProcess._spawn = spawn  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def no_boto3() -> None:
+    """Make clients without boto3."""
+
+    def client(self: Session, *given: Any, **options: Any) -> Any:  # noqa: ARG001
+        return botocore.session.get_session().create_client(*given, **options)
+
+    Session.client = client  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

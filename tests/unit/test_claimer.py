@@ -15,7 +15,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
 from anamo.core.codec import encode
 from anamo.core.item import NULL, Item, new_values, single_item
-from anamo.worker.claimer import PAGE, PAGE_SECONDS, Finder
+from anamo.worker.claimer import PAGE, PAGE_SECONDS, Claimer
 from anamo.worker.holdings import Holdings
 from tests.support.table import Table
 
@@ -73,11 +73,13 @@ class Unnoted(Holdings):
         """Forget nothing."""
 
 
-def finder(table: WorkflowTable, seed: int = 7, clock: Callable[[], float] = lambda: 0.0) -> Finder:
-    return Finder(table, HOLDER, Unnoted({}), random.Random(seed), clock)
+def finder(
+    table: WorkflowTable, seed: int = 7, clock: Callable[[], float] = lambda: 0.0
+) -> Claimer:
+    return Claimer(table, HOLDER, Unnoted({}), random.Random(seed), clock)
 
 
-def claim_all(found: Finder) -> list[int]:
+def claim_all(found: Claimer) -> list[int]:
     claimed = []
     while item := found.claim():
         claimed.append(item.item_id)
@@ -119,7 +121,7 @@ def test_near_the_end_the_beginning_is_read() -> None:
     table = FakeTable(set(range(1, 101)))
     draw = random.Random()
     draw.randrange = lambda *_: 98  # type: ignore[method-assign]
-    Finder(table, HOLDER, Unnoted({}), draw, lambda: 0.0).claim()
+    Claimer(table, HOLDER, Unnoted({}), draw, lambda: 0.0).claim()
     assert table.reads == [98, 0]
     assert table.claimed[0] <= PAGE
 

@@ -34,9 +34,7 @@ def ends() -> Iterator[Ends]:
 
 @pytest.fixture
 def control(ends: Ends) -> Iterator[Control]:
-    before = {
-        number: signal.getsignal(number) for number in (*STOPPING, signal.SIGCHLD, signal.SIGIO)
-    }
+    before = {number: signal.getsignal(number) for number in (*STOPPING, signal.SIGCHLD)}
     made = Control(ends[1], 1.0)
     made.attach()
     yield made
@@ -73,11 +71,8 @@ def test_a_signal_ends_a_wait_and_the_first_one_counts(
     assert control.stop_signal == number
 
 
-@pytest.mark.parametrize("number", [signal.SIGCHLD, signal.SIGIO])
-def test_a_signal_about_a_child_or_a_file_ends_a_wait_and_nothing_else(
-    control: Control, number: signal.Signals
-) -> None:
-    os.kill(os.getpid(), number)
+def test_the_end_of_a_child_ends_a_wait_and_nothing_else(control: Control) -> None:
+    os.kill(os.getpid(), signal.SIGCHLD)
     wait(control)
     assert not control.stopping
 

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import stat
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -17,22 +18,23 @@ import pytest
 
 from anamo.core.errors import HostError
 from anamo.core.log_entry import SUCCESSFUL
-from anamo.worker.task_process import Execution, Outcome, StopReason
+from anamo.worker.task_process import Outcome, StopReason, TaskProcess
+from tests.support.ended_tasks import descriptors
 from tests.support.waiting import eventually
 
 ENDED: list[Outcome] = []
 ENVIRONMENT = {"PATH": os.environ["PATH"], "GREETING": "hello  world *"}
 
 
-def ended(execution: Execution) -> Outcome:
-    outcome = eventually(execution.poll)
+def ended(process: TaskProcess) -> Outcome:
+    outcome = eventually(process.poll)
     assert outcome is not None
     ENDED.append(outcome)
     return outcome
 
 
 def run(script: str, environment: Mapping[str, str] = ENVIRONMENT) -> Outcome:
-    return ended(Execution(script, environment))
+    return ended(TaskProcess(script, environment))
 
 
 def said(outcome: Outcome) -> tuple[bytes, bytes]:
@@ -180,9 +182,9 @@ def test_nothing_is_left_in_the_folder_for_temporary_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    execution = Execution("bash -c 'echo out; echo err >&2'", ENVIRONMENT)
+    process = TaskProcess("bash -c 'echo out; echo err >&2'", ENVIRONMENT)
     assert list(tmp_path.iterdir()) == [], "not even while it runs"
-    ended(execution)
+    ended(process)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -191,29 +193,29 @@ def test_no_file_for_the_output_is_the_machines_fault(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
     with pytest.raises(HostError, match="no file for a task's output"):
-        Execution("true", ENVIRONMENT)
+        TaskProcess("true", ENVIRONMENT)
 
 
 def test_no_room_for_a_refusal_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     full = partial(Path("/dev/full").open, "r+b")
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **given: full())
     with pytest.raises(HostError, match="no space for a task's output"):
-        Execution("no-such-program", ENVIRONMENT)
+        TaskProcess("no-such-program", ENVIRONMENT)
 
 
 def test_no_process_to_be_had_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_process(*_arguments: object, **_options: object) -> int:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    monkeypatch.setattr(os, "posix_spawnp", no_process)
+    monkeypatch.setattr(subprocess, "Popen", no_process)
     with pytest.raises(HostError, match="no process for a task"):
-        Execution("true", ENVIRONMENT)
+        TaskProcess("true", ENVIRONMENT)
 
 
 def test_a_task_that_takes_too_long_is_ended_and_says_so() -> None:
-    execution = Execution("bash -c 'echo begun; exec sleep 60'", ENVIRONMENT, timeout=0.5)
-    assert execution.next_look() is not None
-    outcome = ended(execution)
+    process = TaskProcess("bash -c 'echo begun; exec sleep 60'", ENVIRONMENT, timeout=0.5)
+    assert process.next_poll() is not None
+    outcome = ended(process)
     assert outcome.status == "Execution Failed: timed out"
     assert (outcome.stopped, outcome.signal) == (StopReason.TIMEOUT, signal.SIGTERM)
     assert not outcome.interrupted
@@ -222,21 +224,21 @@ def test_a_task_that_takes_too_long_is_ended_and_says_so() -> None:
 
 def test_a_task_that_exits_with_0_when_its_time_is_over_has_failed_all_the_same() -> None:
     script = "bash -c 'trap \"exit 0\" TERM; while :; do sleep 0.05; done'"
-    outcome = ended(Execution(script, ENVIRONMENT, timeout=0.5))
+    outcome = ended(TaskProcess(script, ENVIRONMENT, timeout=0.5))
     assert outcome.exit_code == 0
     assert outcome.status == "Execution Failed: timed out"
 
 
 def test_a_task_in_time_is_not_stopped() -> None:
-    outcome = ended(Execution("true", ENVIRONMENT, timeout=600))
+    outcome = ended(TaskProcess("true", ENVIRONMENT, timeout=600))
     assert outcome.succeeded
     assert outcome.stopped is None
 
 
 def test_a_task_that_ignores_sigterm_is_killed_after_the_grace() -> None:
     script = "bash -c 'trap \"\" TERM; echo ready; while :; do sleep 0.05; done'"
-    execution = Execution(script, ENVIRONMENT, timeout=0.5, grace=0.3)
-    outcome = ended(execution)
+    process = TaskProcess(script, ENVIRONMENT, timeout=0.5, grace=0.3)
+    outcome = ended(process)
     assert outcome.signal == signal.SIGKILL
     assert outcome.status == "Execution Failed: timed out"
 
@@ -249,11 +251,11 @@ def test_a_grandchild_that_ignores_sigterm_is_killed_with_its_group(tmp_path: Pa
     mark = f"GRANDCHILD={tmp_path}"
     name, value = mark.split("=")
     environment = {**ENVIRONMENT, "READY": str(ready), name: value, "IGNORING": IGNORING}
-    execution = Execution("bash -c 'bash -c \"$IGNORING\" & wait'", environment)
+    process = TaskProcess("bash -c 'bash -c \"$IGNORING\" & wait'", environment)
     eventually(ready.exists)
     assert len(processes(mark)) >= 2
-    execution.stop(StopReason.SHUTDOWN, grace=0.3)
-    outcome = ended(execution)
+    process.stop(StopReason.SHUTDOWN, grace=0.3)
+    outcome = ended(process)
     assert outcome.signal == signal.SIGTERM, "the task itself heeded it"
     assert outcome.interrupted
     eventually(lambda: not processes(mark))
@@ -265,30 +267,30 @@ def test_a_stopped_task_has_ended_once_its_whole_group_has(tmp_path: Path) -> No
     name, value = mark.split("=")
     slow = 'trap "sleep 0.4; exit" TERM; echo ready > $READY; while :; do sleep 0.05; done'
     environment = {**ENVIRONMENT, "READY": str(ready), name: value, "SLOW": slow}
-    execution = Execution("bash -c 'bash -c \"$SLOW\" & wait'", environment)
+    process = TaskProcess("bash -c 'bash -c \"$SLOW\" & wait'", environment)
     eventually(ready.exists)
-    execution.stop(StopReason.SHUTDOWN, grace=20)
-    ended(execution)
+    process.stop(StopReason.SHUTDOWN, grace=20)
+    ended(process)
     assert not processes(mark)
 
 
 def test_the_first_reason_and_the_shortest_grace_count() -> None:
     script = "bash -c 'trap \"\" TERM; echo ready; while :; do sleep 0.05; done'"
-    execution = Execution(script, ENVIRONMENT, timeout=0.3, grace=600)
-    eventually(lambda: execution.poll() or execution.next_look() is not None)
-    eventually(lambda: execution.poll() or (execution.next_look() or 0) > time.monotonic() + 60)
-    execution.stop(StopReason.SHUTDOWN, grace=0)
-    outcome = ended(execution)
+    process = TaskProcess(script, ENVIRONMENT, timeout=0.3, grace=600)
+    eventually(lambda: process.poll() or process.next_poll() is not None)
+    eventually(lambda: process.poll() or (process.next_poll() or 0) > time.monotonic() + 60)
+    process.stop(StopReason.SHUTDOWN, grace=0)
+    outcome = ended(process)
     assert (outcome.stopped, outcome.signal) == (StopReason.TIMEOUT, signal.SIGKILL)
 
 
 def test_a_task_that_finishes_when_told_to_stop_has_ended_well(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     script = f"bash -c 'trap \"exit 0\" TERM; touch {ready}; while :; do sleep 0.05; done'"
-    execution = Execution(script, ENVIRONMENT)
+    process = TaskProcess(script, ENVIRONMENT)
     eventually(ready.exists)
-    execution.stop(StopReason.SHUTDOWN, grace=20)
-    outcome = ended(execution)
+    process.stop(StopReason.SHUTDOWN, grace=20)
+    outcome = ended(process)
     assert outcome.succeeded
     assert not outcome.interrupted
 
@@ -296,25 +298,25 @@ def test_a_task_that_finishes_when_told_to_stop_has_ended_well(tmp_path: Path) -
 def test_a_suspended_task_sees_that_it_is_told_to_stop(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     script = f"bash -c 'trap \"exit 7\" TERM; touch {ready}; kill -STOP $$; sleep 60'"
-    execution = Execution(script, ENVIRONMENT)
+    process = TaskProcess(script, ENVIRONMENT)
     eventually(ready.exists)
-    execution.stop(StopReason.SHUTDOWN, grace=20)
-    outcome = ended(execution)
+    process.stop(StopReason.SHUTDOWN, grace=20)
+    outcome = ended(process)
     assert outcome.signal != signal.SIGKILL
 
 
 def test_stopping_a_task_that_could_not_be_started_is_harmless() -> None:
-    execution = Execution("no-such-program", ENVIRONMENT)
-    execution.stop(StopReason.SHUTDOWN, grace=20)
-    outcome = ended(execution)
+    process = TaskProcess("no-such-program", ENVIRONMENT)
+    process.stop(StopReason.SHUTDOWN, grace=20)
+    outcome = ended(process)
     assert outcome.exit_code == 127
 
 
 def test_a_left_over_grandchild_that_holds_stdout_does_not_hang(tmp_path: Path) -> None:
     mark = f"GRANDCHILD={tmp_path}"
     name, value = mark.split("=")
-    execution = Execution("bash -c 'echo out; sleep 60 & exit 5'", {**ENVIRONMENT, name: value})
-    outcome = ended(execution)
+    process = TaskProcess("bash -c 'echo out; sleep 60 & exit 5'", {**ENVIRONMENT, name: value})
+    outcome = ended(process)
     assert outcome.exit_code == 5
     assert said(outcome) == (b"out\n", b"")
     (left,) = processes(mark)
@@ -333,3 +335,44 @@ def test_a_read_only_file_system_is_not_a_full_one(monkeypatch: pytest.MonkeyPat
         values = [*real[:4], 0, *real[5:8], flag, real[9]]
         monkeypatch.setattr(os, "statvfs", lambda path, v=values: os.statvfs_result(v))
         assert outcome.disk_is_full() is full
+
+
+@pytest.mark.parametrize("own_files", [True, False])
+def test_a_process_that_a_task_left_behind_writes_into_no_other_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_files: bool
+) -> None:
+    """It leaves the task's session, says that it is there, and writes once it is told to; into the
+    next task's log only if that gets the same files.
+    """
+    ready, go, done = (tmp_path / name for name in ("ready", "go", "done"))
+    daemon = tmp_path / "daemon.sh"
+    daemon.write_text(
+        f"touch {ready}\nuntil [ -e {go} ]; do sleep 0.02; done\n"
+        f"echo from the daemon\ntouch {done}\n"
+    )
+    first = run(f"bash -c 'setsid bash {daemon} & echo $!'")
+    pid = int(said(first)[0])
+    try:
+        eventually(ready.exists)
+        if not own_files:
+            again = first.stdout.fileno()
+            monkeypatch.setattr(
+                tempfile, "TemporaryFile", lambda **given: os.fdopen(os.dup(again), "r+b", 0)
+            )
+        second = run("echo second")
+        go.touch()
+        eventually(done.exists)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert said(first)[0].endswith(b"from the daemon\n")
+    assert b"second\n" in said(second)[0]
+    assert (b"from the daemon" in said(second)[0]) is not own_files
+
+
+def test_tasks_that_follow_one_another_take_no_more_descriptors() -> None:
+    run("echo first")
+    before = descriptors()
+    for script in ("echo again", "no-such-program", "echo 'open"):
+        ended(TaskProcess(script, ENVIRONMENT)).close()
+    assert descriptors() == before

@@ -1,0 +1,166 @@
+"""Bringing whole logs to S3.
+
+Guaranteed: a log that S3 refuses stays on disk until S3 takes it or the process ends, and its
+entries say where; at the end, what is still there is left under the path that was said. Not
+guaranteed: that a worker which is killed leaves no such file.
+"""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from anamo import __version__
+from anamo.aws.log_store import LogStore, Packed
+from anamo.aws.retry import RetryPolicy
+from anamo.core.errors import AwsError, TransientError
+from anamo.core.log_entry import NOTE_LIMIT, LogEntry, log_key
+from anamo.worker.claim import Claim
+from anamo.worker.control import Control
+from anamo.worker.log_packer import Ended, pack
+from anamo.worker.task_process import Outcome
+
+LOG_SECONDS = 120.0
+"""How long a log is offered to S3 before its outcome is recorded without it."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LogOrigin:
+    """Where logs come from.
+
+    Attributes:
+        table: Name of the table.
+        prefix: Of the S3 keys.
+        host: Name of this machine.
+        host_metadata: Further lines of the logs' headers.
+    """
+
+    table: str
+    prefix: str
+    host: str
+    host_metadata: Mapping[str, str]
+
+
+class LogDelivery:
+    """Packs logs, puts them in S3, keeps those that S3 refuses and offers them again."""
+
+    def __init__(self, logs: LogStore, origin: LogOrigin, control: Control) -> None:
+        self._logs = logs
+        self._origin = origin
+        self._control = control
+        # For the main thread, which notices signals while it waits
+        self._retries = RetryPolicy(control.sleep)
+        self._kept: dict[Path, Packed] = {}
+        self._directory: Path | None = None
+
+    def store(
+        self, claim: Claim, outcomes: Mapping[str, Outcome], retries: RetryPolicy
+    ) -> dict[str, LogEntry]:
+        """Put the logs of tasks in S3 as one object, or keep it. For the recorder's thread.
+
+        Args:
+            claim: Whose tasks they are.
+            outcomes: How they ended, by name.
+            retries: How to wait between attempts.
+
+        Returns:
+            Their log entries by name.
+
+        Raises:
+            OSError: There is no space for the object.
+        """
+        item, origin = claim.item, self._origin
+        first = next(iter(outcomes))
+        key = log_key(origin.prefix, origin.table, item, item.lock_id, first or None)
+        ended = [
+            Ended(outcome, self._header(claim, name, outcome)) for name, outcome in outcomes.items()
+        ]
+        with pack(key, self._logs.address(key), ended, claim.tail) as packed:
+            entries = packed.entries
+            try:
+                put = partial(self._logs.put, packed)
+                retries.retry(put, LOG_SECONDS, lambda: self._control.out_of_time, _warn)
+            except AwsError as fault:
+                entries = self._keep(packed, fault)
+        return dict(zip(outcomes, entries, strict=True))
+
+    def _header(self, claim: Claim, name: str, outcome: Outcome) -> dict[str, str]:
+        item, origin = claim.item, self._origin
+        return {
+            "PyAnamo": __version__,
+            "table": origin.table,
+            "taskID": item.task_id,
+            "itemID": str(item.item_id),
+            **({"nested task": name} if name else {}),
+            "command": outcome.script,
+            "instance": item.instance_id,
+            "host": origin.host,
+            **origin.host_metadata,
+            "lockID": item.lock_id,
+            "attempt": str(item.attempts),
+            "started": outcome.started,
+            "ended": outcome.ended,
+            "seconds": f"{outcome.seconds:.3f}",
+            "peak memory": f"{outcome.max_rss_mb:.1f} MB",
+            "status": outcome.status,
+            "exit code": str(outcome.exit_code),
+        }
+
+    def _keep(self, packed: Packed, fault: AwsError) -> tuple[LogEntry, ...]:
+        """Write the object to a named file; its entries with a note that says where."""
+        if self._directory is None:
+            self._directory = Path(tempfile.mkdtemp(prefix="pyanamo-"))
+        path = self._directory / packed.key.rpartition("/")[2]
+        if isinstance(packed.body, bytes):
+            path.write_bytes(packed.body)
+        else:
+            shutil.copyfile(packed.body, path)
+        self._kept[path] = replace(packed, body=path)
+        logger.warning("log kept in %s: %s", path, fault)
+        note = f"{type(fault).__name__}; kept at {self._origin.host}:{path}"
+        note = note.encode()[:NOTE_LIMIT].decode("utf-8", "ignore")
+        return tuple(replace(entry, s3_note=note) for entry in packed.entries)
+
+    @property
+    def has_kept_logs(self) -> bool:
+        """Whether there are logs that S3 has not taken yet."""
+        return bool(self._kept)
+
+    def deliver(self, seconds: float, stop: Callable[[], bool]) -> None:
+        """Offer the kept logs to S3 again. For the main thread.
+
+        Args:
+            seconds: How long each is tried.
+            stop: Whether to give up early.
+
+        Raises:
+            AwsError: Why S3 does not take one, unless `stop()` is true.
+        """
+        while self._kept:
+            path, packed = next(iter(self._kept.items()))
+            try:
+                self._retries.retry(partial(self._logs.put, packed), seconds, stop)
+            except TransientError:
+                if stop():
+                    return
+                raise
+            del self._kept[path]
+            path.unlink(missing_ok=True)
+
+    def close(self) -> tuple[str, ...]:
+        """Offer the kept logs a last time; the paths of those that S3 does not take."""
+        with suppress(AwsError):
+            self.deliver(0, lambda: True)
+        if self._directory and not self._kept:
+            shutil.rmtree(self._directory, ignore_errors=True)
+        return tuple(map(str, self._kept))
+
+
+def _warn(fault: TransientError) -> None:
+    logger.warning("logs: %s; trying again", fault)

@@ -1,0 +1,165 @@
+"""Packing whole logs: one object for the tasks that are recorded together, a gzip member per task.
+
+Guaranteed: `zcat` reads an object whole, and the bytes of one member alone; memory stays flat
+whatever a task prints; nothing is left on disk. Not guaranteed: that output written after a task
+ended, by processes it left behind, is in its log.
+
+A member holds a header, then stdout, then stderr, each after an empty line and a line that says how
+many bytes of it follow, and a last line break.
+"""
+
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+from anamo.aws.log_store import CHUNK, IN_MEMORY, Packed
+from anamo.core.log_entry import LogEntry
+from anamo.worker.task_process import Outcome
+
+LEVEL = 3
+"""zlib's level: nearly as small as the default on text, in a third of the time."""
+
+TAG_WINDOW = 4096
+"""Bytes of a line that may hold a tag."""
+
+_TAG = re.compile(rb"(?:\A|(?<=\n))PyAnamo:\t([^\n]*)(\n)?")
+
+Spool = SpooledTemporaryFile[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A task that ended, and the header of its log.
+
+    Attributes:
+        outcome: How it ended.
+        header: Names and values, in order.
+    """
+
+    outcome: Outcome
+    header: Mapping[str, str]
+
+
+@contextmanager
+def pack(key: str, address: str, tasks: Sequence[Ended], limit: int) -> Iterator[Packed]:
+    """Compress the tasks' logs into one object, whose body exists until the context ends.
+
+    Args:
+        key: Its S3 key.
+        address: Its s3:// address.
+        tasks: The tasks, whose output files are read and left open.
+        limit: Bytes that a stream may have in a log entry.
+
+    Raises:
+        OSError: There is no space for the object.
+    """
+    with SpooledTemporaryFile(IN_MEMORY, prefix="pyanamo-") as spool:
+        entries = tuple(_write_member(spool, address, task, limit) for task in tasks)
+        yield Packed(key, _body(spool), entries)
+
+
+def _body(spool: Spool) -> bytes | Path:
+    if spool.tell() <= IN_MEMORY:
+        spool.seek(0)
+        return spool.read()
+    spool.flush()
+    # It is an unnamed file by now; an upload in parts takes a path, and would close a file object
+    return Path(f"/proc/self/fd/{spool.fileno()}")
+
+
+def _write_member(spool: Spool, address: str, task: Ended, limit: int) -> LogEntry:
+    """Write a task's member, and return its log entry."""
+    outcome = task.outcome
+    first = spool.tell()
+    gzip = zlib.compressobj(LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    streams = [_Stream(outcome.stdout, "stdout", limit), _Stream(outcome.stderr, "stderr", limit)]
+    header = "".join(f"{name}: {_one_line(value)}\n" for name, value in task.header.items())
+    spool.write(gzip.compress(header.encode("utf-8", "replace")))
+    for stream in streams:
+        spool.write(gzip.compress(f"\n== {stream.name}, {stream.size} bytes ==\n".encode()))
+        for chunk in stream:
+            spool.write(gzip.compress(chunk))
+    spool.write(gzip.compress(b"\n"))
+    spool.write(gzip.flush())
+    stdout, stderr = streams
+    return LogEntry(
+        status=outcome.status,
+        stdout=stdout.tail(),
+        stderr=stderr.tail(),
+        exit_code=outcome.exit_code,
+        seconds=outcome.seconds,
+        max_rss_mb=outcome.max_rss_mb,
+        s3=address,
+        s3_range=f"{first}-{spool.tell() - 1}",
+        tags=stdout.tags(),
+        lines=stdout.lines + stderr.lines,
+    )
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\r", "\\r").replace("\n", "\\n")
+
+
+class _Stream:
+    """One stream of a task's output: iterate over it once, then ask for lines, tags and tail."""
+
+    def __init__(self, file: IO[bytes], name: str, limit: int) -> None:
+        self._descriptor = file.fileno()
+        self._limit = limit
+        self.name = name
+        self.size = os.fstat(self._descriptor).st_size
+        self.lines = 0
+        self._tags: dict[int, bytes] = {}
+        self._window = b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        position = 0
+        while position < self.size:
+            chunk = os.pread(self._descriptor, min(CHUNK, self.size - position), position)
+            if not chunk:
+                raise OSError(f"{self.name} of a task got shorter while it was read")
+            self._note(chunk, position)
+            position += len(chunk)
+            yield chunk
+        if self.size:
+            self.lines += os.pread(self._descriptor, 1, self.size - 1) != b"\n"
+
+    def _note(self, chunk: bytes, position: int) -> None:
+        self.lines += chunk.count(b"\n")
+        # A tag may begin in the chunk before
+        window, begin = self._window + chunk, position - len(self._window)
+        if b"PyAnamo:\t" in window:
+            for match in _TAG.finditer(window):
+                cut = begin > 0 and match.start() == 0
+                if not cut and len(self._tags) < self._limit:
+                    self._tags[begin + match.start()] = match[1][: self._limit]
+        self._window = window[-TAG_WINDOW:]
+
+    def tags(self) -> tuple[str, ...]:
+        """The texts after `PyAnamo:<TAB>` at the start of lines, as many as the limit allows."""
+        room, tags = self._limit, []
+        for _, tag in sorted(self._tags.items()):
+            text = _decoded(tag, self._limit)
+            room -= len(text.encode()) + 1
+            if room < 0:
+                break
+            tags.append(text)
+        return tuple(tags)
+
+    def tail(self) -> str:
+        """Its end, in at most `limit` bytes of UTF-8."""
+        begin = max(self.size - self._limit, 0)
+        return _decoded(os.pread(self._descriptor, self._limit, begin), self._limit)
+
+
+def _decoded(data: bytes, limit: int) -> str:
+    """The end of the text, at most `limit` bytes: each undecodable byte takes three."""
+    text = data.decode("utf-8", "replace")
+    encoded = text.encode()
+    return text if len(encoded) <= limit else encoded[-limit:].decode("utf-8", "ignore")
