@@ -20,7 +20,7 @@ from botocore.config import Config
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
 from anamo.worker.claimer import Finder
-from anamo.worker.holdings import Holdings
+from anamo.worker.in_flight_claims import InFlightClaims
 
 LEASE = 3600
 
@@ -85,7 +85,7 @@ def crowd(client: Any, name: str, workers: int, most: int, seed: int = 1) -> Cro
 
     def work(number: int) -> None:
         table = WorkflowTable(client, name)
-        holdings = Holdings({})
+        holdings = InFlightClaims(lambda message: None, {})
         finder = Finder(table, Holder(f"i-{number}", LEASE), holdings, random.Random(seed + number))
         reads = slowest = 0.0
         while take():

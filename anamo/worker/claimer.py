@@ -21,7 +21,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
 from anamo.core.errors import ItemRefused
 from anamo.core.item import ID_BITS, Item
-from anamo.worker.holdings import Holdings
+from anamo.worker.in_flight_claims import InFlightClaims
 
 PAGE = 25
 """Candidates of a page: a fraction of a read request per claim, and few enough to be fresh."""
@@ -52,7 +52,7 @@ class Finder:
         self,
         table: WorkflowTable,
         holder: Holder,
-        holdings: Holdings,
+        holdings: InFlightClaims,
         draw: random.Random | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:

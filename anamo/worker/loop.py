@@ -35,7 +35,7 @@ from anamo.worker.claim import Claim
 from anamo.worker.claimer import Finder
 from anamo.worker.control import Control
 from anamo.worker.heartbeat import Heartbeat
-from anamo.worker.holdings import Holdings
+from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.messages import Finished, ItemEnded
 from anamo.worker.options import Options
 from anamo.worker.outfile import OutFiles
@@ -60,8 +60,8 @@ logger = logging.getLogger(__name__)
 class Worker:
     """Works through a table until nothing is left, or it is told to stop.
 
-    It stays until the leases of claims it inherits in `holdings` have ended, and it, or somebody
-    else, has taken them over.
+    It stays until the leases of the claims in `in_flight.inherited` have ended, and it, or another
+    worker, has taken them over.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class Worker:
         control: Control,
         table: WorkflowTable,
         logs: LogStore,
-        holdings: Holdings,
+        in_flight: InFlightClaims,
     ) -> None:
         self._options = options
         self._control = control
         self._table = table
         self._logs = logs
-        self._holdings = holdings
-        self._finder = Finder(table, holder, holdings)
+        self._in_flight = in_flight
+        self._finder = Finder(table, holder, in_flight)
         self._retries = RetryPolicy(control.sleep)
         self._claims: list[Claim] = []
         recorder = RecorderOptions(
@@ -155,7 +155,7 @@ class Worker:
     def _over(self) -> bool:
         """Whether nothing new shall be begun."""
         self._control.look()
-        return bool(self._control.stopping or self._control.drained or self._recorder.error)
+        return bool(self._control.stopping or self._control.start_no_more or self._recorder.error)
 
     def _claim(self) -> Item | None:
         try:
@@ -172,7 +172,7 @@ class Worker:
 
     def _awaits_inheritance(self) -> bool:
         held = self._finder.held
-        return any(held.get(item) == lock for item, lock in self._holdings.inherited.items())
+        return any(held.get(item) == lock for item, lock in self._in_flight.inherited.items())
 
     # Running
 
@@ -208,9 +208,9 @@ class Worker:
     def _settled(self, claim: Claim, state: str) -> None:
         """A claim ended; called by the recorder."""
         self._claims.remove(claim)
-        self._holdings.drop(claim.item.lock_id)
+        self._in_flight.drop(claim.item.lock_id)
         item = claim.item
-        self._control.report(
+        self._control.send(
             ItemEnded(
                 item_id=item.item_id,
                 task_id=item.task_id,
@@ -282,12 +282,12 @@ class Run:
         # What came while the item was being claimed must not start a task
         self._control.look()
         told = self._control.stopping or self._recorder.error or self._claim.lost
-        if told or self._control.drained:
+        if told or self._control.start_no_more:
             self._todo.clear()
         if self._control.stopping:
             self._recorder.hurry()
         if told:
-            grace = 0 if self._control.forced else self._options.grace
+            grace = 0 if self._control.force_stop else self._options.grace
             for execution in self._running.values():
                 execution.stop(StopReason.SHUTDOWN, grace)
 

@@ -14,7 +14,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
 from anamo.core.item import NULL, Item, new_attributes, single_item
 from anamo.worker.claimer import PAGE, PAGE_SECONDS, Finder
-from anamo.worker.holdings import Holdings
+from anamo.worker.in_flight_claims import InFlightClaims
 from tests.support.table import Table
 
 HOLDER = Holder("i-me", 600)
@@ -61,18 +61,11 @@ class FakeTable(WorkflowTable):
         return Item(seen.item_id, "Task", "true", lock_id=lock_id)
 
 
-class Unnoted(Holdings):
-    """For a finder that never lets go of what it claimed."""
-
-    def add(self, item_id: int, lock_id: str) -> None:
-        """Note nothing."""
-
-    def drop(self, lock_id: str) -> None:
-        """Forget nothing."""
+UNNOTED = InFlightClaims(lambda message: None, {})
 
 
 def finder(table: WorkflowTable, seed: int = 7, clock: Callable[[], float] = lambda: 0.0) -> Finder:
-    return Finder(table, HOLDER, Unnoted({}), random.Random(seed), clock)
+    return Finder(table, HOLDER, UNNOTED, random.Random(seed), clock)
 
 
 def claim_all(found: Finder) -> list[int]:
@@ -117,7 +110,7 @@ def test_near_the_end_the_beginning_is_read() -> None:
     table = FakeTable(set(range(1, 101)))
     draw = random.Random()
     draw.randrange = lambda *_: 98  # type: ignore[method-assign]
-    Finder(table, HOLDER, Unnoted({}), draw, lambda: 0.0).claim()
+    Finder(table, HOLDER, UNNOTED, draw, lambda: 0.0).claim()
     assert table.reads == [98, 0]
     assert table.claimed[0] <= PAGE
 
