@@ -20,7 +20,7 @@ from botocore.config import Config
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
 from anamo.worker.claimer import Claimer
-from anamo.worker.holdings import Holdings
+from anamo.worker.in_flight_claims import InFlightClaims
 
 LEASE = 3600
 
@@ -85,9 +85,9 @@ def crowd(client: Any, name: str, workers: int, most: int, seed: int = 1) -> Cro
 
     def work(number: int) -> None:
         table = WorkflowTable(client, name)
-        holdings = Holdings({})
+        in_flight = InFlightClaims(lambda message: None, {})
         finder = Claimer(
-            table, Holder(f"i-{number}", LEASE), holdings, random.Random(seed + number)
+            table, Holder(f"i-{number}", LEASE), in_flight, random.Random(seed + number)
         )
         reads = slowest = 0.0
         while take():
@@ -96,7 +96,7 @@ def crowd(client: Any, name: str, workers: int, most: int, seed: int = 1) -> Cro
             if item is None:
                 break
             slowest = max(slowest, time.monotonic() - began)
-            holdings.drop(item.lock_id)
+            in_flight.drop(item.lock_id)
             result.claims[number].append(item.item_id)
             reads = finder.reads
         with counting:

@@ -3,38 +3,38 @@
 import argparse
 import logging
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from typing import ClassVar
 
 from anamo.core.text import printable
 
 
+def to_stderr(line: str) -> None:
+    """Print a line."""
+    print(line, file=sys.stderr, flush=True)
+
+
 class Messages:
-    """Lines for the operator, on stderr, each begun with the program's name.
+    """Lines for the operator, each begun with the program's name; `print_line` prints one."""
 
-    begin: what stands before each, for all of them: it takes away a line that is being shown.
-    """
-
-    begin: ClassVar[str] = ""
-
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, print_line: Callable[[str], object] = to_stderr) -> None:
         self._program = program
+        self._print_line = print_line
 
     def __call__(self, message: str) -> None:
         """Print a message; each of its lines stands by itself.
 
-        Nobody left to read it is no reason to stop work, or the thread that renews the leases.
+        That stderr is closed or full is no reason to stop work.
         """
         with suppress(OSError):
             for line in message.splitlines():
-                text = f"{self.begin}{self._program}: {printable(line)}"
-                print(text, file=sys.stderr, flush=True)
+                self._print_line(f"{self._program}: {printable(line)}")
 
 
 class _Handler(logging.Handler):
     """Log records as messages."""
 
-    def __init__(self, say: Messages) -> None:
+    def __init__(self, say: Callable[[str], object]) -> None:
         super().__init__()
         self._say = say
 
@@ -43,10 +43,10 @@ class _Handler(logging.Handler):
         self._say(self.format(record))
 
 
-def configure_logging(arguments: argparse.Namespace, say: Messages) -> None:
-    """Warnings always, more with -v, everything of ours with --debug."""
+def configure_logging(arguments: argparse.Namespace, say: Callable[[str], object]) -> None:
+    """Print warnings always, more with -v, everything of ours with --debug, by `say` alone."""
     level = logging.DEBUG if arguments.debug else logging.INFO if arguments.verbose else None
     logger = logging.getLogger("anamo")
-    logger.addHandler(_Handler(say))
+    logger.handlers = [_Handler(say)]
     logger.propagate = False
     logger.setLevel(logging.WARNING if level is None else level)

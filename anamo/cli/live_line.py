@@ -1,71 +1,75 @@
-"""What a worker on a terminal shows of its work: one line that changes.
+"""What the operator sees while a worker works.
 
-The parent process draws it between two looks at its worker processes, and has no thread of its own
-for it: it forks. Messages, which the worker processes print too, take the line's place; it is drawn
-anew below them.
+The parent process draws between two looks at its worker processes, and has no thread of its own for
+it, since it forks. Messages are printed above the live line.
 """
 
 import math
 import os
+import sys
 from collections.abc import Callable
-from typing import TextIO
+from contextlib import suppress
 
-from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Part, Projection
+from anamo.cli.console import Messages
 from anamo.core.item import State
 from anamo.core.text import count
 from anamo.worker.messages import ItemEnded
-
-PAGES = 10
-"""Pages of todo items that are counted before the work begins: each takes 128 read units."""
-
-CLEAR = "\r\x1b[K"
-"""To the begin of the line, and nothing on it."""
-
-
-def todo(table: WorkflowTable) -> tuple[int, bool]:
-    """How many items are todo; False if there are more. Raises what a request of `table` raises."""
-    found, rest = 0, Part(State.TODO.value)
-    for _ in range(PAGES):
-        page = table.page(rest, Projection.COUNTS)
-        found += len(page.records)
-        if page.rest is None:
-            return found, True
-        rest = page.rest
-    return found, False
+from anamo.worker.progress import Screen, item_line
 
 
 class LiveLine:
-    """Items done, failed, running here, and left.
+    """On a terminal: one line that changes, with the items done, failed, running here, and left.
 
-    left: items that were todo at first, `exact` or at least that many. From then on those that
-    this worker takes are subtracted; what other workers take is not known here. say: prints the
-    line of an item that did not end well. refresh: seconds between two drawings at most.
+    Items that are left are those that were todo at first, less those that this worker took; what
+    other workers take is not known here. Items that are done are only counted.
     """
 
     refresh = 1.0
 
-    def __init__(
-        self, stream: TextIO, left: int, exact: bool, say: Callable[[ItemEnded], object]
-    ) -> None:
-        self._stream = stream
-        self._left = left
-        self._exact = exact
-        self._say = say
+    def __init__(self, program: str) -> None:
+        # Here and not above: it takes a tenth of a second, which scripts need not wait for
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._live = Live(
+            console=self._console,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            transient=True,
+        )
+        self.say = Messages(program, self._print)
+        self._left = 0
+        self._exact = True
         self._done = self._failed = 0
         self._shown = ""
 
-    def ended(self, message: ItemEnded) -> None:
+    def _print(self, line: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text(line), soft_wrap=True)
+
+    def start(self, todo: Callable[[], tuple[int, bool]]) -> None:
+        """Show the line from now on."""
+        self._left, self._exact = todo()
+        with suppress(OSError):
+            self._live.start()
+            # Whoever kills this process should not be left without a cursor
+            self._console.show_cursor()
+
+    def ended(self, item: ItemEnded) -> None:
         """A claim ended."""
-        self._done += message.state == State.DONE
-        self._failed += message.state == State.FAILED
-        self._left -= message.state != State.TODO
-        if message.state != State.DONE:
-            self._say(message)
-            self._shown = ""
+        self._done += item.state == State.DONE
+        self._failed += item.state == State.FAILED
+        self._left -= item.state != State.TODO
+        if item.state != State.DONE:
+            self.say(item_line(item))
 
     def draw(self, running: int) -> None:
-        """Show how it stands now, with so many items claimed."""
+        """Show the present state, with so many items claimed."""
+        from rich.text import Text
+
         left = f"{max(self._left - running, 0):,}{'' if self._exact else '+'} left"
         line = (
             f"{count(self._done, 'item')} done · {self._failed:,} failed · "
@@ -73,38 +77,45 @@ class LiveLine:
         )
         if line != self._shown:
             self._shown = line
-            # The cursor stays at the begin, where a message may follow
-            self._write(f"{CLEAR}{line[: self._columns() - 1]}\r")
+            with suppress(OSError):
+                self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def close(self) -> None:
         """Take the line away."""
-        self._write(CLEAR)
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
-
-    def _columns(self) -> int:
-        try:
-            return os.get_terminal_size(self._stream.fileno()).columns or 80
-        except OSError:
-            return 80
+        with suppress(OSError):
+            self._live.stop()
 
 
-class Lines:
-    """The same where there is no terminal: a line for each claim that ended, printed by `say`."""
+class ItemLines:
+    """Where there is no terminal: a line for each claim that ended, or none if `quiet`."""
 
     refresh = math.inf
 
-    def __init__(self, say: Callable[[ItemEnded], object]) -> None:
+    def __init__(self, say: Callable[[str], object], *, quiet: bool) -> None:
         self._say = say
+        self._quiet = quiet
 
-    def ended(self, message: ItemEnded) -> None:
-        """A claim ended."""
+    def say(self, message: str) -> None:
+        """Print a message."""
         self._say(message)
+
+    def start(self, todo: Callable[[], tuple[int, bool]]) -> None:
+        """Nothing is counted."""
+
+    def ended(self, item: ItemEnded) -> None:
+        """A claim ended."""
+        if not self._quiet:
+            self.say(item_line(item))
 
     def draw(self, running: int) -> None:
         """Nothing is drawn."""
 
     def close(self) -> None:
         """Nothing is taken away."""
+
+
+def screen(program: str, *, quiet: bool) -> Screen:
+    """What fits stderr: a live line on a terminal, else a line for each item."""
+    if quiet or not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return ItemLines(Messages(program), quiet=quiet)
+    return LiveLine(program)

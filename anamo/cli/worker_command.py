@@ -2,13 +2,17 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
 from anamo.cli import operator_commands
-from anamo.cli.console import Messages
+from anamo.cli.console import configure_logging
 from anamo.cli.main import ExitStatus, run
 from anamo.worker.options import Options
 from anamo.worker.signals import Signals
+
+if TYPE_CHECKING:
+    from anamo.worker.progress import WorkerTotals
 
 EPILOG = """example:
   python pyanamo.py -t Testing -b my-bucket -r us-east-1 -i 2 -n 4
@@ -121,6 +125,7 @@ def work_through(arguments: argparse.Namespace) -> ExitStatus:
     """Work through the table."""
     signals = Signals()
     # Here and not above, because --help needs none of it
+    from anamo.cli.live_line import screen
     from anamo.worker.run import work
 
     options = Options(
@@ -140,7 +145,20 @@ def work_through(arguments: argparse.Namespace) -> ExitStatus:
         max_attempts=arguments.max_attempts,
         max_failures=arguments.max_failures,
     )
-    return work(options, signals, Messages("pyanamo.py"), arguments.quiet)
+    shown = screen("pyanamo.py", quiet=arguments.quiet)
+    # Log messages, too, are printed above a live line
+    configure_logging(arguments, shown.say)
+    return exit_status(work(options, signals, shown), signals.first)
+
+
+def exit_status(totals: "WorkerTotals", stop_signal: int | None) -> ExitStatus:
+    """What the worker's exit code says."""
+    if stop_signal is not None:
+        return ExitStatus(128 + stop_signal)
+    if totals.errors or totals.kept:
+        return ExitStatus.AWS
+    failed = totals.items["failed"] or totals.too_many_failures
+    return ExitStatus.TASKS_FAILED if failed else ExitStatus.OK
 
 
 def main(words: list[str]) -> int:

@@ -21,7 +21,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
 from anamo.core.errors import ItemRefused
 from anamo.core.item import ID_BITS, Item
-from anamo.worker.holdings import Holdings
+from anamo.worker.in_flight_claims import InFlightClaims
 
 PAGE = 25
 """Candidates of a page: a fraction of a read request per claim, and few enough to be fresh."""
@@ -52,7 +52,7 @@ class Claimer:
         self,
         table: WorkflowTable,
         holder: Holder,
-        holdings: Holdings,
+        in_flight: InFlightClaims,
         draw: random.Random | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -62,7 +62,7 @@ class Claimer:
         self.refused: dict[int, str] = {}
         self._table = table
         self._holder = holder
-        self._holdings = holdings
+        self._in_flight = in_flight
         self._random = draw or random.Random()
         self._clock = clock
         self._candidates: list[int] = []
@@ -96,10 +96,10 @@ class Claimer:
             self._touch(item_id)
             if item is None:
                 self.conflicts += 1
-                self._holdings.drop(lock_id)
+                self._in_flight.drop(lock_id)
             return item
 
-        self._holdings.add(item_id, lock_id)
+        self._in_flight.add(item_id, lock_id)
         self._unanswered = send
         return send()
 
@@ -129,7 +129,7 @@ class Claimer:
     def _take_over(self) -> Item | None:
         """Items without a lease belong to a tool that knows none, and are left alone."""
         now = floor(self._table.clock.now())
-        if now <= self._look_again and not self._holdings.inherited:
+        if now <= self._look_again and not self._in_flight.inherited:
             return None
         leased = [item for item in self._table.locked() if item.lease_expires is not None]
         self.held = {item.item_id: item.lock_id for item in leased}

@@ -1,6 +1,6 @@
 """What a worker process is told, and the one place where its main thread waits.
 
-Guaranteed: a signal, a message of the parent, the end of a task and a call of `wake` each end a
+Guaranteed: a signal, a message from the parent, the end of a task and a call of `wake` each end a
 wait at once; signal handlers set a flag and do nothing else.
 """
 
@@ -14,7 +14,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from anamo.worker.messages import Drain, ForceStop, StopRequest
+from anamo.worker.messages import ForceStop, StartNoMore, StopRequest
 from anamo.worker.signals import STOPPING
 
 RECORD_SECONDS = 2.0
@@ -22,18 +22,22 @@ RECORD_SECONDS = 2.0
 
 
 class Control:
-    """Why this process should stop. `attach` it in the main thread.
+    """Whether and why this process should stop, and its connection to the parent.
 
-    grace: seconds that tasks have to end after a signal.
+    Args:
+        parent: The connection to the parent process.
+        grace: Seconds that tasks have to end after a signal.
 
-    stop_signal: the signal once the process should end, else None. forced: whether to skip
-    the grace. drained: why no new task should be begun, else empty.
+    Attributes:
+        stop_signal: The signal once the process should end, else None.
+        force_stop: Whether to kill tasks without waiting for the rest of the grace.
+        start_no_more: Why no further task should be started, else empty.
     """
 
     def __init__(self, parent: "Connection[Any, Any]", grace: float) -> None:
         self.stop_signal: int | None = None
-        self.forced = False
-        self.drained = ""
+        self.force_stop = False
+        self.start_no_more = ""
         self._parent = parent
         self._grace = grace
         self._end_by = 0.0
@@ -42,7 +46,7 @@ class Control:
         self._poll = select.poll()
 
     def attach(self) -> None:
-        """Handle signals from now on."""
+        """Handle signals from now on. Called by the main thread."""
         os.set_blocking(self._pipe, False)
         os.set_blocking(self._alarm, False)
         self._poll.register(self._pipe, select.POLLIN)
@@ -52,7 +56,7 @@ class Control:
             signal.signal(number, lambda number, frame: self._stop(number))
         # Without a handler SIGCHLD would not end a wait
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        # The parent held them back so that none was lost before
+        # The parent blocked them, so that none was lost before
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
     def _stop(self, number: int) -> None:
@@ -67,8 +71,8 @@ class Control:
 
     @property
     def out_of_time(self) -> bool:
-        """Whether waiting for AWS must end, so that the process is gone before it is killed."""
-        return self.stopping and (self.forced or monotonic() > self._end_by)
+        """Whether waiting for AWS must end, so that the process ends before it is killed."""
+        return self.stopping and (self.force_stop or monotonic() > self._end_by)
 
     def wake(self) -> None:
         """End the main thread's wait; any thread may call it."""
@@ -83,34 +87,42 @@ class Control:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._pipe, 4096)
             else:
-                self._listen()
+                self._receive()
 
     def look(self) -> None:
         """Take what has happened so far into account, without waiting."""
         self.wait(0)
 
     def sleep(self, seconds: float, condition: Callable[[], bool] = lambda: True) -> None:
-        """Wait while `condition()` holds and nobody says stop, at most `seconds`."""
+        """Wait while `condition()` holds and the process should not end, at most `seconds`."""
         until = monotonic() + seconds
         while condition() and not self.stopping and monotonic() < until:
             self.wait(until)
 
-    def _listen(self) -> None:
+    def _receive(self) -> None:
         try:
             message = self._parent.recv()
         except (EOFError, OSError):
-            # The parent died; nobody is left to work for
+            # The parent died, and with it whoever could be told of this process's work
             self._poll.unregister(self._parent.fileno())
             self._stop(signal.SIGTERM)
             return
         if isinstance(message, StopRequest):
             self._stop(message.signal)
         elif isinstance(message, ForceStop):
-            self.forced = True
-        elif isinstance(message, Drain):
-            self.drained = message.why
+            self.force_stop = True
+        elif isinstance(message, StartNoMore):
+            self.start_no_more = message.reason
 
-    def report(self, message: object) -> None:
-        """Send a message to the parent; any thread may call it."""
-        with self._sending, contextlib.suppress(OSError):
-            self._parent.send(message)
+    def send(self, message: object) -> bool:
+        """Send a message to the parent; any thread may call it.
+
+        Returns:
+            False if the parent is dead.
+        """
+        try:
+            with self._sending:
+                self._parent.send(message)
+        except OSError:
+            return False
+        return True

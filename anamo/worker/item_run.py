@@ -69,16 +69,16 @@ class ItemRun:
             raise self._fault
 
     def _apply_stop_requests(self) -> None:
-        """StopReason what must be stopped."""
+        """Stop what must be stopped."""
         # What came while the item was being claimed must not start a task
         self._control.look()
         told = self._control.stopping or self._recorder.error or self._claim.lost
-        if told or self._control.drained:
+        if told or self._control.start_no_more:
             self._todo.clear()
         if self._control.stopping:
             self._recorder.shorten_waits()
         if told:
-            grace = 0 if self._control.forced else self._options.grace
+            grace = 0 if self._control.force_stop else self._options.grace
             for process in self._running.values():
                 process.stop(StopReason.SHUTDOWN, grace)
 

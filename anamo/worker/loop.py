@@ -33,7 +33,7 @@ from anamo.worker.claim import Claim
 from anamo.worker.claimer import Claimer
 from anamo.worker.control import Control
 from anamo.worker.heartbeat import Heartbeat
-from anamo.worker.holdings import Holdings
+from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.item_run import ItemRun
 from anamo.worker.log_delivery import LogDelivery, LogOrigin
 from anamo.worker.messages import Finished, ItemEnded
@@ -58,8 +58,8 @@ logger = logging.getLogger(__name__)
 class Worker:
     """Works through a table until nothing is left, or it is told to stop.
 
-    It stays until the leases of claims it inherits in `holdings` have ended, and it, or somebody
-    else, has taken them over.
+    It stays until the leases of the claims in `in_flight.inherited` have ended, and it, or another
+    worker, has taken them over.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class Worker:
         control: Control,
         table: WorkflowTable,
         logs: LogStore,
-        holdings: Holdings,
+        in_flight: InFlightClaims,
     ) -> None:
         self._options = options
         self._control = control
         self._table = table
         self._logs = logs
-        self._holdings = holdings
-        self._claimer = Claimer(table, holder, holdings)
+        self._in_flight = in_flight
+        self._claimer = Claimer(table, holder, in_flight)
         self._retries = RetryPolicy(control.sleep)
         self._claims: list[Claim] = []
         origin = LogOrigin(options.table, options.prefix, host_name(), host_metadata())
@@ -154,7 +154,7 @@ class Worker:
     def _over(self) -> bool:
         """Whether nothing new shall be begun."""
         self._control.look()
-        return bool(self._control.stopping or self._control.drained or self._recorder.error)
+        return bool(self._control.stopping or self._control.start_no_more or self._recorder.error)
 
     def _claim(self) -> Item | None:
         try:
@@ -171,7 +171,7 @@ class Worker:
 
     def _awaits_inheritance(self) -> bool:
         held = self._claimer.held
-        return any(held.get(item) == lock for item, lock in self._holdings.inherited.items())
+        return any(held.get(item) == lock for item, lock in self._in_flight.inherited.items())
 
     # Running
 
@@ -205,9 +205,9 @@ class Worker:
     def _claim_ended(self, claim: Claim, state: str) -> None:
         """A claim ended; called by the recorder."""
         self._claims.remove(claim)
-        self._holdings.drop(claim.item.lock_id)
+        self._in_flight.drop(claim.item.lock_id)
         item = claim.item
-        self._control.report(
+        self._control.send(
             ItemEnded(
                 item_id=item.item_id,
                 task_id=item.task_id,

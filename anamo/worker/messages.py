@@ -1,5 +1,7 @@
-"""What a worker process and its parent tell each other."""
+"""What a worker process and its parent tell each other, apart from claims (`in_flight_claims`)."""
 
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from anamo.aws.consumed_capacity import NOTHING, ConsumedCapacity
@@ -7,31 +9,34 @@ from anamo.aws.consumed_capacity import NOTHING, ConsumedCapacity
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """To a process: stop tasks, release, end."""
+    """To a process: stop the tasks, give the item back, end."""
 
     signal: int
 
 
 @dataclass(frozen=True, slots=True)
 class ForceStop:
-    """To a process: skip the grace."""
+    """To a process: kill the tasks without waiting for the rest of the grace."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drain:
-    """To a process: begin nothing new."""
+class StartNoMore:
+    """To a process: start no further task, and end when those that run have ended."""
 
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class ItemEnded:
     """From a process: a claim ended.
 
-    state: the item's state now, or "lost" where another worker has it or nobody knows. done: how
-    many tasks ended well under this claim; failures: names and statuses of those that did not.
-    all_done, tasks: of the item, how many of its tasks are done by now and how many it has.
-    seconds: since the claim.
+    Attributes:
+        state: The item's state now, or "lost" where another worker has it or nobody knows.
+        done: How many tasks succeeded under this claim.
+        failures: Names and statuses of the tasks that failed under this claim.
+        all_done: How many of the item's tasks are done by now.
+        tasks: How many tasks the item has.
+        seconds: Since the claim.
     """
 
     item_id: int
@@ -45,14 +50,46 @@ class ItemEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """From a process: it ends.
+class Said:
+    """From a process: text for the operator, of one line or more."""
 
-    error: why it could not go on, else empty. held: how many items were locked when nothing was
-    left to take. kept: where logs are that could not be brought to S3. consumed: what it all cost.
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """From a process: it is about to end.
+
+    Attributes:
+        error: Why it could not go on, else empty.
+        held: How many items were locked when it last found no item to claim.
+        kept: Paths of the logs that could not be brought to S3.
+        consumed: Requests and units of all it did.
     """
 
     error: str = ""
     held: int = 0
     kept: tuple[str, ...] = ()
     consumed: ConsumedCapacity = NOTHING
+
+
+class ForwardingHandler(logging.Handler):
+    """Sends what a worker process logs to its parent, which alone prints.
+
+    Args:
+        send: Sends a message to the parent; False if the parent is dead.
+        otherwise: The handlers that print what a dead parent cannot.
+    """
+
+    def __init__(
+        self, send: Callable[[object], bool], otherwise: Sequence[logging.Handler]
+    ) -> None:
+        super().__init__()
+        self._send = send
+        self._otherwise = otherwise
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send the record as text, with its traceback if there is one."""
+        if not self._send(Said(self.format(record))):
+            for handler in self._otherwise:
+                handler.handle(record)

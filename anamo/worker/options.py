@@ -5,14 +5,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Durations in seconds.
+    """The worker's command line. Durations are in seconds.
 
-    prefix: of the log keys. program: the folder of the scripts. processes: items at once. nested:
-    nested tasks of an item at once. idle_timeout: how long to look on after nothing was found.
-    lease: how long a claim holds without being renewed. grace: from SIGTERM to SIGKILL of a task.
-    timeout: of each task. wall_time: after which no task is begun. retries: how often a failed item
-    is tried again. max_attempts: how many claims of an item may end without an outcome.
-    max_failures: items in a row that may fail before nothing more is begun.
+    Attributes:
+        table: Name of the workflow table.
+        bucket: S3 bucket for the logs.
+        region: AWS region; None leaves it to the environment.
+        prefix: What log keys begin with.
+        program: Folder of the scripts.
+        processes: Items at once.
+        nested: Nested tasks of an item at once.
+        idle_timeout: How long to keep looking after no item was found.
+        lease: How long a claim holds without being renewed.
+        grace: From SIGTERM to SIGKILL of a task.
+        timeout: Longest run time of a task.
+        wall_time: After which no task is started.
+        retries: How often a failed item is tried again.
+        max_attempts: How many claims of an item may end without an outcome.
+        max_failures: Items in a row that may fail before no further task is started.
     """
 
     table: str

@@ -1,14 +1,116 @@
-"""What the operator sees of a worker's work, on stderr."""
+"""What the operator sees of a worker's work."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
 
+from anamo.aws.consumed_capacity import ConsumedCapacity
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_reads import Part, Projection
+from anamo.core.item import State
 from anamo.core.text import count
-from anamo.worker.messages import ItemEnded
-from anamo.worker.pool import WorkerTotals
+from anamo.worker.messages import Finished, ItemEnded
 from anamo.worker.recorder import LOST
 
 SHOWN_FAILURES = 3
 """Failed tasks of an item that its line names."""
+
+TODO_PAGES = 10
+"""Pages of todo items that are counted before the work begins: each takes 128 read units."""
+
+logger = logging.getLogger(__name__)
+
+
+class Screen(Protocol):
+    """Where the parent process shows what its worker processes do. It has one thread, since it
+    forks; an implementation must not start another.
+    """
+
+    @property
+    def refresh(self) -> float:
+        """Seconds between two calls of `draw` at most."""
+
+    def say(self, message: str) -> object:
+        """Print a message."""
+
+    def start(self, todo: Callable[[], tuple[int, bool]]) -> object:
+        """Begin to show progress. `todo` counts as `count_todo` does; it sends requests."""
+
+    def ended(self, item: ItemEnded) -> object:
+        """A claim ended."""
+
+    def draw(self, running: int) -> object:
+        """Show the present state, with so many items claimed."""
+
+    def close(self) -> object:
+        """Show progress no longer. `say` works on."""
+
+
+@dataclass(slots=True)
+class WorkerTotals:
+    """What all processes did.
+
+    Attributes:
+        items: How many claims ended, by the state of their items then.
+        done: Tasks that succeeded.
+        failed: Tasks that failed and are not tried again.
+        again: Tasks that failed and are tried again.
+        held: Items that other workers hold.
+        errors: Why processes could not go on.
+        kept: Paths of the logs that could not be brought to S3.
+        left: LockIDs of the claims that processes left behind.
+        stopped: Whether something other than the end of the work ended it.
+        too_many_failures: Whether failures in a row ended it.
+        consumed: Requests and units of the processes that were not killed.
+    """
+
+    items: Counter[str] = field(default_factory=Counter)
+    done: int = 0
+    failed: int = 0
+    again: int = 0
+    held: int = 0
+    errors: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)
+    stopped: bool = False
+    too_many_failures: bool = False
+    consumed: ConsumedCapacity = field(default_factory=ConsumedCapacity)
+
+    def add(self, message: ItemEnded | Finished) -> None:
+        """Count what a process reports."""
+        if isinstance(message, ItemEnded):
+            self.items[message.state] += 1
+            self.done += message.done
+            if message.state == State.TODO:
+                self.again += len(message.failures)
+            else:
+                self.failed += len(message.failures)
+        else:
+            self.held = max(self.held, message.held)
+            self.kept += message.kept
+            self.consumed += message.consumed
+            self.errors += [message.error] if message.error else []
+
+
+def count_todo(table: WorkflowTable) -> tuple[int, bool]:
+    """Count the items that are todo.
+
+    Returns:
+        How many there are, and True; or how many were counted, and False if there are more.
+
+    Raises:
+        AwsError: As a request of `table`.
+    """
+    found, rest = 0, Part(State.TODO.value)
+    for _ in range(TODO_PAGES):
+        page = table.page(rest, Projection.COUNTS)
+        found += len(page.records)
+        if page.rest is None:
+            return found, True
+        rest = page.rest
+    return found, False
 
 
 def item_line(ended: ItemEnded) -> str:
@@ -32,31 +134,39 @@ def _reason(status: str) -> str:
 
 
 def summarise(
-    tally: WorkerTotals, table: str, seconds: float, logs: str, say: Callable[[str], object]
+    totals: WorkerTotals, table: str, seconds: float, logs: str, say: Callable[[str], object]
 ) -> None:
-    """Say what all processes did, and what to do about what went wrong."""
-    if not tally.items and not tally.errors:
-        held = f"; other workers hold {count(tally.held, 'item')}" if tally.held else ""
-        what = "stopped before anything was begun" if tally.stopped else "nothing to do"
+    """Say what all processes did, and what to do about what went wrong.
+
+    Args:
+        totals: What they did.
+        table: The table's name.
+        seconds: How long it took.
+        logs: Address of the logs.
+        say: Prints a message.
+    """
+    if not totals.items and not totals.errors:
+        held = f"; other workers hold {count(totals.held, 'item')}" if totals.held else ""
+        what = "stopped before anything was begun" if totals.stopped else "nothing to do"
         say(f"table {table}: {what}{held}")
         return
     items = ", ".join(
-        f"{number:,} {_plainly(state)}" for state, number in sorted(tally.items.items())
+        f"{number:,} {_plainly(state)}" for state, number in sorted(totals.items.items())
     )
-    again = f", {tally.again:,} failed and to be tried again" if tally.again else ""
-    say(f"items: {items or 'none'}; tasks: {tally.done:,} done, {tally.failed:,} failed{again}")
+    again = f", {totals.again:,} failed and to be tried again" if totals.again else ""
+    say(f"items: {items or 'none'}; tasks: {totals.done:,} done, {totals.failed:,} failed{again}")
     say(f"{seconds:.1f} s; logs in {logs}")
-    if tally.items and tally.consumed.requests:
-        say(_cost(tally))
-    if tally.held and not tally.stopped:
-        say(f"other workers hold {count(tally.held, 'item')}; what they lose can be taken over")
-    for path in tally.kept:
+    if totals.items and totals.consumed.requests:
+        logger.info("%s", item_cost(totals))
+    if totals.held and not totals.stopped:
+        say(f"other workers hold {count(totals.held, 'item')}; what they lose can be taken over")
+    for path in totals.kept:
         say(f"a log that S3 did not take is kept in {path}")
 
 
-def _cost(tally: WorkerTotals) -> str:
-    """What it took, for each claim that ended."""
-    consumed, items = tally.consumed, tally.items.total()
+def item_cost(totals: WorkerTotals) -> str:
+    """Requests and units for each claim that ended."""
+    consumed, items = totals.consumed, totals.items.total()
     return (
         f"for each item: {consumed.requests / items:.2f} requests to DynamoDB, "
         f"{consumed.write_units / items:.1f} write and "

@@ -4,9 +4,7 @@ Guaranteed: nothing is claimed before table, indexes and bucket have been found 
 """
 
 import logging
-import os
-import sys
-from collections.abc import Callable
+from collections.abc import Mapping, Set
 from functools import partial
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -20,70 +18,59 @@ from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
 from anamo.aws.table_writes import Holder
-from anamo.cli import live_line
-from anamo.cli.console import Messages
-from anamo.cli.live_line import Lines, LiveLine
-from anamo.cli.main import ExitStatus
-from anamo.core.errors import AnamoError, internal
-from anamo.core.item import State
+from anamo.core.errors import AnamoError, AwsError, internal
 from anamo.core.log_entry import encoded_prefix
 from anamo.worker.control import Control
-from anamo.worker.holdings import Holdings
+from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.loop import Worker
-from anamo.worker.messages import Finished, ItemEnded
+from anamo.worker.messages import Finished, ForwardingHandler
 from anamo.worker.options import Options
-from anamo.worker.pool import Limits, Pool, WorkerTotals
-from anamo.worker.progress import item_line, summarise
+from anamo.worker.pool import Limits, Pool
+from anamo.worker.progress import Screen, WorkerTotals, count_todo, summarise
 from anamo.worker.signals import Signals
 
 logger = logging.getLogger(__name__)
 
 
-def work(
-    options: Options, signals: Signals, say: Callable[[str], object], quiet: bool
-) -> ExitStatus:
+def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
     """Work through the table.
 
-    Raises one of `errors` where it cannot begin, Interrupted where a signal came before it did.
+    Returns:
+        What all worker processes did; `signals.first` says whether a signal stopped them.
+
+    Raises:
+        AnamoError: Where it cannot begin.
+        Interrupted: Where a signal came before it did.
     """
     began = monotonic()
-    table = _check(options, signals, say)
+    table = _check(options, signals, screen)
     signals.check()
     holder = Holder(instance_id(), options.lease)
     pool = Pool(
-        lambda *given: _process(options, holder, *given),
+        partial(_process, options, holder),
         options.processes,
         signals,
         _limits(options, began),
-        _shown(table, say, quiet),
+        screen,
     )
-    tally = pool.run()
+    screen.start(partial(count_todo, table))
+    try:
+        totals = pool.run()
+    finally:
+        screen.close()
+    # What a process saw may be another process's item, which has ended since
+    totals.held = totals.held and _held_by_others(table, totals.left)
     folder = "/".join([*encoded_prefix(options.prefix), options.table, ""])
     where = LogStore(None, options.bucket).address(folder)
-    summarise(tally, options.table, monotonic() - began, where, say)
-    for error in dict.fromkeys(tally.errors):
-        say(error)
-    return _status(tally, signals)
+    summarise(totals, options.table, monotonic() - began, where, screen.say)
+    for error in dict.fromkeys(totals.errors):
+        screen.say(error)
+    return totals
 
 
-def _shown(table: WorkflowTable, say: Callable[[str], object], quiet: bool) -> Lines | LiveLine:
-    """What the operator sees while the work goes on."""
-
-    def line(ended: ItemEnded) -> None:
-        say(item_line(ended))
-
-    if quiet:
-        return Lines(lambda ended: None)
-    if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
-        return Lines(line)
-    left, exact = live_line.todo(table)
-    Messages.begin = live_line.CLEAR
-    return LiveLine(sys.stderr, left, exact, line)
-
-
-def _check(options: Options, signals: Signals, say: Callable[[str], object]) -> WorkflowTable:
+def _check(options: Options, signals: Signals, screen: Screen) -> WorkflowTable:
     table = WorkflowTable(session.dynamodb_client(options.region), options.table)
-    table.prepare(signals.sleep, say)
+    table.prepare(signals.sleep, screen.say)
     logs = LogStore(session.s3_client(options.region), options.bucket)
     RetryPolicy(signals.sleep).retry(logs.check, CHECK_SECONDS, at_once=AT_ONCE)
     return table
@@ -95,33 +82,40 @@ def _limits(options: Options, began: float) -> Limits:
     return Limits(options.grace, until, options.max_failures, notice)
 
 
-def _status(tally: WorkerTotals, signals: Signals) -> ExitStatus:
-    if signals.first is not None:
-        return ExitStatus(128 + signals.first)
-    if tally.errors or tally.kept:
-        return ExitStatus.AWS
-    failed = tally.items[State.FAILED] or tally.drained_by_failures
-    return ExitStatus.TASKS_FAILED if failed else ExitStatus.OK
+def _held_by_others(table: WorkflowTable, own: Set[str]) -> int:
+    """How many items are locked now with a lease that has not ended, but for those with the lockIDs
+    `own`; 0 where the table cannot be asked.
+    """
+    try:
+        leased = [item for item in table.locked() if item.lock_id not in own]
+    except AwsError as error:
+        logger.debug("counting locked items: %s", error)
+        return 0
+    now = table.clock.now()
+    return sum(item.lease_expires is not None and item.lease_expires >= now for item in leased)
 
 
 def _process(
     options: Options,
     holder: Holder,
     connection: "Connection[Any, Any]",
-    holdings: Holdings,
+    inherited: Mapping[int, str],
 ) -> None:
     """The life of one worker process."""
     control = Control(connection, options.grace)
     control.attach()
+    anamo = logging.getLogger("anamo")
+    anamo.handlers = [ForwardingHandler(control.send, anamo.handlers)]
     try:
         dynamodb = partial(session.dynamodb_client, options.region)
         s3 = partial(session.s3_client, options.region)
         table = WorkflowTable(dynamodb(), options.table, renew_client=partial(dynamodb, renew=True))
         logs = LogStore(s3(), options.bucket, renew_client=partial(s3, renew=True))
-        finished = Worker(options, holder, control, table, logs, holdings).run()
+        in_flight = InFlightClaims(control.send, inherited)
+        finished = Worker(options, holder, control, table, logs, in_flight).run()
     except AnamoError as error:
         finished = Finished(str(error))
     except Exception as error:
         logger.debug("worker process", exc_info=True)
         finished = Finished(str(internal(error)))
-    control.report(finished)
+    control.send(finished)

@@ -82,8 +82,8 @@ class Signals:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Keeps signals pending, so that none is lost between a fork and the child's own handlers."""
+def signals_blocked() -> Iterator[None]:
+    """Block the signals that stop, so that none is lost between a fork and the child's handlers."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield

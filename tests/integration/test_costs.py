@@ -37,7 +37,7 @@ def test_a_single_item_costs_a_claim_a_finish_a_log_object_and_its_share_of_a_pa
 ) -> None:
     items = 60
     fleet.add([f"true {number}" for number in range(items)])
-    ended = fleet.start().wait()
+    ended = fleet.start("-v").wait()
     assert ended.returncode == 0
     asked = database.operations
     assert asked["UpdateItem"] == 2 * items

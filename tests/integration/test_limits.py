@@ -18,7 +18,7 @@ def test_past_the_wall_time_what_runs_ends_and_the_rest_goes_back(fleet: Fleet) 
     fleet.add([f"{fleet.ledger.script}|3,0,0"] * 2, "-n", ",")
     ended = fleet.start("-w", "2s").wait()
     assert ended.returncode == 0, ended.stderr
-    assert "the wall time is over; nothing more is begun" in ended.stderr
+    assert "the wall time is over; no further task is started" in ended.stderr
     assert len(fleet.ledger.starts()) == 1
     assert fleet.table.states() == {"todo": 2}
     begun = next(item for item in fleet.table.items() if item["Log_Length"])
@@ -45,7 +45,7 @@ def test_after_so_many_failures_in_a_row_nothing_more_is_begun(fleet: Fleet) -> 
     fleet.add(["false"] * 40)
     ended = fleet.start("--max-failures", "3", "-i", "2").wait()
     assert ended.returncode == 1
-    assert "in a row failed (--max-failures); nothing more is begun" in ended.stderr
+    assert "in a row failed (--max-failures); no further task is started" in ended.stderr
     states = fleet.table.states()
     # Those under way when the third one failed still end
     assert 3 <= states["failed"] <= 20

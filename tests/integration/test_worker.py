@@ -281,6 +281,44 @@ def test_with_idle_timeout_a_worker_waits_for_items(fleet: Fleet) -> None:
     assert worker.process.poll() is None
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_item_of_ones_own_is_not_said_to_be_held_by_others(
+    fleet: Fleet, database: Proxy, store: Proxy, processes: int
+) -> None:
+    seen_locked = threading.Semaphore(0)
+
+    def watching(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        asked = request.json.get("ExpressionAttributeValues", {}).get(":state")
+        if request.operation == "Query" and asked == {"S": "locked"} and reply.json["Items"]:
+            seen_locked.release()
+        return reply
+
+    def holding(request: Request, forward: Forward) -> Reply:
+        # The item stays locked until each process has seen it so
+        if request.method == "PUT":
+            assert all(seen_locked.acquire(timeout=20) for _ in range(processes))
+        return forward(request)
+
+    database.behaviour, store.behaviour = watching, holding
+    fleet.add(["true"])
+    ended = fleet.start("-i", str(processes)).wait()
+    assert fleet.table.states() == {"done": 1}
+    assert "items: 1 done" in ended.stderr
+    assert "other workers hold" not in ended.stderr
+
+
+def test_what_other_workers_hold_is_said(fleet: Fleet) -> None:
+    fleet.add([f"{fleet.ledger.script}|60"], "-n", ",")
+    fleet.start()
+    eventually(fleet.ledger.starts)
+    ended = fleet.start("-i", "2").wait()
+    assert "nothing to do; other workers hold 1 item\n" in ended.stderr
+    fleet.add(["true"])
+    ended = fleet.start("-i", "2").wait()
+    assert "other workers hold 1 item; what they lose can be taken over" in ended.stderr
+
+
 def test_a_quiet_worker_prints_only_its_summary(fleet: Fleet) -> None:
     fleet.add(["true"] * 3)
     ended = fleet.start("-q").wait()

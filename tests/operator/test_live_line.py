@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,20 @@ def test_on_a_terminal_one_line_changes(worker: list[str], typing: Run) -> None:
     ended = typing(*worker, "-i", "2")
     assert ended.returncode == 1
     shown = ended.stdout
-    drawn = [part for part in shown.split("\x1b[K") if " running · " in part]
+    drawn = [part for part in re.split(r"\x1b\[2?K", shown) if " running · " in part]
     assert "0 items done · 0 failed · 0 running · 6 left" in drawn[0]
     assert any("· 1 running ·" in part or "· 2 running ·" in part for part in drawn)
     assert "5 items done · 1 failed · 0 running · 0 left" in drawn[-1]
     # What failed is said at once, what went well is only counted
     assert "failed T5" in shown
     assert "done   T1" not in shown
-    assert shown.rstrip().splitlines()[-1].startswith("\x1b[Kpyanamo.py: ") or "logs in" in shown
+    # Above the line, not behind it
+    said = [re.sub(r"\x1b\[[?0-9]*[A-Za-z]", "", line) for line in shown.splitlines()]
+    assert any(line.rpartition("\r")[2].startswith("pyanamo.py: failed T5") for line in said)
+    assert "logs in" in said[-1]
+    # Neither hidden nor left on the screen
+    assert shown.rindex("\x1b[?25h") > shown.rfind("\x1b[?25l")
+    assert "\x1b" in shown[shown.rindex(" running · ") :]
 
 
 def test_elsewhere_a_line_an_item(worker: list[str], run: Run) -> None:

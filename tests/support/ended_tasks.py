@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from anamo.aws.log_store import Packed
-from anamo.core.item_size import STREAM_TAIL, LogEntry
+from anamo.core.item_size import STREAM_TAIL
+from anamo.core.log_entry import LogEntry
 from anamo.worker.log_packer import Ended, pack
 from anamo.worker.task_process import Outcome
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anamo.worker.control import Control
-from anamo.worker.messages import Drain, Finished, ForceStop, StopRequest
+from anamo.worker.messages import Finished, ForceStop, StartNoMore, StopRequest
 from anamo.worker.signals import STOPPING
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def wait(control: Control) -> None:
 
 
 def test_at_first_there_is_nothing_to_heed(control: Control) -> None:
-    assert (control.stopping, control.forced, control.drained) == (False, False, "")
+    assert (control.stopping, control.force_stop, control.start_no_more) == (False, False, "")
     assert not control.out_of_time
 
 
@@ -89,9 +89,9 @@ def test_waking_often_fills_no_pipe(control: Control) -> None:
 
 
 def test_the_parents_messages_are_heeded(control: Control, ends: Ends) -> None:
-    ends[0].send(Drain("the wall time is over"))
+    ends[0].send(StartNoMore("the wall time is over"))
     wait(control)
-    assert control.drained == "the wall time is over"
+    assert control.start_no_more == "the wall time is over"
     assert not control.stopping
     ends[0].send(StopRequest(signal.SIGINT))
     wait(control)
@@ -117,21 +117,21 @@ def test_the_parents_death_is_a_reason_to_end(control: Control, ends: Ends) -> N
 
 def test_sleep_ends_when_told_to_stop(control: Control, ends: Ends) -> None:
     began = monotonic()
-    ends[0].send(Drain("no reason to wake up"))
+    ends[0].send(StartNoMore("no reason to wake up"))
     ends[0].send(StopRequest(signal.SIGTERM))
     control.sleep(LONG)
     assert monotonic() < began + LONG
-    assert control.drained
+    assert control.start_no_more
 
 
 def test_sleep_ends_when_its_condition_does(control: Control) -> None:
     control.sleep(LONG, lambda: False)
 
 
-def test_reports_reach_the_parent_and_a_dead_one_does_not_matter(
+def test_messages_reach_the_parent_and_a_dead_one_does_not_matter(
     control: Control, ends: Ends
 ) -> None:
-    control.report(Finished("7"))
+    assert control.send(Finished("7"))
     assert ends[0].recv() == Finished("7")
     ends[0].close()
-    control.report(Finished("8"))
+    assert not control.send(Finished("8"))

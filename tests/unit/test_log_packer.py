@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anamo.aws.log_store import CHUNK, IN_MEMORY
-from anamo.core.item_size import STREAM_TAIL, LogEntry
+from anamo.core.item_size import STREAM_TAIL
+from anamo.core.log_entry import LogEntry
 from anamo.worker.log_packer import TAG_WINDOW, Ended, pack
 from anamo.worker.task_process import Outcome, StopReason
 from tests.support.ended_tasks import HEADER, Tasks, content, descriptors, member

@@ -21,8 +21,9 @@ PROGRAM = """\
 import json, os, signal, subprocess, sys
 from time import monotonic
 from anamo.worker.pool import Limits, Pool
-from anamo.worker.messages import Drain, Finished, ForceStop, ItemEnded, StopRequest
-from anamo.cli.live_line import Lines
+from anamo.cli.live_line import ItemLines
+from anamo.worker.in_flight_claims import InFlightClaims
+from anamo.worker.messages import Finished, ForceStop, ItemEnded, Said, StartNoMore, StopRequest
 from anamo.worker.signals import Signals
 
 MINE, ANOTHER = "1" * 32, "2" * 32
@@ -33,15 +34,22 @@ def ended(state, done=0, failures=()):
 def failed():
     return ended("failed", failures=[("", "Execution Failed: exit 3")])
 
+def said_as(value):
+    return sorted(value) if isinstance(value, set) else str(value)
+
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
+
+def die_after(connection, item_id, lock_id):
+    InFlightClaims(connection.send, {{}}).add(item_id, lock_id)
+    die()
 
 processes, limits = 1, Limits(grace=20)
 {code}
 seen = []
-tally = Pool(work, processes, Signals(), limits, Lines(seen.append)).run()
+tally = Pool(work, processes, Signals(), limits, ItemLines(seen.append, quiet=False)).run()
 said = {{name: getattr(tally, name) for name in tally.__slots__}}
-print(json.dumps({{**said, "seen": len(seen)}}, default=str))
+print(json.dumps({{**said, "seen": seen}}, default=said_as))
 """
 
 Run = Callable[[str], dict[str, Any]]
@@ -71,7 +79,7 @@ def pool(alone: Scripts) -> Run:
 def test_what_all_processes_did_is_added_up(pool: Run) -> None:
     tally = pool("""
         processes = 3
-        def work(connection, holdings):
+        def work(connection, inherited):
             connection.send(ended("done", done=4))
             connection.send(ended("failed", done=1, failures=[("Task_0", "x"), ("Task_1", "y")]))
             connection.send(ended("lost"))
@@ -80,13 +88,13 @@ def test_what_all_processes_did_is_added_up(pool: Run) -> None:
     """)
     assert tally["items"] == {"done": 3, "failed": 3, "lost": 3, "todo": 3}
     assert (tally["done"], tally["failed"], tally["again"], tally["held"]) == (15, 6, 3, 5)
-    assert (tally["errors"], tally["kept"], tally["seen"]) == ([], ["a"] * 3, 12)
+    assert (tally["errors"], tally["kept"], len(tally["seen"])) == ([], ["a"] * 3, 12)
 
 
 def test_why_a_process_could_not_go_on_is_remembered(pool: Run) -> None:
     tally = pool("""
         processes = 2
-        def work(connection, holdings):
+        def work(connection, inherited):
             connection.send(Finished("access denied"))
     """)
     assert tally["errors"] == ["access denied"] * 2
@@ -94,13 +102,14 @@ def test_why_a_process_could_not_go_on_is_remembered(pool: Run) -> None:
 
 def test_a_process_that_dies_is_replaced_and_its_claims_are_passed_on(pool: Run) -> None:
     tally = pool("""
-        def work(connection, holdings):
-            if holdings.inherited:
-                connection.send(Finished(kept=(repr(dict(holdings.inherited)),)))
+        def work(connection, inherited):
+            if inherited:
+                connection.send(Finished(kept=(repr(dict(inherited)),)))
                 return
-            holdings.add(7, MINE)
-            holdings.add(8, ANOTHER)
-            holdings.drop(MINE)
+            claims = InFlightClaims(connection.send, inherited)
+            claims.add(7, MINE)
+            claims.add(8, ANOTHER)
+            claims.drop(MINE)
             connection.send(ended("done", done=1))
             die()
     """)
@@ -110,11 +119,10 @@ def test_a_process_that_dies_is_replaced_and_its_claims_are_passed_on(pool: Run)
 
 def test_what_dies_again_and_again_is_not_replaced_for_ever(pool: Run, tmp_path: Path) -> None:
     tally = pool(f"""
-        def work(connection, holdings):
+        def work(connection, inherited):
             with open({str(tmp_path / "lives")!r}, "a") as lives:
                 lives.write("x")
-            holdings.add(7, MINE)
-            die()
+            die_after(connection, 7, MINE)
     """)
     assert (tmp_path / "lives").read_text() == "x" * 6
     (error,) = tally["errors"]
@@ -125,7 +133,7 @@ def test_what_dies_again_and_again_is_not_replaced_for_ever(pool: Run, tmp_path:
 
 def test_a_process_that_ends_without_a_word_counts_as_dead(pool: Run) -> None:
     tally = pool("""
-        def work(connection, holdings):
+        def work(connection, inherited):
             sys.exit(9)
     """)
     assert tally["errors"][0].startswith("a worker process ended with exit code 9; ")
@@ -133,8 +141,8 @@ def test_a_process_that_ends_without_a_word_counts_as_dead(pool: Run) -> None:
 
 def test_tasks_of_a_dead_process_are_ended(alone: Scripts, pool: Run) -> None:
     tally = pool("""
-        def work(connection, holdings):
-            if holdings.inherited:
+        def work(connection, inherited):
+            if inherited:
                 connection.send(Finished())
                 return
             task = subprocess.Popen(
@@ -142,8 +150,7 @@ def test_tasks_of_a_dead_process_are_ended(alone: Scripts, pool: Run) -> None:
                 env={**os.environ, "PYANAMO_LOCK_ID": MINE},
                 start_new_session=True,
             )
-            holdings.add(7, MINE)
-            die()
+            die_after(connection, 7, MINE)
     """)
     assert tally["errors"] == []
     eventually(lambda: alone.alive() == [])
@@ -152,26 +159,26 @@ def test_tasks_of_a_dead_process_are_ended(alone: Scripts, pool: Run) -> None:
 def test_after_so_many_failures_in_a_row_nothing_more_is_begun(pool: Run) -> None:
     tally = pool("""
         limits = Limits(20, failures=3)
-        def work(connection, holdings):
+        def work(connection, inherited):
             for _ in range(3):
                 connection.send(failed())
             message = connection.recv()
-            assert isinstance(message, Drain)
-            connection.send(Finished(kept=(message.why,)))
+            assert isinstance(message, StartNoMore)
+            connection.send(Finished(kept=(message.reason,)))
     """)
-    assert tally["drained_by_failures"]
+    assert tally["too_many_failures"]
     assert tally["kept"] == ["3 items in a row failed (--max-failures)"]
 
 
 def test_a_success_between_failures_starts_their_count_again(pool: Run) -> None:
     tally = pool("""
         limits = Limits(20, failures=3)
-        def work(connection, holdings):
+        def work(connection, inherited):
             for message in [failed(), failed(), ended("done", done=1), failed(), failed()]:
                 connection.send(message)
             connection.send(Finished())
     """)
-    assert (tally["drained_by_failures"], tally["failed"]) == (False, 4)
+    assert (tally["too_many_failures"], tally["failed"]) == (False, 4)
 
 
 @pytest.mark.parametrize(
@@ -184,15 +191,15 @@ def test_a_success_between_failures_starts_their_count_again(pool: Run) -> None:
 def test_a_limit_is_told_to_every_process(pool: Run, limits: str, why: str) -> None:
     tally = pool(f"""
         processes, limits = 2, Limits(20, {limits})
-        def work(connection, holdings):
-            connection.send(Finished(kept=(connection.recv().why,)))
+        def work(connection, inherited):
+            connection.send(Finished(kept=(connection.recv().reason,)))
     """)
-    assert (tally["drained_by_failures"], tally["kept"]) == (False, [why] * 2)
+    assert (tally["too_many_failures"], tally["kept"]) == (False, [why] * 2)
 
 
 def test_signals_are_passed_on_and_the_second_one_hurries(pool: Run) -> None:
     tally = pool("""
-        def work(connection, holdings):
+        def work(connection, inherited):
             os.kill(os.getppid(), signal.SIGINT)
             first = connection.recv()
             os.kill(os.getppid(), signal.SIGTERM)
@@ -204,7 +211,7 @@ def test_signals_are_passed_on_and_the_second_one_hurries(pool: Run) -> None:
 
 def test_a_process_that_dies_while_stopping_is_not_replaced(pool: Run) -> None:
     tally = pool("""
-        def work(connection, holdings):
+        def work(connection, inherited):
             os.kill(os.getppid(), signal.SIGTERM)
             connection.recv()
             die()
@@ -214,12 +221,11 @@ def test_a_process_that_dies_while_stopping_is_not_replaced(pool: Run) -> None:
 
 def test_claims_passed_on_twice_are_not_forgotten(pool: Run) -> None:
     tally = pool("""
-        def work(connection, holdings):
-            if len(holdings.inherited) == 2:
-                connection.send(Finished(kept=(repr(sorted(holdings.inherited)),)))
+        def work(connection, inherited):
+            if len(inherited) == 2:
+                connection.send(Finished(kept=(repr(sorted(inherited)),)))
                 return
-            holdings.add(8 if holdings.inherited else 7, ANOTHER if holdings.inherited else MINE)
-            die()
+            die_after(connection, 8 if inherited else 7, ANOTHER if inherited else MINE)
     """)
     assert tally["kept"] == ["[7, 8]"]
 
@@ -229,7 +235,7 @@ def test_a_process_that_does_not_end_when_told_to_is_killed(pool: Run) -> None:
         import anamo.worker.pool
         anamo.worker.pool.KILL_SECONDS = 0.1
         limits = Limits(grace=0)
-        def work(connection, holdings):
+        def work(connection, inherited):
             os.kill(os.getppid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGSTOP)
     """)
@@ -238,7 +244,7 @@ def test_a_process_that_does_not_end_when_told_to_is_killed(pool: Run) -> None:
 
 def test_an_orphan_that_is_adopted_is_reaped(pool: Run) -> None:
     tally = pool("""
-        def work(connection, holdings):
+        def work(connection, inherited):
             child = "import subprocess; print(subprocess.Popen(['true']).pid)"
             made = subprocess.run([sys.executable, "-c", child], capture_output=True, check=True)
             orphan = f"/proc/{int(made.stdout)}"
@@ -248,3 +254,48 @@ def test_an_orphan_that_is_adopted_is_reaped(pool: Run) -> None:
             connection.send(Finished("" if not os.path.exists(orphan) else "it is a zombie"))
     """)
     assert tally["errors"] == []
+
+
+def test_a_claim_whose_request_was_just_sent_is_known_although_messages_are_unread(
+    pool: Run,
+) -> None:
+    tally = pool("""
+        limits = Limits(20, notice=lambda: "Spot notice")
+        def work(connection, inherited):
+            # Unread messages of the parent turn the end of the connection into a reset
+            while not connection.poll():
+                os.sched_yield()
+            die_after(connection, 7, MINE)
+    """)
+    assert tally["errors"][0].startswith(
+        "a worker process was killed by SIGKILL; 1 of its items will be taken over"
+    )
+    assert tally["left"] == ["1" * 32]
+
+
+def test_any_number_of_claims_is_passed_on(pool: Run) -> None:
+    tally = pool("""
+        def work(connection, inherited):
+            if inherited:
+                connection.send(Finished(kept=(repr(sorted(inherited)),)))
+                return
+            claims = InFlightClaims(connection.send, {})
+            for number in range(9):
+                claims.add(number, f"{number:032}")
+            die()
+    """)
+    assert tally["kept"] == [repr(list(range(9)))]
+
+
+def test_what_processes_say_is_said_by_the_parent_even_after_their_death(pool: Run) -> None:
+    tally = pool("""
+        def work(connection, inherited):
+            connection.send(Said("one"))
+            connection.send(ended("done", done=1))
+            connection.send(Said("two"))
+            os.kill(os.getppid(), signal.SIGTERM)
+            connection.recv()
+            die()
+    """)
+    assert (tally["seen"][0], tally["seen"][-1]) == ("one", "two")
+    assert len(tally["seen"]) == 3

@@ -8,8 +8,7 @@ import pytest
 
 from anamo.aws.consumed_capacity import ConsumedCapacity
 from anamo.worker.messages import ItemEnded
-from anamo.worker.pool import WorkerTotals
-from anamo.worker.progress import item_line, summarise
+from anamo.worker.progress import WorkerTotals, item_cost, item_line, summarise
 
 
 def ended(state: str, done: int, *failures: tuple[str, str], tasks: int = 1) -> ItemEnded:
@@ -73,11 +72,9 @@ def test_a_worker_that_could_not_go_on_does_not_say_nothing_to_do() -> None:
     assert "nothing to do" not in summary(WorkerTotals(errors=["denied"]))[0]
 
 
-def test_the_summary_says_what_each_item_cost() -> None:
-    lines: list[str] = []
+def test_it_is_known_what_each_item_cost() -> None:
     consumed = ConsumedCapacity(requests=210, read_units=3, write_units=1800, objects=100)
     tally = WorkerTotals(items=Counter(done=100), done=100, consumed=consumed)
-    summarise(tally, "Testing", 2.5, "s3://bucket/", lines.append)
-    assert lines[-1] == (
+    assert item_cost(tally) == (
         "for each item: 2.10 requests to DynamoDB, 18.0 write and 0.03 read units, 1.00 log objects"
     )
