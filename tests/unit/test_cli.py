@@ -139,7 +139,6 @@ def test_a_file_that_is_checked_and_a_closed_pipe_end_with_0() -> None:
     "words",
     [
         ["pyanamo.py", "-t", "T", "-b", "bucket"],
-        ["pyanamo.py", "status", "-t", "T"],
         ["import-items-generic.py", "-t", "T", "-d", "-", "-s", "|"],
     ],
 )
