@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # Lints, type-checks and tests, on any Linux machine with Python 3.10 or newer; whatever else that
-# takes is prepared once, in .test/. Arguments go to pytest; --long includes the long tests.
+# takes is prepared once, in .test/.
+#   ./test.sh             everything; --long includes the long tests
+#   ./test.sh --quick     in under a minute, without Java, npm and Chromium: no local servers
+#   ./test.sh --coverage  everything, and how much of the code it runs
+# Further arguments go to pytest. PYTHON says which Python to use.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source tools/venv.sh
@@ -28,12 +32,36 @@ prepare_chromium() {
   exit 3
 }
 
-prepare_venv "$venv" requirements.txt demo/requirements.txt requirements-dev.txt
+# lint TARGET...: what mypy is to check, by default everything.
+lint() {
+  "$venv/bin/ruff" check
+  "$venv/bin/ruff" format --check
+  "$venv/bin/lint-imports"
+  "$venv/bin/mypy" "$@"
+}
+
+if [[ ${1-} == --quick ]]; then
+  venv=$prepared/quick
+  prepare_venv "$venv" requirements.txt requirements-quick.txt
+  # The other tests import packages that are not here
+  lint anamo pyanamo.py import-items-generic.py tests/unit
+  exec "$venv/bin/pytest" -n 4 --quick tests/unit "${@:2}"
+fi
+
+prepare_venv "$venv" requirements.txt requirements-quick.txt demo/requirements.txt \
+  requirements-dev.txt
 prepare_engine "$prepared" "$venv"
 prepare_chromium
 
-"$venv/bin/ruff" check
-"$venv/bin/ruff" format --check
-"$venv/bin/mypy"
+lint
+if [[ ${1-} == --coverage ]]; then
+  shift
+  "$venv/bin/coverage" erase
+  status=0
+  "$venv/bin/coverage" run -m pytest -n 4 "$@" || status=$?
+  "$venv/bin/coverage" combine --quiet
+  "$venv/bin/coverage" report --skip-covered
+  exit "$status"
+fi
 # More at once than there are cores, since tests mostly wait; a later -n 0 undoes it
 exec "$venv/bin/pytest" -n 4 "$@"

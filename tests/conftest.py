@@ -27,9 +27,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+SERVERS = {"dynamodb", "s3"}
+"""Fixtures that start DynamoDB Local and moto's server."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --long."""
+    """Add --long and --quick."""
     parser.addoption("--long", action="store_true", help="include the tests marked `long`")
+    parser.addoption("--quick", action="store_true", help="leave out what needs a local server")
 
 
 def pytest_configure() -> None:
@@ -46,12 +51,15 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests marked `long` unless asked for."""
-    if config.getoption("--long"):
-        return
-    long = [item for item in items if item.get_closest_marker("long")]
-    items[:] = [item for item in items if item not in long]
-    config.hook.pytest_deselected(items=long)
+    """Leave out the tests marked `long` unless asked for; with --quick those that use a server."""
+
+    def left_out(item: pytest.Item) -> bool:
+        if config.getoption("--quick") and SERVERS & set(getattr(item, "fixturenames", ())):
+            return True
+        return bool(item.get_closest_marker("long")) and not config.getoption("--long")
+
+    config.hook.pytest_deselected(items=[item for item in items if left_out(item)])
+    items[:] = [item for item in items if not left_out(item)]
 
 
 @pytest.fixture(scope="session")

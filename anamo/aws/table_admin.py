@@ -9,7 +9,7 @@ from anamo.aws.dynamodb import TableExists, TableRequests
 from anamo.aws.retry import RetryPolicy
 from anamo.core.errors import CredentialsExpired, TableMissing, TableUnusable, Unreachable
 
-INDEX_FILE = Path(__file__).resolve().parent.parent.parent / "workflow-gsi-index.json"
+INDEX_FILE = Path(__file__).resolve().parents[1] / "workflow-gsi-index.json"
 
 CHECK_SECONDS = 300.0
 """How long a check before the work is tried again while AWS throttles or fails."""

@@ -1,19 +1,69 @@
-"""Types of arguments, and the flags that all command lines share."""
+"""Types of arguments, and what all command lines share."""
 
 import argparse
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from anamo import __version__
 from anamo.core.log_entry import PREFIX_LIMIT, encoded_prefix
 
+DEFAULT_PREFIX = "PyAnamo"
+"""Prefix of log keys unless the command line gives one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLocation:
+    """Where -b sends the logs.
+
+    Attributes:
+        bucket: The bucket's name.
+        prefix: Prefix of the log keys, None unless -b was an s3:// address with one.
+    """
+
+    bucket: str
+    prefix: str | None
+
+
+def as_started(text: str, program: str) -> str:
+    """Help text as it is right for the program that was started.
+
+    Args:
+        text: Names the scripts of a checkout, as `python pyanamo.py`.
+        program: What was started: such a script, or a command that an installation made.
+    """
+    typed = f"python {program}" if program.endswith(".py") else program
+    return re.sub(r"python (pyanamo|import-items-generic)\.py", typed, text)
+
+
+def original_flags_help(aliases: Mapping[str, str]) -> str:
+    """The paragraph of --help that names the original's long flags."""
+    return f"the original's long flags work too:\n  {' '.join(aliases)}"
+
+
+def without_aliases(words: Sequence[str], aliases: Mapping[str, str]) -> list[str]:
+    """The command line with each alias of a flag replaced by the flag.
+
+    argparse takes no word that begins with `--` for the value of a flag, so that none can be meant.
+    """
+    found = []
+    for word in words:
+        flag, equals, value = word.partition("=")
+        found.append(f"{aliases.get(flag, flag)}{equals}{value}")
+    return found
+
 
 def add_common_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags both scripts have."""
+    """Add the flags that all command lines have."""
     parser.add_argument(
         "-r", "--region", type=non_empty, help="AWS region; default: where boto3 finds one"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say more")
-    parser.add_argument("--debug", action="store_true", help="say everything, with tracebacks")
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        help="say everything, with versions, environment and tracebacks",
+    )
     parser.add_argument(
         "--version", action="version", version=f"PyAnamo {__version__}", help="print the version"
     )
@@ -36,15 +86,31 @@ def separator(text: str) -> str:
 
 
 def log_prefix(text: str) -> str:
-    """A prefix of log keys, short enough for S3 and for the log entries."""
+    """A prefix of log keys, short enough for S3 keys and for the items' log entries."""
     size = len("/".join(encoded_prefix(text)))
     if size > PREFIX_LIMIT:
         raise argparse.ArgumentTypeError(f"has {size} bytes encoded; at most {PREFIX_LIMIT} fit")
     return text
 
 
+def log_location(text: str) -> LogLocation:
+    """A bucket, by its name or as s3://NAME or s3://NAME/PREFIX."""
+    if non_empty(text).startswith("arn:"):
+        raise argparse.ArgumentTypeError(
+            "is an ARN: pass the bucket's name, or the access point's alias, which ends in -s3alias"
+        )
+    bucket, slash, prefix = text.removeprefix("s3://").partition("/")
+    # Old buckets of us-east-1 have capitals and underscores
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}", bucket):
+        raise argparse.ArgumentTypeError(f"{bucket!r} cannot be the name of an S3 bucket")
+    if slash and not text.startswith("s3://"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a bucket's name; is it s3://{text}?")
+    prefix = prefix.rstrip("/")
+    return LogLocation(bucket, log_prefix(prefix) if prefix else None)
+
+
 def whole_number(least: int) -> Callable[[str], int]:
-    """The type of a flag that takes a whole number of at least `least`."""
+    """Type of a flag whose value is a whole number of at least `least`."""
 
     def parse(text: str) -> int:
         try:
@@ -65,9 +131,11 @@ def duration(text: str) -> float:
     try:
         seconds = float(text[:-1]) * unit if unit else float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90, 90m or 2h") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a duration such as 90, 90m or 2h"
+        ) from None
     if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90, 90m or 2h")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90, 90m or 2h")
     return seconds
 
 

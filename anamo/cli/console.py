@@ -15,10 +15,14 @@ def to_stderr(line: str) -> None:
 
 
 class Messages:
-    """Lines for the operator, each begun with the program's name; `print_line` prints one."""
+    """Lines for the operator, each begun with the program's name; `print_line` prints one.
+
+    Attributes:
+        program: The program's name.
+    """
 
     def __init__(self, program: str, print_line: Callable[[str], object] = to_stderr) -> None:
-        self._program = program
+        self.program = program
         self._print_line = print_line
 
     def __call__(self, message: str) -> None:
@@ -28,7 +32,7 @@ class Messages:
         """
         with suppress(OSError):
             for line in message.splitlines():
-                self._print_line(f"{self._program}: {printable(line)}")
+                self._print_line(f"{self.program}: {printable(line)}")
 
 
 class _Handler(logging.Handler):

@@ -1,6 +1,7 @@
 """The importer's command line."""
 
 import argparse
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,12 @@ from anamo.cli.progress_bar import import_bar
 if TYPE_CHECKING:
     from anamo.importer.task_file import TaskFile
 
-EPILOG = r"""task file, one item a line:
+SCRIPT = "import-items-generic.py"
+
+ORIGINAL_FLAGS = {"--tbl": "--table", "--nested": "--nested-separator"}
+"""The original's long flags that are spelled in another way here."""
+
+EPILOG = rf"""task file, one item a line:
   TaskID|Table|Task Script|arguments          with -n: one nested task per argument
   TaskID|Table|Task Script[|Argument]         without -n: one task
 
@@ -22,18 +28,20 @@ example:
 
 Items that are in the table already stay as they are: repeat or extend an import at any time.
 
+{types.original_flags_help(ORIGINAL_FLAGS)}
+
 exit codes:
   0    imported
   2    wrong usage or bad lines; nothing was written
   3    AWS refused or cannot be reached; run the same command again to finish"""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The importer's command line."""
+def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
+    """The importer's command line; `program` is what was started."""
     made = argparse.ArgumentParser(
-        prog="import-items-generic.py",
+        prog=program,
         description="Fill workflow tables from a delimited task file.",
-        epilog=EPILOG,
+        epilog=types.as_started(EPILOG, program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -61,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def import_file(arguments: argparse.Namespace) -> ExitStatus:
+def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     """Read the task file, then import it."""
     from anamo.importer.task_file import Layout, read
 
@@ -76,7 +84,6 @@ def import_file(arguments: argparse.Namespace) -> ExitStatus:
     # Here and not above, because neither --help nor --dry-run needs boto3
     from anamo.importer.importer import import_all
 
-    say = Messages("import-items-generic.py")
     progress = partial(import_bar, say=say)
     imports = import_all(found, arguments.region, arguments.create_table, say, progress)
     for table, totals in imports:
@@ -87,11 +94,24 @@ def import_file(arguments: argparse.Namespace) -> ExitStatus:
 
 
 def duplicates(found: "TaskFile", table: str) -> str:
-    """What is said of a table's lines that stand in the file more than once."""
+    """What is said of a table's lines that the file has more than once."""
     repeated = found.duplicates[table]
     return f"; {repeated:,} duplicate line{'s' if repeated > 1 else ''}" if repeated else ""
 
 
-def main(words: list[str]) -> int:
-    """Do what the importer's command line says; its exit code."""
-    return run(parser(), import_file, words)
+def main(words: list[str], program: str = SCRIPT) -> int:
+    """Run the importer.
+
+    Args:
+        words: The command line after the program's name.
+        program: What was started, as messages and help name it.
+
+    Returns:
+        The exit code.
+    """
+    return run(parser(program), import_file, types.without_aliases(words, ORIGINAL_FLAGS))
+
+
+def console_script() -> int:
+    """Run the importer as an installed command; its exit code."""
+    return main(sys.argv[1:], "pyanamo-import")

@@ -1,6 +1,7 @@
-"""Running a command: parse, do, answer in one line where that fails; the exit codes.
+"""Runs a command: parses the command line, calls the command, turns errors into exit codes.
 
-Importing it loads nothing of AWS, so that --help answers at once.
+Guaranteed: an error ends in one line on stderr and an exit code of `ExitStatus`; a traceback is
+shown with --debug only. Importing this module loads nothing of AWS, so that --help answers at once.
 """
 
 import argparse
@@ -12,12 +13,14 @@ from collections.abc import Callable
 from enum import IntEnum
 
 from anamo.cli.console import Messages, configure_logging
-from anamo.core.errors import AnamoError, UsageError
+from anamo.core.errors import AnamoError, UsageError, internal
 from anamo.worker.signals import Interrupted
+
+logger = logging.getLogger(__name__)
 
 
 class ExitStatus(IntEnum):
-    """What a script's exit code says. ITEMS_LEFT is an operator's command's, which runs no task."""
+    """What a script's exit code says. ITEMS_LEFT is an operator command's, which runs no task."""
 
     OK = 0
     TASKS_FAILED = 1
@@ -29,24 +32,34 @@ class ExitStatus(IntEnum):
     TERMINATED = 128 + signal.SIGTERM
 
 
-def run(
-    parser: argparse.ArgumentParser,
-    main: Callable[[argparse.Namespace], ExitStatus],
-    words: list[str],
-) -> int:
-    """Parse the command line, do what it says, answer in one line where that fails."""
-    _keep_standard_streams()
+Command = Callable[[argparse.Namespace, Messages], ExitStatus]
+"""Does what a command line says; gets what it parsed to, and where to say things."""
+
+
+def run(parser: argparse.ArgumentParser, command: Command, words: list[str]) -> int:
+    """Parse the command line and run the command.
+
+    Args:
+        parser: Its `prog` stands before each message.
+        command: What to call.
+        words: The command line after the program's name.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SystemExit: The command line asks for help or the version, or cannot be parsed.
+    """
+    _reserve_standard_streams()
     arguments = parser.parse_args(words)
     say = Messages(parser.prog)
     try:
         configure_logging(arguments, say)
-        return main(arguments)
-    except UsageError as error:
-        return _failed(say, error, ExitStatus.USAGE, arguments.debug)
-    except AnamoError as error:
-        return _failed(say, error, ExitStatus.AWS, arguments.debug)
+        if arguments.debug:
+            _log_host_facts()
+        return command(arguments, say)
     except BrokenPipeError:
-        # Whoever read the output has had enough; a second complaint at exit would be noise
+        # Such as `| head`. Python flushes stdout at exit, which would fail once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.OK
     except Interrupted as error:
@@ -55,17 +68,21 @@ def run(
     except KeyboardInterrupt:
         say("interrupted")
         return ExitStatus.INTERRUPTED
+    except Exception as error:
+        logger.debug("%s", type(error).__name__, exc_info=True)
+        say(str(error if isinstance(error, AnamoError) else internal(error)))
+        return ExitStatus.USAGE if isinstance(error, UsageError) else ExitStatus.AWS
 
 
-def _keep_standard_streams() -> None:
-    """Where the caller closed stdin, stdout or stderr, no file opened later may take its place."""
+def _log_host_facts() -> None:
+    from anamo.cli.debug import host_facts
+
+    for fact in host_facts():
+        logger.debug("%s", fact)
+
+
+def _reserve_standard_streams() -> None:
+    """Open what the caller closed of descriptors 0 to 2, so that no file takes their place."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
-
-
-def _failed(say: Messages, error: Exception, status: ExitStatus, debug: bool) -> ExitStatus:
-    if debug:
-        logging.getLogger(__name__).error("%s", type(error).__name__, exc_info=error)
-    say(str(error))
-    return status

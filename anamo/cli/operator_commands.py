@@ -14,24 +14,22 @@ if TYPE_CHECKING:
     # It has no public name, and is generic for type checkers only
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
-PROGRAM = "pyanamo.py"
-
 WATCH_SECONDS = 10.0
-"""Between two looks unless the command line says otherwise."""
+"""Seconds between two updates unless the command line says otherwise."""
 
 EXIT_CODES = """exit codes:
   0    done
-  1    some of the items meant were left as they are
-  2    wrong usage, a name that means nothing, or not confirmed; nothing was changed
-  3    AWS refused or cannot be reached, or a log is gone from S3
+  1    some of the selected items were left as they are
+  2    wrong usage, an unknown name, or not confirmed; nothing was changed
+  3    AWS refused or cannot be reached, or a log is not in S3 any more
   130  stopped by SIGINT"""
 
 LAG = """Counts come from an index of the table, which lags behind it by a moment, and a table that
-is being worked on changes while it is read. DynamoDB bills every item that is counted, whole."""
+is being worked on changes while it is read. DynamoDB bills the whole of every item it counts."""
 
-FIELDS = """fields of --output json, a list with an object a table:
+FIELDS = """fields of --output json, a list with an object per table:
   table, todo, locked, done, failed (items), other states under their own names, total,
-  tasks {todo, done, failed, total} (nested ones each, a single item's as one),
+  tasks {todo, done, failed, total} (each nested task; a single item counts as one),
   workers (instances that hold a live lease), expired (locked items without one)
 fields of --output tsv, after a line of headings:
   the same in this order, tasks as tasks_todo to tasks_total, other states as name=number in `other`
@@ -40,10 +38,10 @@ with --state: table, itemID, taskID, state, tasks_ended, tasks_total, instance, 
   stderr (its last line)"""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of all commands."""
+def parser(program: str) -> argparse.ArgumentParser:
+    """The command line of all commands; `program` is what was started."""
     made = argparse.ArgumentParser(
-        prog=PROGRAM,
+        prog=program,
         description="Ask workflow tables how far they are, and put right what failed.",
         allow_abbrev=False,
     )
@@ -53,25 +51,34 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: argparse.Namespace) -> ExitStatus:
+def main(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     """Do what the command says."""
-    status: ExitStatus = arguments.call(arguments)
+    status: ExitStatus = arguments.call(arguments, say)
     return status
 
 
 def _command(
     commands: "Commands", name: str, what: str, example: str, more: str = ""
 ) -> argparse.ArgumentParser:
-    """A command's own command line: `what` it does in a sentence, an example, more of --help."""
+    """Add a command.
+
+    Args:
+        commands: What to add it to.
+        name: Its name.
+        what: What it does, in a sentence.
+        example: Command lines for --help.
+        more: What --help says between the example and the exit codes.
+    """
     parts = [f"example:\n{example}", more, EXIT_CODES]
     made = commands.add_parser(
         name,
         help=what,
         description=what,
-        epilog="\n\n".join(part for part in parts if part),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    program = made.prog.partition(" ")[0]
+    made.epilog = types.as_started("\n\n".join(part for part in parts if part), program)
     types.add_common_flags(made)
     return made
 
@@ -93,24 +100,26 @@ def _add_status(commands: "Commands") -> None:
         help="for people, or for scripts (default: %(default)s)",
     )
     form = made.add_mutually_exclusive_group()
-    form.add_argument("--by-task", action="store_true", help="a line a taskID, a column a step")
-    form.add_argument("--state", type=types.non_empty, help="the items in this state, a line each")
+    form.add_argument("--by-task", action="store_true", help="a line per taskID, a column per step")
+    form.add_argument("--state", type=types.non_empty, help="the items in this state, one per line")
     form.add_argument(
         "--watch",
         nargs="?",
         type=types.duration,
         const=WATCH_SECONDS,
         metavar="SECONDS",
-        help=f"again every so often (default: {WATCH_SECONDS:.0f} s), with rate and time to go, "
+        help=f"update it at intervals (default: {WATCH_SECONDS:.0f} s), with rate and time to go, "
         "until nothing is left to do",
     )
     form.add_argument(
         "--html", type=types.non_empty, metavar="FILE", help="one self-contained page for a browser"
     )
-    made.set_defaults(call=lambda arguments: _status(made, arguments))
+    made.set_defaults(call=lambda *given: _status(made, *given))
 
 
-def _status(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> ExitStatus:
+def _status(
+    made: argparse.ArgumentParser, arguments: argparse.Namespace, say: Messages
+) -> ExitStatus:
     for flag in ("watch", "html"):
         if getattr(arguments, flag) is not None and arguments.output != "table":
             made.error(f"--{flag} is for people: leave out --output")
@@ -118,7 +127,7 @@ def _status(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> Exi
     from anamo.operator.status import Status, StatusRequest
 
     request = StatusRequest(types.unique(arguments.table), arguments.region, arguments.output)
-    status = Status(request, Messages(PROGRAM))
+    status = Status(request, say)
     if arguments.by_task:
         status.by_task()
     elif arguments.state:
@@ -137,7 +146,7 @@ def _add_logs(commands: "Commands") -> None:
   python pyanamo.py logs -t Call Sample7 --nested Task_2 --stderr --tail 20
   python pyanamo.py logs -t Call --state failed | less"""
     more = """A log begins with what ran where, then come stdout and stderr. Where several are
-shown, each has its task id above it. On a terminal control characters are escaped; a pipe gets
+shown, each has its task id above it. On a terminal, control characters are escaped; a pipe gets
 every byte."""
     made = _command(commands, "logs", "The whole logs of tasks, from S3.", example, more)
     add = made.add_argument
@@ -146,15 +155,17 @@ every byte."""
     add(
         "--state",
         type=types.non_empty,
-        help="of items in this state only; of failed ones what failed",
+        help="of items in this state only; of failed items, the tasks that failed",
     )
     add("--nested", type=types.non_empty, metavar="TASK", help="of one nested task, such as Task_2")
-    add("--stderr", action="store_true", help="stderr and nothing else")
+    add("--stderr", action="store_true", help="stderr only")
     add("--tail", type=types.whole_number(0), metavar="N", help="the last N lines of each stream")
-    made.set_defaults(call=lambda arguments: _logs(made, arguments))
+    made.set_defaults(call=lambda *given: _logs(made, *given))
 
 
-def _logs(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> ExitStatus:
+def _logs(
+    made: argparse.ArgumentParser, arguments: argparse.Namespace, say: Messages
+) -> ExitStatus:
     if not arguments.names and not arguments.state:
         made.error("whose logs? Give a TASKID, or --state failed for all that failed")
     from anamo.operator.logs import LogsRequest, show
@@ -168,7 +179,7 @@ def _logs(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> ExitS
         stderr=arguments.stderr,
         tail=arguments.tail,
     )
-    whole = show(request, Messages(PROGRAM))
+    whole = show(request, say)
     return ExitStatus.OK if whole else ExitStatus.AWS
 
 
@@ -183,7 +194,7 @@ that are done, all do. An item that is locked is freed once its lease has ended,
     _add_choice(made, "failed, locked or done")
     made.add_argument("--nested", choices=("failed", "all"), default="failed",
                       help="which nested tasks run again (default: %(default)s)")  # fmt: skip
-    made.set_defaults(call=lambda arguments: _requeue(made, arguments))
+    made.set_defaults(call=lambda *given: _requeue(made, *given))
 
 
 def _add_remove(commands: "Commands") -> None:
@@ -193,27 +204,29 @@ def _add_remove(commands: "Commands") -> None:
 has none; with --force the worker that holds it stops its tasks and writes nothing more."""
     made = _command(commands, "remove", "Delete items from a table.", example, more)
     _add_choice(made, "todo, locked, done or failed")
-    made.set_defaults(nested="failed", call=lambda arguments: _change("remove", arguments))
+    made.set_defaults(nested="failed", call=lambda *given: _change("remove", *given))
 
 
 def _add_choice(made: argparse.ArgumentParser, states: str) -> None:
-    """The flags that say which items to change."""
+    """Add the flags that say which items to change."""
     add = made.add_argument
     add("-t", "--table", required=True, type=types.non_empty, help="workflow table")
-    add("--state", required=True, type=types.non_empty, help=f"{states}; items in this state only")
+    add("--state", required=True, type=types.non_empty, help=f"only items in this state: {states}")
     add("names", nargs="*", type=types.non_empty, metavar="TASKID",
         help="taskID or itemID; without one, all items in the state")  # fmt: skip
     add("--yes", action="store_true", help="do not ask")
-    add("--force", action="store_true", help="locked items that a worker holds too")
+    add("--force", action="store_true", help="also locked items that a worker holds")
 
 
-def _requeue(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> ExitStatus:
+def _requeue(
+    made: argparse.ArgumentParser, arguments: argparse.Namespace, say: Messages
+) -> ExitStatus:
     if arguments.state == "todo":
         made.error("items that are todo need not be requeued")
-    return _change("requeue", arguments)
+    return _change("requeue", arguments, say)
 
 
-def _change(action: str, arguments: argparse.Namespace) -> ExitStatus:
+def _change(action: str, arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     from anamo.operator.change import Action, Change, ChangeRequest
 
     request = ChangeRequest(
@@ -226,5 +239,5 @@ def _change(action: str, arguments: argparse.Namespace) -> ExitStatus:
         force=arguments.force,
         confirmed=arguments.yes,
     )
-    complete = Change(request, Messages(PROGRAM)).run()
+    complete = Change(request, say).run()
     return ExitStatus.OK if complete else ExitStatus.ITEMS_LEFT

@@ -1,24 +1,40 @@
 """The worker's command line."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
 from anamo.cli import operator_commands
-from anamo.cli.console import configure_logging
+from anamo.cli.console import Messages, configure_logging
 from anamo.cli.main import ExitStatus, run
+from anamo.core.errors import UsageError
 from anamo.worker.options import Options
 from anamo.worker.signals import Signals
 
 if TYPE_CHECKING:
     from anamo.worker.progress import WorkerTotals
 
-EPILOG = """example:
+SCRIPT = "pyanamo.py"
+
+ORIGINAL_FLAGS = {
+    "--table_name": "--table",
+    "--aws_region": "--region",
+    "--bucket_Key": "--bucket-key",
+    "--parallel_items": "--items",
+    "--parallel_nests": "--nested",
+    "--wall_time": "--wall-time",
+}
+"""The original's long flags that are spelled in another way here."""
+
+EPILOG = f"""example:
   python pyanamo.py -t Testing -b my-bucket -r us-east-1 -i 2 -n 4
 
 how far is it, and what to do about what failed:
-  python pyanamo.py {status,logs,requeue,remove} --help
+  python pyanamo.py {{status,logs,requeue,remove}} --help
+
+{types.original_flags_help(ORIGINAL_FLAGS)}
 
 exit codes:
   0    nothing left to take, no task failed
@@ -30,18 +46,24 @@ exit codes:
   143  stopped by SIGTERM"""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The worker's command line."""
+def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
+    """The worker's command line; `program` is what was started."""
     made = argparse.ArgumentParser(
-        prog="pyanamo.py",
+        prog=program,
         description="Take items from a workflow table, run their tasks, record the outcome.",
-        epilog=EPILOG,
+        epilog=types.as_started(EPILOG, program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = made.add_argument
     add("-t", "--table", required=True, type=types.non_empty, help="workflow table")
-    add("-b", "--bucket", required=True, type=types.non_empty, help="S3 bucket for the logs")
+    add(
+        "-b",
+        "--bucket",
+        required=True,
+        type=types.log_location,
+        help="S3 bucket for the logs; s3://BUCKET/PREFIX says the log prefix too",
+    )
     types.add_common_flags(made)
     count = types.whole_number(1)
     add("-i", "--items", type=count, default=1, metavar="N", help="items at once")
@@ -52,16 +74,15 @@ def parser() -> argparse.ArgumentParser:
         "-k",
         "--bucket-key",
         type=types.log_prefix,
-        default="PyAnamo",
         metavar="PREFIX",
-        help="log prefix in the bucket (default: %(default)s)",
+        help=f"log prefix in the bucket (default: {types.DEFAULT_PREFIX})",
     )
     add(
         "--idle-timeout",
         type=types.duration,
         default=0.0,
         metavar="TIME",
-        help="keep looking for new items that long (default: end when nothing is left)",
+        help="keep looking for new items for that long (default: end when nothing is left)",
     )
     add("-q", "--quiet", action="store_true", help="no line for each item")
     add_limits(made)
@@ -69,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_limits(made: argparse.ArgumentParser) -> None:
-    """The flags that say how long things may take and how often they may fail."""
+    """Add the flags that say how long things may take and how often they may fail."""
     add = made.add_argument_group("limits", "TIME: seconds, or 90s, 90m, 2h, 1d").add_argument
     add(
         "--lease",
@@ -90,13 +111,13 @@ def add_limits(made: argparse.ArgumentParser) -> None:
         "--wall-time",
         type=types.duration,
         metavar="TIME",
-        help="begin no task after that long; what runs then goes on to its end",
+        help="start no task after that long; what runs then goes on to its end",
     )
     add(
         "--timeout",
         type=types.duration,
         metavar="TIME",
-        help="stop a task after that long; it has failed then",
+        help="stop a task after that long; it counts as failed",
     )
     add(
         "--retries",
@@ -110,7 +131,7 @@ def add_limits(made: argparse.ArgumentParser) -> None:
         "--max-failures",
         type=count,
         metavar="N",
-        help="begin nothing more after N failed items in a row (default: go on)",
+        help="start nothing more after N failed items in a row (default: go on)",
     )
     add(
         "--max-attempts",
@@ -121,8 +142,31 @@ def add_limits(made: argparse.ArgumentParser) -> None:
     )
 
 
-def work_through(arguments: argparse.Namespace) -> ExitStatus:
+def program_folder() -> Path:
+    """What tasks get as PYANAMO: the folder of the scripts, or the installed package.
+
+    Either holds workflow-gsi-index.json.
+    """
+    package = Path(__file__).resolve().parents[1]
+    return package.parent if (package.parent / SCRIPT).exists() else package
+
+
+def log_prefix(arguments: argparse.Namespace) -> str:
+    """The prefix of log keys, from -k or from -b.
+
+    Raises:
+        UsageError: Both give one.
+    """
+    if arguments.bucket_key is not None and arguments.bucket.prefix is not None:
+        raise UsageError("-b gives a log prefix and so does -k: leave one of them out")
+    if arguments.bucket_key is None:
+        return str(arguments.bucket.prefix or types.DEFAULT_PREFIX)
+    return str(arguments.bucket_key)
+
+
+def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     """Work through the table."""
+    prefix = log_prefix(arguments)
     signals = Signals()
     # Here and not above, because --help needs none of it
     from anamo.cli.live_line import screen
@@ -130,10 +174,10 @@ def work_through(arguments: argparse.Namespace) -> ExitStatus:
 
     options = Options(
         table=arguments.table,
-        bucket=arguments.bucket,
+        bucket=arguments.bucket.bucket,
         region=arguments.region,
-        prefix=arguments.bucket_key,
-        program=str(Path(__file__).resolve().parents[2]),
+        prefix=prefix,
+        program=str(program_folder()),
         processes=arguments.items,
         nested=arguments.nested,
         idle_timeout=arguments.idle_timeout,
@@ -145,7 +189,7 @@ def work_through(arguments: argparse.Namespace) -> ExitStatus:
         max_attempts=arguments.max_attempts,
         max_failures=arguments.max_failures,
     )
-    shown = screen("pyanamo.py", quiet=arguments.quiet)
+    shown = screen(say.program, quiet=arguments.quiet)
     # Log messages, too, are printed above a live line
     configure_logging(arguments, shown.say)
     return exit_status(work(options, signals, shown), signals.first)
@@ -161,8 +205,21 @@ def exit_status(totals: "WorkerTotals", stop_signal: int | None) -> ExitStatus:
     return ExitStatus.TASKS_FAILED if failed else ExitStatus.OK
 
 
-def main(words: list[str]) -> int:
-    """Do what a command line says; the worker's begins with a flag."""
+def main(words: list[str], program: str = SCRIPT) -> int:
+    """Run the worker, or one of the operator's commands.
+
+    Args:
+        words: The command line after the program's name; the worker's begins with a flag.
+        program: What was started, as messages and help name it.
+
+    Returns:
+        The exit code.
+    """
     if words and not words[0].startswith("-"):
-        return run(operator_commands.parser(), operator_commands.main, words)
-    return run(parser(), work_through, words)
+        return run(operator_commands.parser(program), operator_commands.main, words)
+    return run(parser(program), work_through, types.without_aliases(words, ORIGINAL_FLAGS))
+
+
+def console_script() -> int:
+    """Run the worker as an installed command; its exit code."""
+    return main(sys.argv[1:], "pyanamo")

@@ -363,7 +363,7 @@ def test_items_numbered_from_1_by_another_tool_are_run(fleet: Fleet) -> None:
         (["-t", "Table", "-b", "bucket", "-r", ""], "-r/--region: is empty"),
         (["-t", "Table", "-b", "bucket", "-i", "0"], "-i/--items: 0 is less than 1"),
         (["-t", "Table", "-b", "bucket", "-k", "x" * 65], "has 65 bytes encoded"),
-        (["-t", "Table", "-b", "bucket", "-w", "soon"], "'soon' is no duration"),
+        (["-t", "Table", "-b", "bucket", "-w", "soon"], "'soon' is not a duration"),
         (["-t", "Table", "-b", "bucket", "--lease", "1"], "--lease: 1 is less than 2"),
     ],
 )

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import os
+import platform
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
+import boto3
+import botocore
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anamo.cli import arguments
+from anamo import __version__
+from anamo.cli import arguments, import_command, worker_command
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus, run
-from anamo.core.errors import AccessDenied, AnamoError, BucketMissing, UsageError
+from anamo.core.errors import AccessDenied, AnamoError, BucketMissing, HostError, UsageError
 from anamo.core.text import printable
 from anamo.worker.signals import Interrupted
+from tests.support.environment import environment
+from tests.support.scripts import ROOT
+
+NOBODY = "http://127.0.0.1:9"
+"""Where nothing listens."""
 
 
 @pytest.mark.parametrize(
@@ -69,9 +82,13 @@ def test_values_given_twice_count_once() -> None:
     ("error", "status"),
     [
         (UsageError("wrong"), ExitStatus.USAGE),
+        (HostError("wrong"), ExitStatus.AWS),
         (AccessDenied("wrong"), ExitStatus.AWS),
         (AnamoError("wrong"), ExitStatus.AWS),
-        (Interrupted(15), ExitStatus.TERMINATED),
+        (ZeroDivisionError("a mistake in the code"), ExitStatus.AWS),
+        (Interrupted(signal.SIGHUP), ExitStatus.HUNG_UP),
+        (Interrupted(signal.SIGINT), ExitStatus.INTERRUPTED),
+        (Interrupted(signal.SIGTERM), ExitStatus.TERMINATED),
         (KeyboardInterrupt(), ExitStatus.INTERRUPTED),
     ],
 )
@@ -80,7 +97,7 @@ def test_every_error_has_its_exit_code_and_one_line(
     error: BaseException,
     status: ExitStatus,
 ) -> None:
-    def main(_arguments: argparse.Namespace) -> ExitStatus:
+    def main(_arguments: argparse.Namespace, _say: Messages) -> ExitStatus:
         raise error
 
     parser = argparse.ArgumentParser("script.py")
@@ -90,6 +107,139 @@ def test_every_error_has_its_exit_code_and_one_line(
     assert output.out == ""
     assert output.err.startswith("script.py: ")
     assert len(output.err.splitlines()) == 1
+
+
+def started(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A script as it is started from a shell, with nothing of AWS to reach."""
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env={**environment(Path(os.devnull), dynamodb=NOBODY, s3=NOBODY), **variables},
+        input="A|T|seq|1\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_file_that_is_checked_and_a_closed_pipe_end_with_0() -> None:
+    dry = ("import-items-generic.py", "-t", "T", "-d", "-", "-s", "|", "--dry-run")
+    assert started(*dry).returncode == ExitStatus.OK
+
+    def main(_arguments: argparse.Namespace, _say: Messages) -> ExitStatus:
+        raise BrokenPipeError
+
+    with Path(os.devnull).open("w") as stdout, redirect_stdout(stdout):
+        parser = argparse.ArgumentParser("script.py")
+        arguments.add_common_flags(parser)
+        assert run(parser, main, []) == ExitStatus.OK
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["pyanamo.py", "-t", "T", "-b", "bucket"],
+        ["import-items-generic.py", "-t", "T", "-d", "-", "-s", "|"],
+    ],
+)
+def test_an_endpoint_that_cannot_be_reached_ends_with_3(words: list[str]) -> None:
+    ended = started(*words)
+    assert (ended.returncode, ended.stdout) == (ExitStatus.AWS, "")
+    assert "Traceback" not in ended.stderr
+
+
+WORKER = ["pyanamo.py", "-t", "T", "-b", "bucket"]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["pyanamo.py", "-t", "T"], "the following arguments are required: -b/--bucket"),
+        ([*WORKER[:-1], "arn:aws:s3:us-east-1:123456789012:accesspoint/a"], "is an ARN: pass"),
+        ([*WORKER[:-1], "s3:///logs"], "'' cannot be the name of an S3 bucket"),
+        ([*WORKER[:-1], "s3://a/logs"], "'a' cannot be the name of an S3 bucket"),
+        ([*WORKER[:-1], "no bucket"], "'no bucket' cannot be the name of an S3 bucket"),
+        ([*WORKER[:-1], "bucket/logs"], "is it s3://bucket/logs?"),
+        ([*WORKER[:-1], f"s3://bucket/{'p' * 65}"], "has 65 bytes encoded"),
+        ([*WORKER[:-1], "s3://bucket/logs", "-k", "logs"], "leave one of them out"),
+        ([*WORKER, "--parallel_items", "0"], "argument -i/--items: 0 is less than 1"),
+        ([*WORKER, "--parallel_nests=x"], "argument -n/--nested: 'x' is not a whole number"),
+        ([*WORKER, "--wall_time", "soon"], "argument -w/--wall-time: 'soon' is not a duration"),
+        ([*WORKER, "--bucket_Key", "p" * 65], "argument -k/--bucket-key: has 65 bytes"),
+        ([*WORKER, "--aws_region", ""], "argument -r/--region: is empty"),
+        (["pyanamo.py", "--table_name", "", "-b", "b"], "argument -t/--table: is empty"),
+        (["import-items-generic.py", "--tbl", ""], "argument -t/--table: is empty"),
+        (["import-items-generic.py", "--nested", ""], "argument -n/--nested-separator: is empty"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2_and_says_why(words: list[str], complaint: str) -> None:
+    ended = started(*words)
+    assert (ended.returncode, ended.stdout) == (ExitStatus.USAGE, "")
+    assert complaint in ended.stderr
+
+
+def test_the_originals_long_flags_mean_what_they_did() -> None:
+    original = (
+        "--table_name T -b bucket --aws_region eu-west-1 --bucket_Key logs --parallel_items 2 "
+        "--parallel_nests=4 --wall_time=2h"
+    )
+    today = "-t T -b bucket -r eu-west-1 -k logs -i 2 -n 4 -w 2h"
+    flags = worker_command.ORIGINAL_FLAGS
+    words = arguments.without_aliases(original.split(), flags)
+    parser = worker_command.parser()
+    assert parser.parse_args(words) == parser.parse_args(today.split())
+    dry = ["import-items-generic.py", "--tbl", "T", "--data", "-", "--separator", "|"]
+    assert "T: 1 items, 1 tasks" in started(*dry, "--nested", ",", "--dry-run").stdout
+    for script, named in (
+        ("pyanamo.py", flags),
+        ("import-items-generic.py", import_command.ORIGINAL_FLAGS),
+    ):
+        assert f"the original's long flags work too:\n  {' '.join(named)}\n" in (
+            started(script, "--help").stdout
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "bucket", "prefix"),
+    [
+        (["-b", "bucket"], "bucket", "PyAnamo"),
+        (["-b", "bucket", "-k", "logs"], "bucket", "logs"),
+        (["-b", "bucket", "-k", ""], "bucket", ""),
+        (["-b", "s3://bucket"], "bucket", "PyAnamo"),
+        (["-b", "s3://bucket/"], "bucket", "PyAnamo"),
+        (["-b", "s3://bucket", "-k", "logs"], "bucket", "logs"),
+        (["-b", "s3://bucket/logs/of/mine/"], "bucket", "logs/of/mine"),
+        (["-b", "Old_Bucket.1"], "Old_Bucket.1", "PyAnamo"),
+        (["-b", "point-abc123-s3alias"], "point-abc123-s3alias", "PyAnamo"),
+    ],
+)
+def test_a_bucket_is_named_plainly_or_as_an_address(
+    words: list[str], bucket: str, prefix: str
+) -> None:
+    parsed = worker_command.parser().parse_args(["-t", "T", *words])
+    assert (parsed.bucket.bucket, worker_command.log_prefix(parsed)) == (bucket, prefix)
+
+
+def test_debug_begins_with_versions_and_environment_but_no_secret() -> None:
+    ended = started(
+        *WORKER,
+        "--debug",
+        AWS_BATCH_JOB_ID="job:1",
+        AWS_SESSION_TOKEN="hunter2",
+        HTTPS_PROXY="http://me:hunter2@127.0.0.1:9",
+        DB_PASSWORD="hunter2",
+    )
+    said = [line.removeprefix("pyanamo.py: ") for line in ended.stderr.splitlines()]
+    assert said[0].startswith(f"PyAnamo {__version__}, Python {platform.python_version()}, Linux")
+    assert said[1:3] == [f"boto3 {boto3.__version__}", f"botocore {botocore.__version__}"]
+    assert {
+        "AWS_REGION=us-east-1",
+        f"AWS_ENDPOINT_URL_S3={NOBODY}",
+        "AWS_BATCH_JOB_ID=job:1",
+        "HTTPS_PROXY=127.0.0.1:9",
+    } <= set(said)
+    assert "hunter2" not in ended.stderr
+    assert "AWS_REGION" not in started(*WORKER).stderr
 
 
 def test_an_errors_docstring_is_its_message() -> None:
