@@ -124,7 +124,7 @@ def _status(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> Exi
     elif arguments.state:
         status.items(arguments.state)
     elif arguments.html:
-        status.page(arguments.html)
+        status.report(arguments.html)
     elif arguments.watch is not None:
         status.watch(arguments.watch)
     else:
@@ -157,7 +157,7 @@ every byte."""
 def _logs(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> ExitStatus:
     if not arguments.names and not arguments.state:
         made.error("whose logs? Give a TASKID, or --state failed for all that failed")
-    from anamo.operator.logs import LogsRequest, show
+    from anamo.operator.logs import LogsRequest, write_logs
 
     request = LogsRequest(
         table=arguments.table,
@@ -168,7 +168,7 @@ def _logs(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> ExitS
         stderr=arguments.stderr,
         tail=arguments.tail,
     )
-    whole = show(request, Messages(PROGRAM))
+    whole = write_logs(request, Messages(PROGRAM))
     return ExitStatus.OK if whole else ExitStatus.AWS
 
 
@@ -214,6 +214,7 @@ def _requeue(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> Ex
 
 
 def _change(action: str, arguments: argparse.Namespace) -> ExitStatus:
+    from anamo.cli.progress_bar import progress_bar
     from anamo.operator.change import Action, Change, ChangeRequest
 
     request = ChangeRequest(
@@ -226,5 +227,5 @@ def _change(action: str, arguments: argparse.Namespace) -> ExitStatus:
         force=arguments.force,
         confirmed=arguments.yes,
     )
-    complete = Change(request, Messages(PROGRAM)).run()
+    complete = Change(request, Messages(PROGRAM), progress_bar).run()
     return ExitStatus.OK if complete else ExitStatus.ITEMS_LEFT

@@ -21,7 +21,7 @@ from anamo.aws.dynamodb import TRANSACTION_LIMIT
 from anamo.aws.retry import FIRST, LONGEST, RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import TRANSACTION_BYTES
-from anamo.cli.progress_bar import import_bar
+from anamo.cli.progress_bar import progress_bar
 from anamo.core.errors import CredentialsExpired, TableMissing, Throttled
 from anamo.core.item import Item, new_attributes, size_of
 from anamo.importer.task_file import TaskFile
@@ -59,7 +59,7 @@ def import_all(
         _prepare(table, create, say)
     for table in tables:
         items = list(found.items[table.name].values())
-        with import_bar(table.name, len(items), say) as progress:
+        with progress_bar(table.name, len(items), say) as progress:
             tally = Importer(table, progress, say).run(items)
         yield table.name, tally
 

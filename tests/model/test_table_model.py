@@ -36,7 +36,7 @@ from anamo.core.errors import Unreachable
 from anamo.core.item import Item, State, from_attributes, nested_item, single_item
 from anamo.core.log_entry import LogEntry, abandoned_entry
 from anamo.core.record import record_from
-from anamo.operator.change import again
+from anamo.operator.change import requeued_tasks
 from anamo.worker.claim import SINGLE, Claim
 from tests.support import sabotage
 from tests.support.actors import HandDrivenClock, LossyClient
@@ -432,7 +432,7 @@ class TableMachine(RuleBasedStateMachine):
     def _requeueing(self, seen: Any, force: bool, done_too: bool) -> Operation:
         record, image = record_from(seen), plain({"M": seen})
         return (
-            lambda: self.table.requeue(record, again(record, all_tasks=done_too), force),
+            lambda: self.table.requeue(record, requeued_tasks(record, all_tasks=done_too), force),
             lambda: self.model.requeue(image, done_too=done_too, force=force),
             lambda: self.model.afresh(image, done_too=done_too),
         )
