@@ -6,7 +6,7 @@ is changed only with --force. That worker then finds its claim lost and writes n
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -98,7 +98,11 @@ class Change:
             UsageError: A name or the state is unknown, or there is no terminal to ask on.
             AwsError: A request failed.
         """
-        selected = [record for record in self._selected() if self._may_change(record)]
+        asked, skip = self._request, self._not_changed.append
+        found = selected_items(
+            self._table, asked.names, asked.state, Projection.STANDING, self._retry, skip
+        )
+        selected = [record for record in found if self._may_change(record)]
         if selected and not self._confirm(selected):
             self._say("nothing was changed")
             return False
@@ -110,20 +114,9 @@ class Change:
         if self._held:
             held = count(self._held, "item")
             self._say(f"{held} held by workers left as they are (--force takes them)")
-        done = {Action.REQUEUE: "requeued", Action.REMOVE: "removed"}[self._request.action]
-        print(f"{self._request.table}: {done} {count(changed, 'item')}")
+        done = {Action.REQUEUE: "requeued", Action.REMOVE: "removed"}[asked.action]
+        print(f"{asked.table}: {done} {count(changed, 'item')}")
         return not self._not_changed
-
-    def _selected(self) -> Iterator[Record]:
-        asked = self._request
-        return selected_items(
-            self._table,
-            asked.names,
-            asked.state,
-            Projection.STANDING,
-            self._retry,
-            self._not_changed.append,
-        )
 
     def _may_change(self, record: Record) -> bool:
         if self._request.force or not record.leased(self._table.clock.now()):

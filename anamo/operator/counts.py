@@ -116,15 +116,17 @@ def _with_progress(
     """The records, with the Task Scripts of todo items of which some tasks have ended: released by
     a worker, or waiting for another attempt.
     """
-    begun = [each.item.item_id for each in records if _begun(each)]
+    begun = [
+        each.item.item_id
+        for each in records
+        if not each.item.is_nested
+        and each.tasks > 1
+        and each.state == State.TODO
+        and each.item.log_length > 0
+    ]
     if not begun:
         return records
     read = retry(lambda: table.read(begun, Projection.STANDING))
     # An item that has changed its state since it was listed is counted as listed
     current = {each.item.item_id: each for each in read if each.state == State.TODO}
     return [current.get(each.item.item_id, each) for each in records]
-
-
-def _begun(record: Record) -> bool:
-    unread = not record.item.is_nested and record.tasks > 1
-    return unread and record.state == State.TODO and record.item.log_length > 0

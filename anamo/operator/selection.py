@@ -64,20 +64,6 @@ def selected_items(
         if not names:
             yield from items_in_state(table, state, projection, retry)
             return
-    for name, records in _by_name(table, names, projection, retry).items():
-        for record in records:
-            if state in (None, record.state):
-                yield record
-            else:
-                item_id = str(record.item.item_id)
-                which = "" if name == item_id else f" (item {item_id})"
-                say(f"{name}{which} is {record.state}, not {state}; left as it is")
-
-
-def _by_name(
-    table: WorkflowTable, names: Sequence[str], projection: Projection, retry: OperatorRetry
-) -> dict[str, list[Record]]:
-    """The items of each name, whatever their states; UsageError lists the unknown names."""
     states = sorted(retry(table.states_held) | set(STATES))
     found = {name: _named(table, name, states, projection, retry) for name in dict.fromkeys(names)}
     unknown = [name for name, records in found.items() if not records]
@@ -85,7 +71,14 @@ def _by_name(
         more = f" and {len(unknown) - 10:,} more" if len(unknown) > 10 else ""
         listed = ", ".join(unknown[:10]) + more
         raise UsageError(f"table {table.name}: no item has the taskID or itemID {listed}")
-    return found
+    for name, records in found.items():
+        for record in records:
+            if state in (None, record.state):
+                yield record
+            else:
+                item_id = str(record.item.item_id)
+                which = "" if name == item_id else f" (item {item_id})"
+                say(f"{name}{which} is {record.state}, not {state}; left as it is")
 
 
 def _named(

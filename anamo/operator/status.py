@@ -53,7 +53,8 @@ class Status:
         elif self._form == "json":
             output.print_json([summary.counts_object(each) for each in self._counts()])
         else:
-            output.print_tsv(summary.HEADINGS, map(summary.counts_row, self._counts()))
+            rows = [summary.counts_row(each) for each in self._counts()]
+            output.print_tsv([*rows[0]], [[*row.values()] for row in rows])
 
     def _step(self, table: WorkflowTable) -> StepSummary:
         failures = Failures()

@@ -59,31 +59,18 @@ def counts_object(counts: TableCounts) -> dict[str, Any]:
     return own | {f"state:{k}" if k in own else k: n for k, n in counts.other.items()}
 
 
-HEADINGS = (
-    "table",
-    *STATES,
-    "total",
-    *(f"tasks_{state}" for state in TASK_STATES),
-    "tasks_total",
-    "workers",
-    "expired",
-    "other",
-)
-"""Fields of a line of TSV; `other` holds the states of other tools, as `paused=3,waiting=1`."""
-
-
-def counts_row(counts: TableCounts) -> list[object]:
-    """Counts as a line of TSV, with the fields of HEADINGS."""
-    return [
-        counts.table,
-        *(counts.items[state] for state in STATES),
-        counts.items.total(),
-        *(counts.tasks[state] for state in TASK_STATES),
-        counts.tasks.total(),
-        counts.workers,
-        counts.expired,
-        ",".join(f"{state}={n}" for state, n in counts.other.items()),
-    ]
+def counts_row(counts: TableCounts) -> dict[str, object]:
+    """Counts as a line of TSV, by heading; states of other tools as `paused=3,waiting=1`."""
+    return {
+        "table": counts.table,
+        **{state: counts.items[state] for state in STATES},
+        "total": counts.items.total(),
+        **{f"tasks_{state}": counts.tasks[state] for state in TASK_STATES},
+        "tasks_total": counts.tasks.total(),
+        "workers": counts.workers,
+        "expired": counts.expired,
+        "other": ",".join(f"{state}={n}" for state, n in counts.other.items()),
+    }
 
 
 # For people

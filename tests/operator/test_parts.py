@@ -107,6 +107,15 @@ def test_what_is_pasted_into_a_shell_stays_one_word() -> None:
     )
 
 
+def test_hints_begin_with_the_program_as_it_was_started() -> None:
+    counts = TableCounts("Align", Counter(todo=1, locked=1), expired=1)
+    hints = Hints("pyanamo", "us-east-1").after_counting(counts)
+    assert [command for _, command in hints] == [
+        "pyanamo requeue -t Align -r us-east-1 --state locked",
+        "pyanamo -t Align -r us-east-1 -b BUCKET",
+    ]
+
+
 def test_pace_is_of_what_was_seen() -> None:
     pace = Pace()
     assert pace.rate() is None
