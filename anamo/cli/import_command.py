@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from anamo.cli import arguments as types
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus, run
-from anamo.cli.progress_bar import import_bar
+from anamo.cli.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from anamo.importer.task_file import TaskFile
@@ -84,7 +84,7 @@ def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     # Here and not above, because neither --help nor --dry-run needs boto3
     from anamo.importer.importer import import_all
 
-    progress = partial(import_bar, say=say)
+    progress = partial(progress_bar, say=say)
     imports = import_all(found, arguments.region, arguments.create_table, say, progress)
     for table, totals in imports:
         states = ", ".join(f"{count:,} {state}" for state, count in sorted(totals.existing.items()))

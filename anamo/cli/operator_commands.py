@@ -133,7 +133,7 @@ def _status(
     elif arguments.state:
         status.items(arguments.state)
     elif arguments.html:
-        status.page(arguments.html)
+        status.report(arguments.html)
     elif arguments.watch is not None:
         status.watch(arguments.watch)
     else:
@@ -168,7 +168,7 @@ def _logs(
 ) -> ExitStatus:
     if not arguments.names and not arguments.state:
         made.error("whose logs? Give a TASKID, or --state failed for all that failed")
-    from anamo.operator.logs import LogsRequest, show
+    from anamo.operator.logs import LogsRequest, write_logs
 
     request = LogsRequest(
         table=arguments.table,
@@ -179,7 +179,7 @@ def _logs(
         stderr=arguments.stderr,
         tail=arguments.tail,
     )
-    whole = show(request, say)
+    whole = write_logs(request, say)
     return ExitStatus.OK if whole else ExitStatus.AWS
 
 
@@ -227,6 +227,7 @@ def _requeue(
 
 
 def _change(action: str, arguments: argparse.Namespace, say: Messages) -> ExitStatus:
+    from anamo.cli.progress_bar import progress_bar
     from anamo.operator.change import Action, Change, ChangeRequest
 
     request = ChangeRequest(
@@ -239,5 +240,5 @@ def _change(action: str, arguments: argparse.Namespace, say: Messages) -> ExitSt
         force=arguments.force,
         confirmed=arguments.yes,
     )
-    complete = Change(request, say).run()
+    complete = Change(request, say, progress_bar).run()
     return ExitStatus.OK if complete else ExitStatus.ITEMS_LEFT

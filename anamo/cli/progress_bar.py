@@ -1,4 +1,4 @@
-"""How far an import is: a bar on a terminal, a line now and then elsewhere."""
+"""Shows how many items are dealt with: a bar on a terminal, otherwise a line now and then."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -6,18 +6,28 @@ from contextlib import contextmanager
 from time import monotonic
 
 LINE_SECONDS = 10.0
-"""Between two lines where there is no terminal; a cron job's mail should stay short."""
+"""Between two lines if there is no terminal; a cron job's mail should stay short."""
 
 
 @contextmanager
-def import_bar(
+def progress_bar(
     name: str, total: int, say: Callable[[str], object]
 ) -> Iterator[Callable[[int], object]]:
-    """Gives what is to be called with each number of items dealt with, by one thread at a time."""
+    """Show progress on stderr.
+
+    Args:
+        name: The table's name.
+        total: How many items there are.
+        say: Prints a message; called if there is no terminal.
+
+    Returns:
+        A context manager, which gives a function to call with each number of items dealt with, by
+        one thread at a time.
+    """
     if not sys.stderr.isatty():
         yield _lines(name, total, say)
         return
-    # Here and not above: it takes a tenth of a second, which scripts need not wait for
+    # Imported here: rich takes 0.1 s, which scripts do not need
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -1,4 +1,4 @@
-"""The operator's commands: how far is it, what did tasks say, putting right what failed.
+"""The operator's commands: show the progress of tables and the logs of tasks, requeue, remove.
 
-Nothing of the worker or the importer imports it.
+Imports `aws` and `core`; of the rooms above, only `cli` imports it.
 """

@@ -1,40 +1,49 @@
-"""`pyanamo.py requeue` and `remove`: items back to todo, or gone.
+"""`pyanamo.py requeue` and `remove`: set items to todo, or delete them.
 
 Guaranteed: nothing is changed before the operator has confirmed it; each item is changed by one
-conditional write, and only if it is still what the operator was asked about; a held item only if
-forced. Whoever worked on it then finds the claim lost and writes nothing.
+conditional write, and only if it is still as the operator was shown it; an item that a worker holds
+is changed only with --force. That worker then finds its claim lost and writes nothing.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from anamo.aws import session
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.aws.table_writes import Lost
-from anamo.cli.progress_bar import import_bar
 from anamo.core.errors import UsageError
 from anamo.core.item import NestedTask, State
 from anamo.core.record import Record
 from anamo.core.text import count
-from anamo.operator import selection
+from anamo.operator.selection import selected_items
 
-THREADS = 8
-"""Writes under way at once."""
+WRITE_THREADS = 8
+"""Writes sent at once."""
 
 TRIES = 20
-"""How often an item is looked at anew whose holder records results meanwhile."""
+"""How many times an item is read again because its holder has recorded results meanwhile."""
 
 NAMED = 20
-"""Items left alone that are named."""
+"""How many of the items that are not changed are named."""
+
+HELD = "is held by {}, whose lease has not ended; left as it is (--force takes it)"
+
+ProgressBar = Callable[
+    [str, int, Callable[[str], object]], AbstractContextManager[Callable[[int], object]]
+]
+"""Shows progress: called with a table's name, the total of items and a function that prints a
+message; the context manager gives a function to call with each number of items dealt with."""
 
 
 class Action(str, Enum):
-    """What to do to items."""
+    """What to do with items."""
 
     REQUEUE = "requeue"
     REMOVE = "remove"
@@ -42,8 +51,17 @@ class Action(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class ChangeRequest:
-    """names: task ids or itemIDs, none for all in `state`. all_nested: nested tasks that are done
-    run again too. force: held items too. confirmed: ask nobody.
+    """Which items to change, and how.
+
+    Attributes:
+        table: The table's name.
+        region: The AWS region; None for the configured one.
+        action: What to do.
+        state: Items in this state only.
+        names: Task ids or itemIDs; none for all items in `state`.
+        all_nested: Nested tasks that are done run again too.
+        force: Change items that workers hold too.
+        confirmed: Do not ask for confirmation.
     """
 
     table: str
@@ -57,119 +75,112 @@ class ChangeRequest:
 
 
 class Change:
-    """Requeues or removes items of one table; `say` is given what the operator should know."""
+    """Requeues or removes items of one table."""
 
-    def __init__(self, asked: ChangeRequest, say: Callable[[str], object]) -> None:
-        client = session.dynamodb_client(asked.region)
-        self._request = asked
+    def __init__(
+        self, request: ChangeRequest, say: Callable[[str], object], progress_bar: ProgressBar
+    ) -> None:
+        self._request = request
         self._say = say
-        self._patience = OperatorRetry(say)
-        self._table = WorkflowTable(client, asked.table)
-        self._left: list[str] = []
+        self._progress_bar = progress_bar
+        self._retry = OperatorRetry(say)
+        self._table = WorkflowTable(session.dynamodb_client(request.region), request.table)
+        self._not_changed: list[str] = []
         self._held = 0
 
     def run(self) -> bool:
-        """Do it; False if items that were meant have been left as they are.
+        """Confirm the change, make it, and print how many items were changed.
 
-        Raises UsageError where a name means nothing or nobody confirmed, and what requests of
-        `table` raise.
+        Returns:
+            False if some of the selected items were not changed.
+
+        Raises:
+            UsageError: A name or the state is unknown, or there is no terminal to ask on.
+            AwsError: A request failed.
         """
-        meant = [record for record in self._meant() if self._free(record)]
-        if meant and not self._confirm(meant):
+        asked, skip = self._request, self._not_changed.append
+        found = selected_items(
+            self._table, asked.names, asked.state, Projection.STANDING, self._retry, skip
+        )
+        selected = [record for record in found if self._may_change(record)]
+        if selected and not self._confirm(selected):
             self._say("nothing was changed")
             return False
-        changed = self._change(meant) if meant else 0
-        for line in self._left[:NAMED]:
+        changed = self._change(selected) if selected else 0
+        for line in self._not_changed[:NAMED]:
             self._say(line)
-        if len(self._left) > NAMED:
-            self._say(f"and {len(self._left) - NAMED:,} more left as they are")
+        if len(self._not_changed) > NAMED:
+            self._say(f"and {len(self._not_changed) - NAMED:,} more left as they are")
         if self._held:
-            say = f"{count(self._held, 'item')} held by workers left as they are"
-            self._say(f"{say} (--force takes them)")
-        done = {Action.REQUEUE: "requeued", Action.REMOVE: "removed"}[self._request.action]
-        print(f"{self._request.table}: {done} {count(changed, 'item')}")
-        return not self._left
+            held = count(self._held, "item")
+            self._say(f"{held} held by workers left as they are (--force takes them)")
+        done = {Action.REQUEUE: "requeued", Action.REMOVE: "removed"}[asked.action]
+        print(f"{asked.table}: {done} {count(changed, 'item')}")
+        return not self._not_changed
 
-    def _meant(self) -> Iterator[Record]:
-        """The items in the state that is asked for; those that were named and are not, are said."""
-        asked = self._request
-        selection.check_state(self._table, asked.state, self._patience)
-        if not asked.names:
-            yield from selection.in_state(
-                self._table, asked.state, Projection.STANDING, self._patience
-            )
-            return
-        for name, records in selection.named(
-            self._table, asked.names, Projection.STANDING, self._patience
-        ):
-            for record in records:
-                if record.state == asked.state:
-                    yield record
-                else:
-                    self._left.append(selection.elsewhere(name, record, asked.state))
-
-    def _free(self, record: Record) -> bool:
+    def _may_change(self, record: Record) -> bool:
         if self._request.force or not record.leased(self._table.clock.now()):
             return True
         if self._request.names:
-            self._left.append(f"{_name(record)} {_HELD.format(record.item.instance_id)}")
+            self._not_changed.append(f"{_name(record)} {HELD.format(record.item.instance_id)}")
         else:
-            # Nobody who frees what is locked means these
+            # Only counted: `--state locked` is meant for items whose workers are gone
             self._held += 1
         return False
 
-    # The question
+    # Confirmation
 
-    def _confirm(self, meant: Sequence[Record]) -> bool:
+    def _confirm(self, selected: Sequence[Record]) -> bool:
         if self._request.confirmed:
             return True
+        question = self._question(selected)
         if not sys.stdin.isatty():
             raise UsageError(
-                f"{self._question(meant)} Nobody to ask: add --yes to confirm; nothing was changed"
+                f"{question} Stdin is not a terminal: add --yes to confirm; nothing was changed"
             )
-        print(f"{self._question(meant)} [y/N] ", end="", file=sys.stderr, flush=True)
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
-    def _question(self, meant: Sequence[Record]) -> str:
-        """What will be done, with counts."""
+    def _question(self, selected: Sequence[Record]) -> str:
         asked = self._request
-        items = f"{count(len(meant), f'{asked.state} item')} of table {asked.table}"
-        held = sum(record.leased(self._table.clock.now()) for record in meant)
+        items = f"{count(len(selected), f'{asked.state} item')} of table {asked.table}"
+        held = sum(record.leased(self._table.clock.now()) for record in selected)
         forced = f", {held:,} of them from workers that hold them" if held else ""
         if asked.action is Action.REMOVE:
             return f"Remove {items}{forced}? Their logs in S3 stay."
-        tasks = sum(_to_run(record, self._all) for record in meant)
+        tasks = sum(_tasks_to_run(record, self._all_tasks) for record in selected)
         return f"Requeue {items} ({count(tasks, 'task')} to run){forced}?"
 
     @property
-    def _all(self) -> bool:
-        """Whether nested tasks run again that are done: done items have no others."""
+    def _all_tasks(self) -> bool:
+        """Whether nested tasks that are done run again: a done item has no others."""
         return self._request.all_nested or self._request.state == State.DONE
 
-    # The writes
+    # Writes
 
-    def _change(self, meant: Sequence[Record]) -> int:
+    def _change(self, selected: Sequence[Record]) -> int:
         changed = 0
-        bar = import_bar(self._request.table, len(meant), self._say)
-        with bar as advance, ThreadPoolExecutor(THREADS) as pool:
-            futures = [pool.submit(self._apply, record) for record in meant]
+        bar = self._progress_bar(self._request.table, len(selected), self._say)
+        with bar as advance, ThreadPoolExecutor(WRITE_THREADS) as pool:
+            futures = [pool.submit(self._apply, record) for record in selected]
             try:
-                for record, future in zip(meant, futures, strict=True):
+                for record, future in zip(selected, futures, strict=True):
                     lost = future.result()
                     advance(1)
-                    changed += lost is None
                     if lost:
-                        self._left.append(f"{_name(record)} {_instead(lost, record)}")
+                        self._not_changed.append(f"{_name(record)} {_why(lost, record)}")
+                    else:
+                        changed += 1
             except BaseException:
                 pool.shutdown(cancel_futures=True)
-                self._say(f"broke off after {count(changed, 'item')}; run the same command again")
+                self._say(f"stopped after {count(changed, 'item')}; run the same command again")
                 raise
         return changed
 
     def _apply(self, record: Record) -> Lost | None:
-        """Change an item. What its holder records meanwhile is kept: it is looked at anew."""
+        """Change an item. If its holder has recorded results meanwhile, try again with those."""
         for _ in range(TRIES):
-            lost = self._patience(lambda seen=record: self._write(seen))  # type: ignore[misc]
+            lost = self._retry(partial(self._write, record))
             if lost is None or not lost.current or not _same_claim(lost.current, record):
                 break
             if not self._request.force and lost.current.leased(self._table.clock.now()):
@@ -181,41 +192,38 @@ class Change:
         force = self._request.force and record.state == State.LOCKED
         if self._request.action is Action.REMOVE:
             return self._table.remove(record, force)
-        return self._table.requeue(record, again(record, all_tasks=self._all), force)
+        return self._table.requeue(record, requeued_tasks(record, self._all_tasks), force)
 
 
-_HELD = "is held by {}, whose lease has not ended; left as it is (--force takes it)"
-
-
-def again(record: Record, *, all_tasks: bool) -> list[NestedTask]:
-    """The nested tasks with those todo that shall run: the failed ones, or all."""
+def requeued_tasks(record: Record, all_tasks: bool) -> list[NestedTask]:
+    """The nested tasks, those that run again as todo: those that are not done, or all."""
     return [
-        NestedTask(task.name, task.script, str(_status(task, all_tasks=all_tasks)))
+        NestedTask(
+            task.name,
+            task.script,
+            (State.DONE if task.status == State.DONE and not all_tasks else State.TODO).value,
+        )
         for task in record.item.nested
     ]
 
 
-def _status(task: NestedTask, *, all_tasks: bool) -> State:
-    return State.DONE if task.status == State.DONE and not all_tasks else State.TODO
-
-
-def _to_run(record: Record, all_tasks: bool) -> int:
-    nested = again(record, all_tasks=all_tasks)
+def _tasks_to_run(record: Record, all_tasks: bool) -> int:
+    nested = requeued_tasks(record, all_tasks)
     return sum(task.status == State.TODO for task in nested) if nested else record.tasks
 
 
-def _same_claim(there: Record, seen: Record) -> bool:
-    return (there.state, there.item.lock_id) == (seen.state, seen.item.lock_id)
+def _same_claim(current: Record, seen: Record) -> bool:
+    return (current.state, current.item.lock_id) == (seen.state, seen.item.lock_id)
 
 
 def _name(record: Record) -> str:
     return f"{record.item.task_id} (item {record.item.item_id})"
 
 
-def _instead(lost: Lost, seen: Record) -> str:
-    """Why an item was left alone."""
+def _why(lost: Lost, seen: Record) -> str:
+    """Why an item was not changed."""
     if not lost.current:
         return "is gone"
     if _same_claim(lost.current, seen):
-        return _HELD.format(lost.current.item.instance_id)
+        return HELD.format(lost.current.item.instance_id)
     return f"changed meanwhile and is {lost.current.state}; left as it is"

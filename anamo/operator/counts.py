@@ -1,12 +1,12 @@
-"""How many items of a table are in each state, how many tasks have ended, who works on it.
+"""How many items of a table are in each state, how many tasks have ended, which instances work.
 
-Guaranteed: counted now, from the index, every page; never DescribeTable's ItemCount, which is up
-to six hours old. States of other tools are found too (`WorkflowTable.states_held`) and counted
-under their own names. Not guaranteed: one moment, see `parallel_query`.
+Guaranteed: counted now, from the index, every query page; never DescribeTable's ItemCount, which is
+up to six hours old. States of other tools are found too (`WorkflowTable.states_held`) and counted
+under their own names. Not guaranteed: a consistent snapshot, see `parallel_query`.
 
-DynamoDB bills whole items even to a query that only counts, so the same pages that count the items
-tell how far their nested tasks are, at no further cost. Of done items the number of tasks is read
-and nothing else, of todo items too unless some of their tasks have ended.
+DynamoDB bills whole items even for a query that only counts, so the query pages that count the
+items also tell how far their nested tasks are, at no further cost. Of done items only the number of
+tasks is read; of todo items too, unless some of their tasks have ended.
 """
 
 import logging
@@ -28,8 +28,15 @@ STATES = tuple(state.value for state in State)
 
 @dataclass(slots=True)
 class TableCounts:
-    """items: how many are in each state. tasks: how many are todo, done and failed. expired: locked
-    items without a live lease. units: read units it took.
+    """The counts of one table.
+
+    Attributes:
+        table: The table's name.
+        items: The number of items in each state.
+        tasks: The number of tasks that are todo, done and failed.
+        expired: The number of locked items without a live lease.
+        units: Read units consumed by counting.
+        instances: The instances that hold a live lease.
     """
 
     table: str
@@ -45,8 +52,13 @@ class TableCounts:
         return len(self.instances)
 
     @property
+    def tasks_ended(self) -> int:
+        """How many tasks are done or failed."""
+        return self.tasks[State.DONE.value] + self.tasks[State.FAILED.value]
+
+    @property
     def other(self) -> dict[str, int]:
-        """The states that are not ours, with their items."""
+        """The number of items in each state that another tool defined."""
         return {state: n for state, n in sorted(self.items.items()) if state not in STATES}
 
     @property
@@ -61,51 +73,60 @@ def count_table(
     note: Callable[[Record], object] | None = None,
     whole: Collection[str] | None = (State.FAILED.value,),
 ) -> TableCounts:
-    """Count a table. `note` is given each item, read whole if it is in one of the states `whole`;
-    None stands for all states.
+    """Count the items and tasks of a table.
 
-    Raises what a request of `table` raises.
+    Args:
+        table: The table to count.
+        retry: Sends the requests.
+        note: Called with each item, in the calling thread.
+        whole: States whose items are read whole if there is a `note`; None for all states.
+
+    Raises:
+        AwsError: A request failed.
     """
-    wanted = dict.fromkeys(retry(table.states_held), Projection.STANDING)
-    light = {State.TODO.value: Projection.COUNTS, State.DONE.value: Projection.COUNTS}
-    wanted |= {state: each for state, each in light.items() if state in wanted}
+    projections = dict.fromkeys(retry(table.states_held), Projection.STANDING)
+    for state in (State.TODO.value, State.DONE.value):
+        if state in projections:
+            projections[state] = Projection.COUNTS
     if note:
-        wanted |= {s: Projection.WHOLE for s in wanted if whole is None or s in whole}
-    census = TableCounts(table.name)
-    for page in parallel_query(table, wanted, retry):
-        census.units += page.units
+        projections |= {s: Projection.WHOLE for s in projections if whole is None or s in whole}
+    counts = TableCounts(table.name)
+    for page in parallel_query(table, projections, retry):
+        counts.units += page.units
         for record in _with_progress(table, page.records, retry):
-            _count(census, record, table.clock.now())
+            _add(counts, record, table.clock.now())
             if note:
                 note(record)
-    logger.info("table %s: %s read units", table.name, f"{census.units:,.1f}")
-    return census
+    logger.info("table %s: %s read units", table.name, f"{counts.units:,.1f}")
+    return counts
 
 
-def _count(census: TableCounts, record: Record, now: float) -> None:
-    census.items[record.state] += 1
-    census.tasks.update(record.task_states())
+def _add(counts: TableCounts, record: Record, now: float) -> None:
+    counts.items[record.state] += 1
+    counts.tasks.update(record.task_states())
     if record.leased(now):
-        census.instances.add(record.item.instance_id)
+        counts.instances.add(record.item.instance_id)
     elif record.state == State.LOCKED:
-        census.expired += 1
+        counts.expired += 1
 
 
 def _with_progress(
     table: WorkflowTable, records: Sequence[Record], retry: OperatorRetry
 ) -> Sequence[Record]:
-    """The records, with the Task Scripts of those that are todo although tasks of theirs ended:
-    released by a worker, or to be tried again.
+    """The records, with the Task Scripts of todo items of which some tasks have ended: released by
+    a worker, or waiting for another attempt.
     """
-    begun = [each.item.item_id for each in records if _begun(each)]
+    begun = [
+        each.item.item_id
+        for each in records
+        if not each.item.is_nested
+        and each.tasks > 1
+        and each.state == State.TODO
+        and each.item.log_length > 0
+    ]
     if not begun:
         return records
     read = retry(lambda: table.read(begun, Projection.STANDING))
-    # By the state they were listed in, for one moment as far as that goes
-    there = {each.item.item_id: each for each in read if each.state == State.TODO}
-    return [there.get(each.item.item_id, each) for each in records]
-
-
-def _begun(record: Record) -> bool:
-    unread = not record.item.is_nested and record.tasks > 1
-    return unread and record.state == State.TODO and record.item.log_length > 0
+    # An item that has changed its state since it was listed is counted as listed
+    current = {each.item.item_id: each for each in read if each.state == State.TODO}
+    return [current.get(each.item.item_id, each) for each in records]

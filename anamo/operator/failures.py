@@ -1,7 +1,7 @@
-"""Why tasks failed: the failures of a table in groups that look alike.
+"""Why tasks failed: similar failures of a table, grouped.
 
-Two failures are alike that have the same exit code or signal, and whose stderr ends in the same
-line once the task's own ids are taken out of it: `cannot open Sample7.bam` and `cannot open
+Two failures are similar if they have the same exit code or signal, and their stderr ends in the
+same line once the task's own ids are replaced in it: `cannot open Sample7.bam` and `cannot open
 Sample8.bam` are one failure that happened twice.
 """
 
@@ -14,70 +14,71 @@ from anamo.core.record import Record
 from anamo.core.text import natural_sort_key
 
 EXAMPLES = 3
-"""Task ids that a group names."""
+"""How many task ids of a group are named."""
 
 LINE_LIMIT = 200
 """Characters of a line of stderr that are shown and compared."""
 
 FAILED = "Execution Failed: "
-"""What the status of a failed task's log entry begins with."""
+"""The prefix of a failed task's log status."""
 
 
 @dataclass(slots=True)
-class Group:
-    """Failures that look alike: exit code or signal, last line of stderr, how many tasks, and the
-    task ids of some.
+class FailureGroup:
+    """Similar failures.
+
+    Attributes:
+        cause: The exit code or signal, such as "exit 3".
+        line: The last line of stderr, with the task's own ids replaced.
+        tasks: How many tasks failed this way.
+        examples: Task ids of some of them.
     """
 
-    what: str
+    cause: str
     line: str
-    count: int = 0
+    tasks: int = 0
     examples: list[str] = field(default_factory=list)
 
 
 class Failures:
-    """Groups the failed tasks of the records it is given."""
+    """Groups the failed tasks of records; iterates over the groups, the most frequent first."""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[str, str], Group] = {}
+        self._groups: dict[tuple[str, str], FailureGroup] = {}
 
     def add(self, record: Record) -> None:
-        """Note the failed tasks of an item."""
+        """Add the failed tasks of an item."""
         for name, entry in record.failed_tasks():
-            what, line = reason(entry), _plain(last_line(entry), record, name)
-            group = self._groups.setdefault((what, line), Group(what, line))
-            group.count += 1
+            cause = entry.status.removeprefix(FAILED) or f"exit {entry.exit_code}"
+            line = _without_ids(last_line(entry), record, name)
+            group = self._groups.setdefault((cause, line), FailureGroup(cause, line))
+            group.tasks += 1
             examples = {*group.examples, record.item.task_id}
             group.examples = sorted(examples, key=natural_sort_key)[:EXAMPLES]
 
-    def __iter__(self) -> Iterator[Group]:
-        """The groups, the most frequent first."""
-        return iter(sorted(self._groups.values(), key=lambda each: (-each.count, each.what)))
+    @property
+    def tasks(self) -> int:
+        """How many tasks failed."""
+        return sum(group.tasks for group in self._groups.values())
+
+    def __iter__(self) -> Iterator[FailureGroup]:
+        return iter(sorted(self._groups.values(), key=lambda each: (-each.tasks, each.cause)))
 
     def __len__(self) -> int:
         return len(self._groups)
 
 
-def reason(entry: LogEntry) -> str:
-    """The exit code or signal, such as "exit 3"."""
-    return entry.status.removeprefix(FAILED) or f"exit {entry.exit_code}"
-
-
 def last_line(entry: LogEntry) -> str:
-    """The last line of stderr that says something."""
+    """The last line of stderr that is not blank."""
     lines = entry.stderr.rstrip().splitlines()
     return lines[-1].strip()[:LINE_LIMIT] if lines else ""
 
 
-def _plain(line: str, record: Record, name: str) -> str:
-    """The line without what is this task's alone."""
+def _without_ids(line: str, record: Record, name: str) -> str:
     item = record.item
-    # An id inside a longer word is part of another name
-    for own, stands_for in (
-        (item.task_id, "taskID"),
-        (str(item.item_id), "itemID"),
-        (name, "Task"),
-    ):
-        if own:
-            line = re.sub(rf"(?<!\w){re.escape(own)}(?!\w)", f"<{stands_for}>", line)
+    ids = {"taskID": item.task_id, "itemID": str(item.item_id), "Task": name}
+    for placeholder, value in ids.items():
+        if value:
+            # An id inside a longer word is part of another name
+            line = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", f"<{placeholder}>", line)
     return line

@@ -1,4 +1,4 @@
-"""The items in a state, a line each."""
+"""The items in a state, one per line."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ FIELDS = (
     "exit_codes",
     "stderr",
 )
-"""Fields of an item in JSON and TSV. instance, since and stderr are empty where nothing is known;
-exit_codes are those of the tasks that failed, each once."""
+"""Fields of an item in JSON and TSV. instance, since and stderr are empty if unknown; exit_codes
+are the distinct exit codes of the failed tasks."""
 
 
-def as_object(table: str, record: Record) -> dict[str, Any]:
-    """An item as JSON has it."""
+def item_object(table: str, record: Record) -> dict[str, Any]:
+    """An item as an object with FIELDS, for JSON."""
     item = record.item
     states = record.task_states()
     failed = [entry for _, entry in record.failed_tasks()]
@@ -39,26 +39,31 @@ def as_object(table: str, record: Record) -> dict[str, Any]:
         "" if item.instance_id == NULL else item.instance_id,
         record.since,
         sorted({entry.exit_code for entry in failed}),
-        next((last_line(entry) for entry in failed if last_line(entry)), ""),
+        next(filter(None, map(last_line, failed)), ""),
     )
     return dict(zip(FIELDS, values, strict=True))
 
 
-def show(items: list[dict[str, Any]], form: str) -> None:
-    """Print items, as `as_object` gives them, as `table`, `json` or `tsv`."""
-    items.sort(key=_order)
+def print_items(items: list[dict[str, Any]], form: str) -> None:
+    """Print items.
+
+    Args:
+        items: Results of `item_object`; they are sorted in place.
+        form: `table`, `json` or `tsv`.
+    """
+    items.sort(key=_sort_key)
     if form == "json":
-        output.as_json(items)
+        output.print_json(items)
         return
     if form == "tsv":
-        output.as_tsv(FIELDS, ([*map(_flat, item.values())] for item in items))
+        output.print_tsv(FIELDS, ([*map(_joined, item.values())] for item in items))
         return
     several = len({item["table"] for item in items}) > 1
     headings = ["itemID", "taskID", "state", "tasks", "instance", "since", "exit", "stderr"]
     if several:
         headings.insert(0, "step")
-    wide = ["step", "taskID", "instance", "stderr", "exit"]
-    lines = output.columns(*headings, right=["itemID", "tasks"], wide=wide)
+    wrapped = ["step", "taskID", "instance", "stderr", "exit"]
+    lines = output.text_table(*headings, right=["itemID", "tasks"], wrapped=wrapped)
     for item in items:
         cells = [
             item["itemID"],
@@ -66,24 +71,24 @@ def show(items: list[dict[str, Any]], form: str) -> None:
             item["state"],
             f"{item['tasks_ended']:,}/{item['tasks_total']:,}",
             item["instance"] or "-",
-            _moment(item["since"]),
-            _flat(item["exit_codes"]) or "-",
+            _readable_time(item["since"]),
+            _joined(item["exit_codes"]) or "-",
             item["stderr"] or "-",
         ]
         if several:
             cells.insert(0, item["table"])
-        lines.add_row(*(output.text(each) for each in cells))
-    output.show(lines)
+        lines.add_row(*map(output.escaped, cells))
+    output.print_rich(lines)
 
 
-def _order(item: dict[str, Any]) -> tuple[object, ...]:
+def _sort_key(item: dict[str, Any]) -> tuple[object, ...]:
     return item["table"], natural_sort_key(item["taskID"]), item["itemID"]
 
 
-def _flat(value: object) -> object:
+def _joined(value: object) -> object:
     return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _moment(stamp: str) -> str:
-    """A time for people, without the letters that ISO 8601 puts between its parts."""
+def _readable_time(stamp: str) -> str:
+    """An ISO 8601 timestamp without its "T" and "Z"."""
     return stamp.replace("T", " ").removesuffix("Z") or "-"

@@ -1,6 +1,6 @@
-"""What is shown of a log: all of it, its stderr, or the last lines.
+"""Filters a log: all of it, its stderr, or the last lines of each stream.
 
-Guaranteed: memory stays flat whatever the log holds; of last lines at most TAIL_BYTES are kept.
+Guaranteed: memory stays flat whatever the log holds; at most TAIL_BYTES of last lines are kept.
 """
 
 import re
@@ -10,7 +10,7 @@ TAIL_BYTES = 16 << 20
 """Bytes of last lines: a stream without line breaks is one line."""
 
 HEADER_BYTES = 1 << 20
-"""Bytes in which the first heading must come; a header is some lines long."""
+"""Bytes within which the first heading must come; a header is only a few lines long."""
 
 _HEADING = re.compile(rb"\n== (stdout|stderr), (\d+) bytes ==\n")
 
@@ -18,80 +18,89 @@ HEADER, STDOUT, STDERR = "header", "stdout", "stderr"
 
 
 def sections(pieces: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
-    """A log's pieces, each with what it is part of: the header, stdout or stderr. A heading counts
-    as header. A log without headings is all header.
+    """Split a log into its sections.
+
+    Args:
+        pieces: The log, in pieces of any size.
+
+    Returns:
+        Pieces, each with the section it is part of: header, stdout or stderr. A heading counts as
+        header, and so does all of a log without headings.
     """
-    source = iter(pieces)
-    held = b""
+    buffered = b""
     left, stream = 0, HEADER
-    for piece in source:
-        held += piece
-        while held:
+    for piece in pieces:
+        buffered += piece
+        while buffered:
             if left:
-                taken, held = held[:left], held[left:]
+                taken, buffered = buffered[:left], buffered[left:]
                 left -= len(taken)
                 yield stream, taken
                 continue
-            match = _HEADING.search(held)
+            match = _HEADING.search(buffered)
             if not match:
-                if len(held) > HEADER_BYTES:
-                    yield HEADER, held
-                    held = b""
+                if len(buffered) > HEADER_BYTES:
+                    yield HEADER, buffered
+                    buffered = b""
                 break
             stream, left = match[1].decode(), int(match[2])
-            yield HEADER, held[: match.end()]
-            held = held[match.end() :]
+            yield HEADER, buffered[: match.end()]
+            buffered = buffered[match.end() :]
     # The line break at the end
-    if held:
-        yield HEADER, held
+    if buffered:
+        yield HEADER, buffered
 
 
 def filter_log(pieces: Iterable[bytes], *, stderr: bool, tail: int | None) -> Iterator[bytes]:
-    """What to show of a log: `stderr` alone, the last `tail` lines of each stream, or all of it."""
-    ends: dict[str, Tail] = {}
+    """The part of a log to show.
+
+    Args:
+        pieces: The log, in pieces of any size.
+        stderr: Only stderr, without the header.
+        tail: How many last lines of each stream; None for all.
+    """
+    tails: dict[str, Tail] = {}
     for section, piece in sections(pieces):
         if section == HEADER:
-            for end in ends.values():
-                yield from end.take()
-            ends.clear()
+            for each in tails.values():
+                yield each.lines()
+            tails.clear()
         if stderr and section != STDERR:
             continue
         if tail is None or section == HEADER:
             yield piece
         else:
-            ends.setdefault(section, Tail(tail)).add(piece)
-    for end in ends.values():
-        yield from end.take()
+            tails.setdefault(section, Tail(tail)).add(piece)
+    for each in tails.values():
+        yield each.lines()
 
 
 class Tail:
-    """The last lines of what it is given."""
+    """Keeps the last lines of a stream."""
 
-    def __init__(self, lines: int) -> None:
-        self._lines = lines
+    def __init__(self, number: int) -> None:
+        self._number = number
         self._kept = bytearray()
         self._trimmed = 0
 
     def add(self, piece: bytes) -> None:
-        """Take further bytes."""
+        """Add the next bytes of the stream."""
         self._kept += piece
-        # Not each time: looking for the lines takes as long as what is kept is large
+        # Not each time: searching takes time in proportion to what is kept
         if len(self._kept) > 2 * self._trimmed + (1 << 20):
             self._trim()
 
-    def take(self) -> Iterator[bytes]:
+    def lines(self) -> bytes:
         """The last lines."""
         self._trim()
-        if self._kept:
-            yield bytes(self._kept)
+        return bytes(self._kept)
 
     def _trim(self) -> None:
-        end = len(self._kept) - self._kept.endswith(b"\n")
-        start = end
-        for _ in range(self._lines):
+        start = len(self._kept) - self._kept.endswith(b"\n")
+        for _ in range(self._number):
             start = self._kept.rfind(b"\n", 0, start)
             if start < 0:
                 break
-        begin = max(start + 1 if self._lines else len(self._kept), len(self._kept) - TAIL_BYTES)
+        begin = max(start + 1 if self._number else len(self._kept), len(self._kept) - TAIL_BYTES)
         del self._kept[:begin]
         self._trimmed = len(self._kept)

@@ -1,7 +1,7 @@
 """`pyanamo.py logs`: the whole logs of tasks, from S3.
 
-Guaranteed: memory stays flat whatever a log holds; the bytes are those the task wrote, but on a
-terminal, which must not obey them, control characters are escaped.
+Guaranteed: memory stays flat whatever a log holds; the output is the bytes that the task wrote,
+except on a terminal, where control characters are escaped so that it does not obey them.
 """
 
 import codecs
@@ -19,14 +19,25 @@ from anamo.core.item import State, task_order
 from anamo.core.log_entry import LogEntry
 from anamo.core.record import Record
 from anamo.core.text import natural_sort_key, printable, printable_lines
-from anamo.operator import selection
 from anamo.operator.log_filter import filter_log
+from anamo.operator.selection import selected_items
+
+WITHOUT_LOG = 20
+"""How many items without a log are named."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogsRequest:
-    """names: task ids or itemIDs, none for all in `state`. nested: a nested task's name. tail: how
-    many lines.
+    """Which logs to show, and how much of them.
+
+    Attributes:
+        table: The table's name.
+        region: The AWS region; None for the configured one.
+        names: Task ids or itemIDs; none for all items in `state`.
+        state: Items in this state only; None for any.
+        nested: The name of one nested task; None for all.
+        stderr: Only stderr.
+        tail: How many last lines of each stream; None for all.
     """
 
     table: str
@@ -39,65 +50,79 @@ class LogsRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
-    """Where the log of a task is. task: the nested task's name, "" for a single item's."""
+class TaskLog:
+    """Where a task's log is.
+
+    Attributes:
+        task_id: The item's task id.
+        item_id: The item's itemID.
+        task: The nested task's name; "" for a single item's.
+        address: The s3:// address of the object.
+        byte_range: The bytes of the object that hold the log, first-last; "" for all.
+        note: What the log entry says about the object.
+    """
 
     task_id: str
     item_id: int
     task: str
     address: str
-    span: str
+    byte_range: str
     note: str
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """What identifies the task to the operator."""
         return f"{self.task_id}{f' {self.task}' if self.task else ''} (item {self.item_id})"
 
 
-def show(asked: LogsRequest, say: Callable[[str], object]) -> bool:
-    """Write the logs that are asked for to stdout; False if some were gone from S3.
+def write_logs(request: LogsRequest, say: Callable[[str], object]) -> bool:
+    """Write logs to stdout.
 
-    Raises UsageError where there is nothing to show, or what requests of `table` and `logs` raise.
+    Returns:
+        False if some of them are gone from S3.
+
+    Raises:
+        UsageError: There is no such log.
+        AwsError: A request failed.
     """
-    table = WorkflowTable(session.dynamodb_client(asked.region), asked.table)
-    found = _find(table, asked, OperatorRetry(say), say)
-    client = session.s3_client(asked.region)
-    write = _Writer()
-    whole = True
+    table = WorkflowTable(session.dynamodb_client(request.region), request.table)
+    found = _find(table, request, say)
+    client = session.s3_client(request.region)
+    write = _StdoutWriter()
+    complete = True
     for log in found:
         bucket, key = located(log.address)
-        pieces = LogStore(client, bucket).read(key, log.span)
+        pieces = LogStore(client, bucket).read(key, log.byte_range)
         try:
-            shown = filter_log(pieces, stderr=asked.stderr, tail=asked.tail)
+            shown = filter_log(pieces, stderr=request.stderr, tail=request.tail)
             write(shown, log.name if len(found) > 1 else "")
         except LogMissing as error:
-            whole = False
+            complete = False
             say(f"{log.name}: {error}" + (f" ({log.note})" if log.note else ""))
-    return whole
+    return complete
 
 
-class _Writer:
-    """Bytes to stdout, escaped where it is a terminal."""
+class _StdoutWriter:
+    """Writes bytes to stdout; escapes control characters if it is a terminal."""
 
     def __init__(self) -> None:
-        self._escaped = sys.stdout.isatty()
+        self._escape = sys.stdout.isatty()
         self._last = b"\n"
 
     def __call__(self, pieces: Iterable[bytes], heading: str) -> None:
         """Write pieces, below a line with the heading if there is one."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        for piece in self._headed(pieces, heading):
-            if self._escaped:
+        for piece in self._with_heading(pieces, heading):
+            if self._escape:
                 sys.stdout.write(printable_lines(decoder.decode(piece)))
             else:
                 sys.stdout.buffer.write(piece)
             self._last = piece[-1:] or self._last
         sys.stdout.flush()
 
-    def _headed(self, pieces: Iterable[bytes], heading: str) -> Iterator[bytes]:
+    def _with_heading(self, pieces: Iterable[bytes], heading: str) -> Iterator[bytes]:
         source = iter(pieces)
-        # A log that is gone gets no heading, one that is empty does
+        # Read before the heading: a log that is gone gets none, one that is empty does
         first = next(source, b"")
         if heading:
             end = b"" if self._last == b"\n" else b"\n"
@@ -107,58 +132,40 @@ class _Writer:
 
 
 def _find(
-    table: WorkflowTable, asked: LogsRequest, retry: OperatorRetry, say: Callable[[str], object]
-) -> list[Log]:
-    """The logs that are asked for; names those there are none of."""
-    found: list[Log] = []
-    absent: list[str] = []
-    for record in _records(table, asked, retry, say):
-        logs = list(_logs(record, asked))
+    table: WorkflowTable, request: LogsRequest, say: Callable[[str], object]
+) -> list[TaskLog]:
+    """The requested logs, sorted; names the selected items that have no log yet."""
+    found: list[TaskLog] = []
+    without: list[str] = []
+    for record in selected_items(
+        table, request.names, request.state, Projection.WHOLE, OperatorRetry(say), say
+    ):
+        logs = list(_logs(record, request))
         found += logs
         if not logs:
-            what = f"{record.item.task_id}{f' {asked.nested}' if asked.nested else ''}"
-            absent.append(f"{what} (item {record.item.item_id}, {record.state}) has no log yet")
+            task = f"{record.item.task_id}{f' {request.nested}' if request.nested else ''}"
+            without.append(f"{task} (item {record.item.item_id}, {record.state}) has no log yet")
     if not found:
-        none = f"table {table.name}: no item is {asked.state}"
-        raise UsageError("\n".join(absent[:SHOWN]) or none)
-    for line in absent[:SHOWN]:
+        none = f"table {table.name}: no item is {request.state}"
+        raise UsageError("\n".join(without[:WITHOUT_LOG]) or none)
+    for line in without[:WITHOUT_LOG]:
         say(line)
     return sorted(
         found, key=lambda log: (natural_sort_key(log.task_id), log.item_id, task_order(log.task))
     )
 
 
-SHOWN = 20
-"""Items without a log that are named."""
-
-
-def _records(
-    table: WorkflowTable, asked: LogsRequest, retry: OperatorRetry, say: Callable[[str], object]
-) -> Iterator[Record]:
-    if asked.state:
-        selection.check_state(table, asked.state, retry)
-    if not asked.names and asked.state:
-        yield from selection.in_state(table, asked.state, Projection.WHOLE, retry)
-        return
-    for name, records in selection.named(table, asked.names, Projection.WHOLE, retry):
-        for record in records:
-            if asked.state in (None, record.state):
-                yield record
-            else:
-                say(selection.elsewhere(name, record, asked.state))
-
-
-def _logs(record: Record, asked: LogsRequest) -> Iterator[Log]:
-    """The logs of an item; of a failed one that is asked for as such, those of what failed."""
+def _logs(record: Record, request: LogsRequest) -> Iterator[TaskLog]:
+    """The logs of an item's tasks; with `--state failed`, only of the tasks that failed."""
     entries: dict[str, LogEntry] = dict(record.logs)
-    if asked.nested:
+    if request.nested:
         known = {task.name for task in record.item.nested} | entries.keys()
-        if asked.nested not in known:
-            raise UsageError(f"{record.item.task_id} has no nested task {asked.nested}")
-        entries = {name: entries[name] for name in entries.keys() & {asked.nested}}
-    elif asked.state == State.FAILED:
+        if request.nested not in known:
+            raise UsageError(f"{record.item.task_id} has no nested task {request.nested}")
+        entries = {name: entries[name] for name in entries.keys() & {request.nested}}
+    elif request.state == State.FAILED:
         entries = dict(record.failed_tasks())
+    item = record.item
     for name, entry in entries.items():
         if entry.s3:
-            item = record.item
-            yield Log(item.task_id, item.item_id, name, entry.s3, entry.s3_range, entry.s3_note)
+            yield TaskLog(item.task_id, item.item_id, name, entry.s3, entry.s3_range, entry.s3_note)

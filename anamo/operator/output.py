@@ -1,7 +1,7 @@
 """Data on stdout: tables for people, JSON and TSV for scripts.
 
-Guaranteed: whatever comes from a workflow table goes through `printable` before a terminal sees it;
-in JSON all that is not ASCII is escaped, in TSV tabs and line breaks are.
+Guaranteed: whatever comes from a workflow table goes through `printable` before a terminal gets it;
+JSON escapes everything that is not ASCII, TSV escapes tabs and line breaks.
 """
 
 import json
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 UNBOUNDED = 10_000
-"""Columns where there is no terminal: lines are as long as what stands in them."""
+"""Width in columns if stdout is not a terminal, so that no line is wrapped."""
 
 
-def console() -> "Console":
-    """Where tables for people go."""
-    # Here and not above: rich takes a tenth of a second, which --output json need not wait for
+def stdout_console() -> "Console":
+    """A console that prints text as it is, without markup or highlighting."""
+    # Imported here: rich takes 0.1 s, which --output json does not need
     from rich.console import Console
 
     return Console(
@@ -33,50 +33,55 @@ def console() -> "Console":
     )
 
 
-def show(shown: "RenderableType") -> None:
-    """Print something for people, without trailing blanks where there is no terminal."""
-    target = console()
-    if target.is_terminal:
-        target.print(shown)
+def print_rich(shown: "RenderableType") -> None:
+    """Print a table or text, without trailing blanks if stdout is not a terminal."""
+    console = stdout_console()
+    if console.is_terminal:
+        console.print(shown)
         return
-    with target.capture() as captured:
-        target.print(shown)
+    with console.capture() as captured:
+        console.print(shown)
     for line in captured.get().splitlines():
         print(line.rstrip())
 
 
-def columns(
-    *headings: str, right: Sequence[str] = (), wide: Sequence[str] = (), gap: int = 2
+def text_table(
+    *headings: str, right: Sequence[str] = (), wrapped: Sequence[str] = (), gap: int = 2
 ) -> "Table":
-    """A table without rows. right: headings of numbers. wide: of columns that may be wrapped.
-    gap: blanks between columns.
+    """A table without rows or rules.
+
+    Args:
+        headings: One for each column.
+        right: Headings of the columns that are aligned right.
+        wrapped: Headings of the columns that may be wrapped.
+        gap: Blanks between columns.
     """
     from rich.table import Table
 
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, gap, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, gap, 0, 0))
     for heading in headings:
-        made.add_column(
+        table.add_column(
             printable(heading),
             justify="right" if heading in right else "left",
-            no_wrap=heading not in wide,
+            no_wrap=heading not in wrapped,
             overflow="fold",
         )
-    return made
+    return table
 
 
-def text(value: object, style: str = "") -> "RenderableType":
-    """A cell, which obeys nothing that stands in it."""
+def escaped(value: object, style: str = "") -> "RenderableType":
+    """Text in which control characters are escaped."""
     from rich.text import Text
 
     return Text(printable(str(value)), style=style)
 
 
-def as_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """Print a value as JSON."""
     print(json.dumps(value, indent=2))
 
 
-def as_tsv(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a line of headings, then a line a row."""
+def print_tsv(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a line of headings, then a line for each row."""
     for row in (headings, *rows):
         print("\t".join(printable(str(value)) for value in row))

@@ -1,10 +1,11 @@
 """Which items an operator means.
 
-A name is a task id, which several items may share, or else an itemID. Names that mean nothing are
-found out before anything is done.
+A name is a task id, which several items may share, or else an itemID. Unknown names are reported
+before anything is done.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
@@ -15,11 +16,11 @@ from anamo.operator.counts import STATES
 from anamo.operator.table_scan import parallel_query
 
 DIGITS = 38
-"""Of a number in DynamoDB."""
+"""The most digits that a number in DynamoDB has."""
 
 
 def check_state(table: WorkflowTable, state: str, retry: OperatorRetry) -> None:
-    """Raises UsageError where a state is neither ours nor that of any item."""
+    """Raises UsageError if a state is neither one of PyAnamo's nor that of any item."""
     if state in STATES:
         return
     held = retry(table.states_held)
@@ -28,48 +29,70 @@ def check_state(table: WorkflowTable, state: str, retry: OperatorRetry) -> None:
         raise UsageError(f"table {table.name}: no item is {state}; states are {known}")
 
 
-def in_state(
-    table: WorkflowTable, state: str, wanted: Projection, retry: OperatorRetry
+def items_in_state(
+    table: WorkflowTable, state: str, projection: Projection, retry: OperatorRetry
 ) -> Iterator[Record]:
-    """The items in a state, in no order."""
-    for page in parallel_query(table, {state: wanted}, retry):
+    """The items in a state, in no particular order."""
+    for page in parallel_query(table, {state: projection}, retry):
         yield from page.records
 
 
-def named(
-    table: WorkflowTable, names: Sequence[str], wanted: Projection, retry: OperatorRetry
-) -> Iterator[tuple[str, list[Record]]]:
-    """Each name with its items, whatever their states.
+def selected_items(
+    table: WorkflowTable,
+    names: Sequence[str],
+    state: str | None,
+    projection: Projection,
+    retry: OperatorRetry,
+    say: Callable[[str], object],
+) -> Iterator[Record]:
+    """The items that a command line selects.
 
-    Raises UsageError which says the names that mean nothing, before it yields the first.
+    Args:
+        table: The table they are in.
+        names: Task ids or itemIDs; none for all items in `state`.
+        state: Items in this state only; None, which needs names, for any.
+        projection: How much of each item to read.
+        retry: Sends the requests.
+        say: Called with a message about each named item that is in another state.
+
+    Raises:
+        UsageError: A name or the state is unknown; before the first item is yielded.
+        AwsError: A request failed.
     """
+    if state:
+        check_state(table, state, retry)
+        if not names:
+            yield from items_in_state(table, state, projection, retry)
+            return
     states = sorted(retry(table.states_held) | set(STATES))
-    found = {name: _named(table, name, states, wanted, retry) for name in dict.fromkeys(names)}
+    found = {name: _named(table, name, states, projection, retry) for name in dict.fromkeys(names)}
     unknown = [name for name, records in found.items() if not records]
     if unknown:
-        raise UsageError(f"table {table.name}: no item has the taskID or itemID {_list(unknown)}")
-    yield from found.items()
+        more = f" and {len(unknown) - 10:,} more" if len(unknown) > 10 else ""
+        listed = ", ".join(unknown[:10]) + more
+        raise UsageError(f"table {table.name}: no item has the taskID or itemID {listed}")
+    for name, records in found.items():
+        for record in records:
+            if state in (None, record.state):
+                yield record
+            else:
+                item_id = str(record.item.item_id)
+                which = "" if name == item_id else f" (item {item_id})"
+                say(f"{name}{which} is {record.state}, not {state}; left as it is")
 
 
 def _named(
-    table: WorkflowTable, name: str, states: Sequence[str], wanted: Projection, retry: OperatorRetry
+    table: WorkflowTable,
+    name: str,
+    states: Sequence[str],
+    projection: Projection,
+    retry: OperatorRetry,
 ) -> list[Record]:
-    ids: dict[int, Record] = {}
+    # By itemID: an item that changes its state meanwhile is listed twice
+    found: dict[int, Record] = {}
     for state in states:
-        for record in retry(lambda state=state: table.of_task(name, state, wanted)):  # type: ignore[misc]
-            # An item that changes its state meanwhile is listed twice
-            ids[record.item.item_id] = record
-    if not ids and name.isascii() and name.isdigit() and len(name) <= DIGITS:
-        return retry(lambda: table.read([int(name)], wanted))
-    return sorted(ids.values(), key=lambda record: record.item.item_id)
-
-
-def elsewhere(name: str, record: Record, state: str) -> str:
-    """Says that an item which was named is not in the state it was meant to be in."""
-    which = "" if name == str(record.item.item_id) else f" (item {record.item.item_id})"
-    return f"{name}{which} is {record.state}, not {state}; left as it is"
-
-
-def _list(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:10])
-    return shown + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
+        records = retry(partial(table.of_task, name, state, projection))
+        found |= {record.item.item_id: record for record in records}
+    if not found and name.isascii() and name.isdigit() and len(name) <= DIGITS:
+        return retry(lambda: table.read([int(name)], projection))
+    return [found[item_id] for item_id in sorted(found)]

@@ -1,4 +1,4 @@
-"""`pyanamo.py status`: how far the workflow is, in one of its forms."""
+"""`pyanamo.py status`: the progress of the workflow, in one of several forms."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,76 +9,88 @@ from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.item import State
-from anamo.operator import counts, listing, output, selection, steps, summary, watch
+from anamo.operator import listing, output, steps, summary
+from anamo.operator.counts import TableCounts, count_table
 from anamo.operator.failures import Failures
-from anamo.operator.summary import Step
+from anamo.operator.hints import Hints
+from anamo.operator.selection import check_state, items_in_state
+from anamo.operator.summary import StepSummary
+from anamo.operator.watch import watch_counts
 
 
 @dataclass(frozen=True, slots=True)
 class StatusRequest:
-    """tables: names in the order of the steps. form: table, json or tsv."""
+    """Which tables to show, and how.
+
+    Attributes:
+        tables: Names of the tables, in the order of the workflow's steps.
+        region: The AWS region; None for the configured one.
+        form: `table`, `json` or `tsv`.
+        program: How the operator starts the program; suggested command lines begin with it.
+    """
 
     tables: Sequence[str]
     region: str | None
     form: str
+    program: str = "python pyanamo.py"
 
 
 class Status:
-    """Shows the tables; everything raises UsageError or what a request of `table` raises."""
+    """Shows tables on stdout. Every method raises UsageError or AwsError."""
 
     def __init__(self, request: StatusRequest, say: Callable[[str], object]) -> None:
         client = session.dynamodb_client(request.region)
-        self._request = request
+        self._form = request.form
         self._say = say
         self._tables = [WorkflowTable(client, name) for name in request.tables]
-        self._patience = OperatorRetry(say)
+        self._retry = OperatorRetry(say)
+        self._hints = Hints(request.program, request.region)
 
     def summary(self) -> None:
-        """A line a step; for people why tasks failed as well."""
-        if self._request.form == "table":
-            summary.show([self._step(table) for table in self._tables], self._request.region)
-            return
-        counted = [counts.count_table(table, self._patience) for table in self._tables]
-        if self._request.form == "json":
-            output.as_json([summary.as_object(each) for each in counted])
+        """A line for each step; in the form `table`, also why tasks failed."""
+        if self._form == "table":
+            summary.print_steps([self._step(table) for table in self._tables], self._hints)
+        elif self._form == "json":
+            output.print_json([summary.counts_object(each) for each in self._counts()])
         else:
-            output.as_tsv(summary.HEADINGS, map(summary.as_row, counted))
+            rows = [summary.counts_row(each) for each in self._counts()]
+            output.print_tsv([*rows[0]], [[*row.values()] for row in rows])
 
-    def _step(self, table: WorkflowTable) -> Step:
+    def _step(self, table: WorkflowTable) -> StepSummary:
         failures = Failures()
-        return Step(counts.count_table(table, self._patience, failures.add), failures)
+        return StepSummary(count_table(table, self._retry, failures.add), failures)
+
+    def _counts(self) -> list[TableCounts]:
+        return [count_table(table, self._retry) for table in self._tables]
 
     def by_task(self) -> None:
-        """A line a task id."""
-        matrix = steps.read(self._tables, self._patience)
-        steps.show(matrix, self._request.tables, self._request.form)
+        """A line for each task id, a column for each step."""
+        matrix = steps.read_matrix(self._tables, self._retry)
+        steps.print_matrix(matrix, [table.name for table in self._tables], self._form)
 
     def items(self, state: str) -> None:
-        """The items in a state; for people why they failed as well."""
+        """The items in a state; in the form `table`, also why tasks failed."""
         for table in self._tables:
-            selection.check_state(table, state, self._patience)
+            check_state(table, state, self._retry)
         items: list[dict[str, Any]] = []
-        failures: dict[str, Failures] = {}
+        failures = {table.name: Failures() for table in self._tables}
         for table in self._tables:
-            failures[table.name] = Failures()
-            for record in selection.in_state(table, state, Projection.WHOLE, self._patience):
-                items.append(listing.as_object(table.name, record))
+            for record in items_in_state(table, state, Projection.WHOLE, self._retry):
+                items.append(listing.item_object(table.name, record))
                 failures[table.name].add(record)
-        listing.show(items, self._request.form)
-        if self._request.form == "table" and state == State.FAILED:
+        listing.print_items(items, self._form)
+        if self._form == "table" and state == State.FAILED:
             for name, found in failures.items():
-                summary.show_failures(found, name, self._request.region)
+                summary.print_failures(found, name, self._hints)
 
-    def page(self, path: str) -> None:
-        """The page about all steps, as a file."""
-        # Here and not above: the other forms need no template library
-        from anamo.operator.html.render import write
+    def report(self, path: str) -> None:
+        """Write the HTML report about all steps to a file."""
+        # Imported here: the other forms do not need the template library
+        from anamo.operator.html.render import write_report
 
-        size = write(path, self._tables, self._request.region, self._patience)
+        size = write_report(path, self._tables, self._hints, self._retry)
         self._say(f"wrote {path} ({size / 1e6:.1f} MB)")
 
     def watch(self, seconds: float) -> None:
-        """The steps in place, until nothing is left to do."""
-        watch.watch(
-            lambda: [counts.count_table(table, self._patience) for table in self._tables], seconds
-        )
+        """Show the steps every `seconds`, in place, until no item is todo or locked."""
+        watch_counts(self._counts, seconds)

@@ -1,4 +1,4 @@
-"""Where each sample is: a line a task id, a column a step."""
+"""How far each sample is: a line for each task id, a column for each step."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,55 +20,56 @@ Matrix = dict[str, dict[str, Counter[str]]]
 """How many items a task id has in each state, by task id and table."""
 
 
-def read(tables: Iterable[WorkflowTable], retry: OperatorRetry) -> Matrix:
-    """Read where each task id is.
+def read_matrix(tables: Iterable[WorkflowTable], retry: OperatorRetry) -> Matrix:
+    """Count the items of each task id, sorted by task id.
 
-    Raises what a request of `table` raises.
+    Raises:
+        AwsError: A request failed.
     """
     found: Matrix = defaultdict(lambda: defaultdict(Counter))
     for table in tables:
-        states = dict.fromkeys(retry(table.states_held), Projection.STEP)
-        for page in parallel_query(table, states, retry):
+        projections = dict.fromkeys(retry(table.states_held), Projection.STEP)
+        for page in parallel_query(table, projections, retry):
             for record in page.records:
                 found[record.item.task_id][table.name][record.state] += 1
     return {task_id: dict(found[task_id]) for task_id in sorted(found, key=natural_sort_key)}
 
 
-def cell(states: Counter[str]) -> str:
-    """What stands in a cell: a state, or how many items are in which; empty without items."""
+def cell_text(states: Counter[str]) -> str:
+    """The state of the only item, or how many items are in which state; "" without items."""
     if states.total() == 1:
         return next(iter(states))
     order = {state: position for position, state in enumerate(STATES)}
     shown = sorted(states.items(), key=lambda each: (order.get(each[0], len(order)), each[0]))
-    return ", ".join(f"{count:,} {state}" for state, count in shown)
+    return ", ".join(f"{items:,} {state}" for state, items in shown)
 
 
-def show(matrix: Matrix, tables: Sequence[str], form: str) -> None:
-    """Print the matrix as `table`, `json` or `tsv`."""
-    none: Counter[str] = Counter()
+def print_matrix(matrix: Matrix, tables: Sequence[str], form: str) -> None:
+    """Print the matrix as `table`, `json` or `tsv`; `tables` are its columns."""
     if form == "json":
-        output.as_json([as_object(task_id, steps, tables) for task_id, steps in matrix.items()])
+        output.print_json([_row_object(*row, tables) for row in matrix.items()])
         return
+    none: Counter[str] = Counter()
     rows = (
-        [task_id, *(cell(steps.get(name, none)) for name in tables)]
+        [task_id, *(cell_text(steps.get(name, none)) for name in tables)]
         for task_id, steps in matrix.items()
     )
+    headings = ["taskID", *tables]
     if form == "tsv":
-        output.as_tsv(["taskID", *tables], rows)
+        output.print_tsv(headings, rows)
         return
-    lines = output.columns("taskID", *tables, wide=["taskID", *tables])
+    lines = output.text_table(*headings, wrapped=headings)
     for task_id, *cells in rows:
-        lines.add_row(output.text(task_id), *map(_styled, cells))
-    output.show(lines)
+        lines.add_row(output.escaped(task_id), *map(_coloured, cells))
+    output.print_rich(lines)
 
 
-def as_object(task_id: str, steps: dict[str, Counter[str]], tables: Sequence[str]) -> Any:
-    """A task id as JSON has it: for each table how many items are in which state."""
+def _row_object(task_id: str, steps: dict[str, Counter[str]], tables: Sequence[str]) -> Any:
     return {"taskID": task_id, "steps": {name: dict(steps.get(name, {})) for name in tables}}
 
 
-def _styled(states: str) -> "RenderableType":
-    if not states:
-        return output.text("-", "dim")
-    ended = next((state for state in ("failed", *STYLES) if state in states), "")
-    return output.text(states, STYLES.get(ended, ""))
+def _coloured(cell: str) -> "RenderableType":
+    if not cell:
+        return output.escaped("-", "dim")
+    state = next((state for state in ("failed", *STYLES) if state in cell), "")
+    return output.escaped(cell, STYLES.get(state, ""))

@@ -1,6 +1,5 @@
-"""How far steps are: a line a step, why tasks failed, and what to type next."""
+"""The progress of steps, one per line, and why their tasks failed."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,8 @@ from anamo.core.item import State
 from anamo.core.text import count, printable
 from anamo.operator import output
 from anamo.operator.counts import STATES, TableCounts
-from anamo.operator.failures import Failures, Group
+from anamo.operator.failures import FailureGroup, Failures
+from anamo.operator.hints import Hints, print_hints
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -19,224 +19,159 @@ TASK_STATES = (State.TODO.value, State.DONE.value, State.FAILED.value)
 STYLES = {"done": "green", "failed": "red", "locked": "blue", "todo": "dim"}
 
 MARKS = {"done": "#", "failed": "x", "locked": ">", "todo": "."}
-"""How a bar shows a state where there is no colour."""
+"""The character for each state in a bar without colour."""
 
 BAR, SHORT_BAR = 20, 6
-"""Cells of a bar, and of one on a terminal with fewer than ROOMY columns."""
+"""Characters of a bar, and of one on a terminal with fewer than ROOMY columns."""
 
 ROOMY = 100
 
 STEP_WIDTH = 10
-"""Columns a step's name has at least, if it needs them."""
+"""Minimum width of the column of step names, if they are that long."""
 
 SHOWN_GROUPS = 10
-"""Groups of failures that are shown of a step."""
+"""How many groups of failures are shown for a step."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A step of the workflow: its counts and its failures."""
+class StepSummary:
+    """The counts and the failures of a step of the workflow."""
 
-    census: TableCounts
+    counts: TableCounts
     failures: Failures
 
 
 # For scripts
 
 
-def as_object(census: TableCounts) -> dict[str, Any]:
-    """A step as JSON has it; states of other tools stand beside ours under their own names."""
-    tasks = {state: census.tasks[state] for state in TASK_STATES}
+def counts_object(counts: TableCounts) -> dict[str, Any]:
+    """Counts as an object for JSON; states of other tools stand beside PyAnamo's own."""
+    tasks = {state: counts.tasks[state] for state in TASK_STATES}
     own = {
-        "table": census.table,
-        **{state: census.items[state] for state in STATES},
-        "total": census.items.total(),
-        "tasks": {**tasks, "total": census.tasks.total()},
-        "workers": census.workers,
-        "expired": census.expired,
+        "table": counts.table,
+        **{state: counts.items[state] for state in STATES},
+        "total": counts.items.total(),
+        "tasks": {**tasks, "total": counts.tasks.total()},
+        "workers": counts.workers,
+        "expired": counts.expired,
     }
-    # A state could be called as one of our fields is
-    return own | {f"state:{k}" if k in own else k: n for k, n in census.other.items()}
+    # Another tool's state may have the name of one of these fields
+    return own | {f"state:{k}" if k in own else k: n for k, n in counts.other.items()}
 
 
-HEADINGS = (
-    "table",
-    *STATES,
-    "total",
-    *(f"tasks_{state}" for state in TASK_STATES),
-    "tasks_total",
-    "workers",
-    "expired",
-    "other",
-)
-"""Fields of a line of TSV; `other` holds the states of other tools, as `paused=3,waiting=1`."""
-
-
-def as_row(census: TableCounts) -> list[object]:
-    """A step as a line of TSV."""
-    return [
-        census.table,
-        *(census.items[state] for state in STATES),
-        census.items.total(),
-        *(census.tasks[state] for state in TASK_STATES),
-        census.tasks.total(),
-        census.workers,
-        census.expired,
-        ",".join(f"{state}={n}" for state, n in census.other.items()),
-    ]
+def counts_row(counts: TableCounts) -> dict[str, object]:
+    """Counts as a line of TSV, by heading; states of other tools as `paused=3,waiting=1`."""
+    return {
+        "table": counts.table,
+        **{state: counts.items[state] for state in STATES},
+        "total": counts.items.total(),
+        **{f"tasks_{state}": counts.tasks[state] for state in TASK_STATES},
+        "tasks_total": counts.tasks.total(),
+        "workers": counts.workers,
+        "expired": counts.expired,
+        "other": ",".join(f"{state}={n}" for state, n in counts.other.items()),
+    }
 
 
 # For people
 
 
-def table(tables_counts: Sequence[TableCounts], console: "Console") -> "RenderableType":
-    """A line a step. Where there is little room the states of other tools stand below."""
+def counts_table(steps: Sequence[TableCounts], console: "Console") -> "RenderableType":
+    """A line for each step. On a narrow console the states of other tools are listed below."""
     from rich.console import Group
 
     roomy = console.width >= ROOMY
-    others = sorted({state for census in tables_counts for state in census.other})
+    others = sorted({state for counts in steps for state in counts.other})
     states = [*STATES, *(others if roomy else [])]
     numbers = [*states, "total", "tasks ended", "workers", "expired"]
-    wide, gap = ["step", "tasks ended"], 2 if roomy else 1
-    lines = output.columns("step", "", *numbers, right=numbers, wide=wide, gap=gap)
-    lines.columns[0].min_width = min(max(len(each.table) for each in tables_counts), STEP_WIDTH)
-    for census in tables_counts:
-        ended = census.tasks["done"] + census.tasks["failed"]
+    wrapped, gap = ["step", "tasks ended"], 2 if roomy else 1
+    lines = output.text_table("step", "", *numbers, right=numbers, wrapped=wrapped, gap=gap)
+    lines.columns[0].min_width = min(max(len(each.table) for each in steps), STEP_WIDTH)
+    for counts in steps:
         lines.add_row(
-            output.text(census.table),
-            _bar(census, console, roomy=roomy),
-            *(_number(state, census.items[state]) for state in states),
-            output.text(f"{census.items.total():,}"),
-            output.text(f"{ended:,}/{census.tasks.total():,}"),
-            output.text(f"{census.workers:,}"),
-            _number("failed" if census.expired else "", census.expired),
+            output.escaped(counts.table),
+            _bar(counts, console, roomy=roomy),
+            *(_number(state, counts.items[state]) for state in states),
+            output.escaped(f"{counts.items.total():,}"),
+            output.escaped(f"{counts.tasks_ended:,}/{counts.tasks.total():,}"),
+            output.escaped(f"{counts.workers:,}"),
+            _number("failed" if counts.expired else "", counts.expired),
         )
-    below = [
-        f"{each.table}: {n:,} {state}" for each in tables_counts for state, n in each.other.items()
-    ]
-    return lines if roomy else Group(lines, *map(output.text, below))
+    below = [f"{each.table}: {n:,} {state}" for each in steps for state, n in each.other.items()]
+    return lines if roomy else Group(lines, *map(output.escaped, below))
 
 
-def _number(state: str, count: int) -> "RenderableType":
-    return output.text(f"{count:,}", STYLES.get(state, "") if count else "dim")
+def _number(state: str, number: int) -> "RenderableType":
+    return output.escaped(f"{number:,}", STYLES.get(state, "") if number else "dim")
 
 
 def percent(part: int, whole: int) -> str:
-    """A share; 100 % only if nothing is missing, 0 % only if there is nothing."""
+    """A share; 100% only if nothing is missing, 0% only if there is nothing."""
     if not whole:
         return "-"
     share = 100 * part / whole
     return f"{min(max(round(share), 1), 99) if 0 < part < whole else round(share)}%"
 
 
-def _bar(census: TableCounts, console: "Console", *, roomy: bool) -> "RenderableType":
+def _bar(counts: TableCounts, console: "Console", *, roomy: bool) -> "RenderableType":
     from rich.text import Text
 
     coloured = console.is_terminal and not console.no_color
-    drawn = Text()
-    for state, cells in shares(census, BAR if roomy else SHORT_BAR).items():
+    bar = Text()
+    for state, length in bar_lengths(counts, BAR if roomy else SHORT_BAR).items():
         mark = ("\u2501" if state != "todo" else "\u2500") if coloured else MARKS[state]
-        drawn.append(mark * cells, STYLES[state] if coloured else "")
-    share = percent(census.items["done"], census.items.total())
-    return drawn.append(f" {share:>4}") if roomy else drawn
+        bar.append(mark * length, STYLES[state] if coloured else "")
+    share = percent(counts.items["done"], counts.items.total())
+    return bar.append(f" {share:>4}") if roomy else bar
 
 
-def shares(census: TableCounts, cells: int) -> dict[str, int]:
-    """How many cells of a bar each state has; one at least where there is anything."""
-    counts = {state: census.items[state] for state in MARKS}
-    # What other tools call something else has not ended
-    counts["todo"] += sum(census.other.values())
-    total = sum(counts.values())
+def bar_lengths(counts: TableCounts, length: int) -> dict[str, int]:
+    """How many of a bar's characters each state gets; at least one if it has any items."""
+    items = {state: counts.items[state] for state in MARKS}
+    # States of other tools are not known to be an end
+    items["todo"] += sum(counts.other.values())
+    total = sum(items.values())
     if not total:
-        return {"todo": cells}
-    parts = {state: max(n * cells // total, 1) if n else 0 for state, n in counts.items()}
-    largest = max(counts, key=lambda state: counts[state])
-    parts[largest] += cells - sum(parts.values())
-    return parts
+        return {"todo": length}
+    lengths = {state: max(n * length // total, 1) if n else 0 for state, n in items.items()}
+    largest = max(items, key=lambda state: items[state])
+    lengths[largest] += length - sum(lengths.values())
+    return lengths
 
 
-def show(steps: Sequence[Step], region: str | None) -> None:
-    """Print the steps, their failures and what to type next."""
-    output.show(table([step.census for step in steps], output.console()))
+def print_steps(steps: Sequence[StepSummary], hints: Hints) -> None:
+    """Print the steps, their failures, and hints about what to do next."""
+    console = output.stdout_console()
+    output.print_rich(counts_table([step.counts for step in steps], console))
     for step in steps:
-        show_failures(step.failures, step.census.table, region)
-        say_next(advice(step.census, region))
+        print_failures(step.failures, step.counts.table, hints)
+        print_hints(hints.after_counting(step.counts))
 
 
-def show_failures(found: Failures, name: str, region: str | None) -> None:
-    """Print why tasks of a table failed, the most frequent cause first, and what to do."""
-    if not len(found):
+def print_failures(failures: Failures, table: str, hints: Hints) -> None:
+    """Print why tasks of a table failed, the most frequent cause first, and what to do next."""
+    if not len(failures):
         return
-    total = sum(group.count for group in found)
-    output.show(f"\n{printable(name)}: {count(total, 'failed task')}, by cause")
-    output.show(groups(list(found)))
-    say_next(what_next(found, name, region))
+    total = count(failures.tasks, "failed task")
+    output.print_rich(f"\n{printable(table)}: {total}, by cause")
+    output.print_rich(_failure_table(list(failures)))
+    print_hints(hints.after_failures(failures, table))
 
 
-def say_next(hints: Sequence[tuple[str, str]]) -> None:
-    """Print reasons with the command lines to type."""
-    console = output.console()
-    for reason, typed in hints:
-        console.print(f"  {printable(reason)}:", style="dim")
-        # Never wrapped: it is to be copied
-        console.print(f"    {printable(typed)}", soft_wrap=True)
-
-
-def groups(found: Sequence[Group]) -> "RenderableType":
-    """A line a group of failures, the most frequent first."""
-    headings = ["tasks", "cause", "last line of stderr", "for instance"]
-    lines = output.columns(*headings, right=headings[:1], wide=headings[2:])
-    for group in found[:SHOWN_GROUPS]:
+def _failure_table(groups: Sequence[FailureGroup]) -> "RenderableType":
+    headings = ["tasks", "cause", "last line of stderr", "examples"]
+    lines = output.text_table(*headings, right=headings[:1], wrapped=headings[2:])
+    for group in groups[:SHOWN_GROUPS]:
         lines.add_row(
-            output.text(f"{group.count:,}"),
-            output.text(group.what, "red"),
-            output.text(group.line or "(nothing)", "" if group.line else "dim"),
-            output.text(", ".join(group.examples)),
+            output.escaped(f"{group.tasks:,}"),
+            output.escaped(group.cause, "red"),
+            output.escaped(group.line or "(nothing)", "" if group.line else "dim"),
+            output.escaped(", ".join(group.examples)),
         )
-    rest = found[SHOWN_GROUPS:]
+    rest = groups[SHOWN_GROUPS:]
     if rest:
         lines.add_row(
-            output.text(f"{sum(group.count for group in rest):,}"),
-            output.text(f"{len(rest):,} more"),
+            output.escaped(f"{sum(group.tasks for group in rest):,}"),
+            output.escaped(f"{len(rest):,} more"),
         )
     return lines
-
-
-# What to type next
-
-
-def command(name: str, table_name: str, region: str | None, *words: str) -> str:
-    """A command line that can be pasted into a shell, whatever the table holds."""
-    where = ["-r", region] if region else []
-    return shlex.join(["python", "pyanamo.py", name, "-t", table_name, *where, *words])
-
-
-def what_next(found: Failures, name: str, region: str | None) -> list[tuple[str, str]]:
-    """What to do about failed tasks of a table: reasons and command lines."""
-    example = next(iter(found)).examples[0]
-    # An id that a terminal would obey, or argparse take for a flag, cannot be pasted
-    pasted = printable(example) == example and not example.startswith("-")
-    chosen = [example] if pasted else []
-    options = ["--state", "failed", "--stderr", "--tail", "20"]
-    read = command("logs", name, region, *chosen, *options)
-    again = command("requeue", name, region, "--state", "failed")
-    return [
-        ("read what one of them said", read),
-        ("run them again, once the cause is put right", again),
-    ]
-
-
-def advice(census: TableCounts, region: str | None) -> list[tuple[str, str]]:
-    """What else to do: reasons and command lines."""
-    hints = []
-    if census.expired:
-        reason = (
-            f"{count(census.expired, 'locked item')} without a live lease; workers take over what "
-            "had one, or free all"
-        )
-        hints.append((reason, command("requeue", census.table, region, "--state", "locked")))
-    if census.left and not census.workers:
-        where = ["-r", region] if region else []
-        words = ["python", "pyanamo.py", "-t", census.table, "-b", "BUCKET", *where]
-        hints.append((f"nothing works on {census.table} now; start a worker", shlex.join(words)))
-    return hints

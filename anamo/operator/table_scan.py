@@ -1,8 +1,8 @@
-"""Reading all items of a table that are in certain states, in parallel.
+"""Reads all items of a table that are in certain states, with parallel queries.
 
-Guaranteed: every page is followed to its end, so that a table of any size is read whole. Not
-guaranteed: one moment. A table that is being worked on changes while it is read, and the index
-lags behind it: an item may be seen in two states, or in none.
+Guaranteed: every query page is read, so that a table of any size is read whole. Not guaranteed: a
+consistent snapshot. A table that workers use changes while it is read, and the index lags behind
+it: an item may be seen in two states, or in none.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,53 +12,61 @@ from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Part, Projection, QueryPage
 
-THREADS = 8
-"""Pages read at once; the client keeps more connections than that."""
+QUERY_THREADS = 8
+"""Queries sent at once; the client's connection pool is larger than that."""
 
 RANGES = 8
-"""Parts that a state is split into once it has more than one page. The ids of an import are evenly
-spread, so the parts are equal; other tools number from 1, and theirs are too."""
+"""Ranges that a state is split into once it has more than one query page. The ids that PyAnamo
+assigns are evenly spread and other tools number items from 1, so the ranges are of equal size."""
 
-Task = tuple[Part, Projection]
+Query = tuple[Part, Projection]
 
 
 def parallel_query(
-    table: WorkflowTable, states: Mapping[str, Projection], retry: OperatorRetry
+    table: WorkflowTable, projections: Mapping[str, Projection], retry: OperatorRetry
 ) -> Iterator[QueryPage]:
-    """The items of the table that are in these states, with what is wanted of each state's; pages
-    come in no order.
+    """Read the items of a table in some states.
 
-    Raises what a request of `table` raises.
+    Args:
+        table: The table to read.
+        projections: How much of an item to read, by state.
+        retry: Sends the requests; it is called from several threads.
+
+    Returns:
+        The query pages, in no particular order.
+
+    Raises:
+        AwsError: A request failed.
     """
 
-    def read(part: Part, wanted: Projection) -> tuple[QueryPage, list[Task]]:
-        page = retry(lambda: table.page(part, wanted))
+    def read(part: Part, projection: Projection) -> tuple[QueryPage, list[Query]]:
+        page = retry(lambda: table.page(part, projection))
         if page.rest is None:
             return page, []
         if part.first is not None:
-            return page, [(page.rest, wanted)]
+            return page, [(page.rest, projection)]
         last = retry(lambda: table.last(part.state))
-        return page, [(each, wanted) for each in _split(page.rest, last)]
+        return page, [(each, projection) for each in _split(page.rest, last)]
 
-    pool = ThreadPoolExecutor(THREADS)
+    pool = ThreadPoolExecutor(QUERY_THREADS)
     try:
-        pending: set[Future[tuple[QueryPage, list[Task]]]] = {
-            pool.submit(read, Part(state), wanted) for state, wanted in states.items()
+        pending: set[Future[tuple[QueryPage, list[Query]]]] = {
+            pool.submit(read, Part(state), projection) for state, projection in projections.items()
         }
         while pending:
             ready, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in ready:
                 page, more = future.result()
-                pending |= {pool.submit(read, part, wanted) for part, wanted in more}
+                pending |= {pool.submit(read, *query) for query in more}
                 yield page
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _split(rest: Part, last: int | None) -> list[Part]:
-    """The part in RANGES equal ones, the last of them open: items may yet come behind `last`."""
+    """Split a part into RANGES equal ones; the last has no end: items may be added after `last`."""
     first = rest.first or 0
     width = max((last or 0) - first, 0) // RANGES + 1
-    cuts = [first + k * width for k in range(RANGES)]
-    closed = [Part(rest.state, cut, cut + width - 1) for cut in cuts[:-1]]
-    return [*closed, Part(rest.state, cuts[-1], None)]
+    starts = [first + k * width for k in range(RANGES)]
+    closed = [Part(rest.state, start, start + width - 1) for start in starts[:-1]]
+    return [*closed, Part(rest.state, starts[-1], None)]

@@ -1,6 +1,6 @@
-"""The counts again and again, with the rate of what passed and the time to go.
+"""The counts at intervals, with the rate at which tasks end and the time left.
 
-On a terminal the lines stay in place; elsewhere each look is a block of lines of its own.
+On a terminal the lines are updated in place; otherwise each refresh prints a new block of lines.
 """
 
 import time
@@ -16,103 +16,110 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 WINDOW_SECONDS = 600.0
-"""How far back the rate looks: far enough to be steady, near enough to see a fleet grow."""
+"""The period that the rate is measured over: long enough to be steady, short enough to show that a
+fleet grows."""
 
-SHARE = 4
-"""A look is followed by a pause of at least this many times what it took, however short an interval
-was asked for: at 50,000 items a look costs thousands of read units, which workers need too."""
+PAUSE_FACTOR = 4
+"""A refresh is followed by a pause of at least this many times its duration, whatever the interval:
+at 50,000 items a refresh costs thousands of read units, which workers need too."""
 
 
 class Pace:
-    """How fast tasks end, by what was seen to pass."""
+    """How fast tasks end, measured over the last WINDOW_SECONDS."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
     def note(self, when: float, ended: int) -> None:
-        """At `when`, in seconds, so many tasks had ended."""
+        """Note how many tasks had ended at `when`, in monotonic seconds."""
         self._seen.append((when, ended))
         while len(self._seen) > 2 and self._seen[1][0] <= when - WINDOW_SECONDS:
             self._seen.popleft()
 
     def rate(self) -> float | None:
-        """Tasks a second; None as long as there is nothing to compare."""
+        """Tasks per second; None before the second refresh."""
         if len(self._seen) < 2:
             return None
         (begin, first), (end, last) = self._seen[0], self._seen[-1]
-        # Items that were requeued meanwhile make it negative
+        # Requeued items would make it negative
         return max(last - first, 0) / (end - begin) if end > begin else None
 
     def seconds_left(self, todo: int) -> float | None:
-        """Until so many tasks have ended at this rate; None if nobody can tell."""
+        """Seconds until `todo` tasks have ended at this rate; None if none end or it is unknown."""
         rate = self.rate()
         return todo / rate if rate else None
 
 
-def watch(
-    look: Callable[[], Sequence[TableCounts]],
+def watch_counts(
+    count_tables: Callable[[], Sequence[TableCounts]],
     seconds: float,
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Show what `look` sees, every so many seconds, until no item is todo or locked."""
+    """Show counts repeatedly, until no item is todo or locked.
+
+    Args:
+        count_tables: Counts the tables.
+        seconds: From the start of one refresh to the next; longer if counting takes long.
+        sleep: Waits for some seconds.
+    """
     from rich.live import Live
 
     paces: dict[str, Pace] = {}
-    console = output.console()
+    console = output.stdout_console()
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
             began = monotonic()
-            tables_counts = look()
+            tables = count_tables()
             took = monotonic() - began
-            shown = _lines(tables_counts, paces, began, console)
+            shown = _lines(tables, paces, began, console)
             if console.is_terminal:
                 live.update(shown, refresh=True)
             else:
-                output.show(shown)
-            if not any(census.left for census in tables_counts):
+                output.print_rich(shown)
+            if not any(counts.left for counts in tables):
                 return
-            sleep(max(seconds - took, SHARE * took))
+            sleep(max(seconds - took, PAUSE_FACTOR * took))
 
 
 def _lines(
-    tables_counts: Sequence[TableCounts], paces: dict[str, Pace], now: float, console: "Console"
+    tables: Sequence[TableCounts], paces: dict[str, Pace], now: float, console: "Console"
 ) -> "RenderableType":
     from rich.console import Group
 
-    lines: list[RenderableType] = [summary.table(tables_counts, console)]
-    for census in tables_counts:
-        pace = paces.setdefault(census.table, Pace())
-        pace.note(now, census.tasks["done"] + census.tasks["failed"])
-        lines.append(output.text(f"{census.table}: {forecast(pace, census)}", "dim"))
-    units = sum(census.units for census in tables_counts)
+    lines: list[RenderableType] = [summary.counts_table(tables, console)]
+    for counts in tables:
+        pace = paces.setdefault(counts.table, Pace())
+        pace.note(now, counts.tasks_ended)
+        lines.append(output.escaped(f"{counts.table}: {_forecast(pace, counts)}", "dim"))
+    units = sum(counts.units for counts in tables)
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-    lines.append(output.text(f"{moment} UTC, {units:,.0f} read units a look", "dim"))
+    lines.append(output.escaped(f"{moment} UTC, {units:,.0f} read units per refresh", "dim"))
     return Group(*lines)
 
 
-def forecast(pace: Pace, census: TableCounts) -> str:
-    """The rate and the time to go, in words."""
-    if not census.left:
+def _forecast(pace: Pace, counts: TableCounts) -> str:
+    """The rate and the time left, in words."""
+    if not counts.left:
         return "nothing left to do"
     rate = pace.rate()
     if rate is None:
         return "measuring"
-    left = pace.seconds_left(census.tasks["todo"])
+    left = pace.seconds_left(counts.tasks["todo"])
     if left is None:
-        return "no task has ended since the first look"
-    return f"{speed(rate)}, {span(left)} to go"
+        return "no task has ended since the first refresh"
+    return f"{format_rate(rate)}, {format_duration(left)} to go"
 
 
-def speed(rate: float) -> str:
-    """Tasks by the second, minute or hour, whichever gives a number to imagine."""
-    for unit, seconds in (("s", 1), ("min", 60), ("h", 3600)):
-        if rate * seconds >= 1 or unit == "h":
-            return f"{rate * seconds:,.1f} tasks/{unit}"
-    return ""
+def format_rate(rate: float) -> str:
+    """Tasks per second, minute or hour: the first of them that gives at least one."""
+    unit, seconds = next(
+        (each for each in (("s", 1), ("min", 60)) if rate * each[1] >= 1), ("h", 3600)
+    )
+    return f"{rate * seconds:,.1f} tasks/{unit}"
 
 
-def span(seconds: float) -> str:
-    """A duration for people."""
+def format_duration(seconds: float) -> str:
+    """A duration such as "2 h 30 min"."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"

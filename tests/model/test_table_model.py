@@ -37,7 +37,7 @@ from anamo.core.errors import Unreachable
 from anamo.core.item import SINGLE, Item, State, nested_item, single_item
 from anamo.core.log_entry import LogEntry, abandoned_entry
 from anamo.core.record import Record
-from anamo.operator.change import again
+from anamo.operator.change import requeued_tasks
 from anamo.worker.claim import Claim
 from tests.support import sabotage
 from tests.support.actors import HandDrivenClock, LossyClient
@@ -433,7 +433,7 @@ class TableMachine(RuleBasedStateMachine):
     def _requeueing(self, seen: Any, force: bool, done_too: bool) -> Operation:
         record, image = Record.from_values(decode(seen)), plain({"M": seen})
         return (
-            lambda: self.table.requeue(record, again(record, all_tasks=done_too), force),
+            lambda: self.table.requeue(record, requeued_tasks(record, all_tasks=done_too), force),
             lambda: self.model.requeue(image, done_too=done_too, force=force),
             lambda: self.model.afresh(image, done_too=done_too),
         )

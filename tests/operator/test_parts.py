@@ -17,12 +17,13 @@ from anamo.core import transitions
 from anamo.core.item import State
 from anamo.core.text import natural_sort_key
 from anamo.operator.counts import TableCounts
-from anamo.operator.html.charts import timeline
-from anamo.operator.html.measure import Span, StepData
+from anamo.operator.hints import Hints
+from anamo.operator.html.charts import draw_timeline
+from anamo.operator.html.step_data import Span, StepData
 from anamo.operator.log_filter import Tail, filter_log, sections
-from anamo.operator.summary import command, percent, shares
+from anamo.operator.summary import bar_lengths, percent
 from anamo.operator.table_scan import RANGES, _split
-from anamo.operator.watch import Pace, span, speed
+from anamo.operator.watch import Pace, format_duration, format_rate
 
 LINES = st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=30)
 
@@ -54,7 +55,7 @@ def test_a_tail_is_the_last_lines(lines: list[bytes], size: int, number: int, en
     for piece in cut(data, size):
         tail.add(piece)
     expected = [line for line in re.split(b"(?<=\n)", data) if line]
-    assert b"".join(tail.take()) == b"".join(expected[-number:] if number else [])
+    assert tail.lines() == b"".join(expected[-number:] if number else [])
 
 
 def test_a_gigabyte_of_blanks_comes_in_small_pieces() -> None:
@@ -88,7 +89,7 @@ def test_numbers_in_names_count() -> None:
     )
 )
 def test_a_bar_has_all_its_cells(counts: dict[str, int]) -> None:
-    found = shares(TableCounts("T", Counter(counts)), 20)
+    found = bar_lengths(TableCounts("T", Counter(counts)), 20)
     assert sum(found.values()) == 20
     assert all(found[state] for state in ("failed", "locked") if counts.get(state))
     assert min(found.values()) >= 0
@@ -101,9 +102,18 @@ def test_only_all_is_100_percent() -> None:
 
 
 def test_what_is_pasted_into_a_shell_stays_one_word() -> None:
-    assert command("logs", "T", None, "a; rm -rf $HOME") == (
+    assert Hints("python pyanamo.py", None).command("logs", "T", "a; rm -rf $HOME") == (
         "python pyanamo.py logs -t T 'a; rm -rf $HOME'"
     )
+
+
+def test_hints_begin_with_the_program_as_it_was_started() -> None:
+    counts = TableCounts("Align", Counter(todo=1, locked=1), expired=1)
+    hints = Hints("pyanamo", "us-east-1").after_counting(counts)
+    assert [command for _, command in hints] == [
+        "pyanamo requeue -t Align -r us-east-1 --state locked",
+        "pyanamo -t Align -r us-east-1 -b BUCKET",
+    ]
 
 
 def test_pace_is_of_what_was_seen() -> None:
@@ -124,11 +134,11 @@ def test_pace_is_of_what_was_seen() -> None:
     [(5, "5 s"), (300, "5 min"), (9000, "2 h 30 min"), (400_000, "4 d 15 h")],
 )
 def test_durations_are_for_people(seconds: float, said: str) -> None:
-    assert span(seconds) == said
+    assert format_duration(seconds) == said
 
 
 def test_rates_are_for_people() -> None:
-    assert [speed(rate) for rate in (3, 0.1, 0.001)] == [
+    assert [format_rate(rate) for rate in (3, 0.1, 0.001)] == [
         "3.0 tasks/s", "6.0 tasks/min", "3.6 tasks/h",
     ]  # fmt: skip
 
@@ -136,7 +146,7 @@ def test_rates_are_for_people() -> None:
 def test_a_timeline_of_very_many_items_stays_small() -> None:
     steps = [StepData(0, TableCounts("Align"))]
     spans = [Span("i-1", k, k + 0.9, 0, f"S{k}", failed=False) for k in range(100_000)]
-    drawn = timeline(spans, steps)
+    drawn = draw_timeline(spans, steps)
     assert drawn
     assert len(drawn.bars) < 2000
     assert max(bar.x + bar.width for bar in drawn.bars) <= 1001

@@ -222,7 +222,7 @@ def test_watch_stays_in_place_and_ends_with_the_work(typing: Run, small: Any) ->
     ended = typing("status", "-t", table.name, "--watch", "1")
     assert ended.returncode == 0
     assert "nothing left to do" in ended.stdout
-    assert "read units a look" in ended.stdout
+    assert "read units per refresh" in ended.stdout
 
 
 def test_watch_sees_the_rate(start: Run, small: Any, dynamodb_client: Any) -> None:

@@ -1,4 +1,4 @@
-"""How far an import is, said on a terminal and elsewhere."""
+"""Progress on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_terminal_shows_a_bar_and_the_table_as_it_is_named(
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     said: list[str] = []
-    with progress_bar.import_bar("Table[red]", 10, said.append) as progress:
+    with progress_bar.progress_bar("Table[red]", 10, said.append) as progress:
         progress(4)
         progress(6)
     assert "Table[red]" in terminal.getvalue()
@@ -37,7 +37,7 @@ def test_elsewhere_a_line_now_and_then_is_enough(
     now = 0.0
     monkeypatch.setattr("anamo.cli.progress_bar.monotonic", lambda: now)
     said: list[str] = []
-    with progress_bar.import_bar("Testing", 1200, said.append) as progress:
+    with progress_bar.progress_bar("Testing", 1200, said.append) as progress:
         progress(1000)
         now = progress_bar.LINE_SECONDS
         progress(100)

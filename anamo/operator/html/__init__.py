@@ -1,1 +1,1 @@
-"""The report page: one self-contained HTML file about the steps of a workflow."""
+"""The report: one self-contained HTML file about the steps of a workflow."""

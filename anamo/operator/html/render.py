@@ -1,4 +1,4 @@
-"""From tables to the page's file."""
+"""Reads tables and writes the report's file."""
 
 import os
 from collections import Counter
@@ -15,12 +15,13 @@ from anamo.aws.table import WorkflowTable
 from anamo.core.errors import UsageError
 from anamo.core.record import Record
 from anamo.core.text import natural_sort_key, printable
-from anamo.operator import counts, summary
-from anamo.operator.counts import STATES
+from anamo.operator import summary
+from anamo.operator.counts import STATES, TableCounts, count_table
+from anamo.operator.hints import Hints
 from anamo.operator.html import charts
-from anamo.operator.html.measure import StepData, all_spans
-from anamo.operator.steps import Matrix, cell
-from anamo.operator.watch import span
+from anamo.operator.html.step_data import StepData, all_spans
+from anamo.operator.steps import Matrix, cell_text
+from anamo.operator.watch import format_duration
 
 SECONDS = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86400, 10 * 86400, 100 * 86400]
 """Marks of the run time axis."""
@@ -29,43 +30,55 @@ MEGABYTES = [1.0, 10, 50, 100, 500, 1000, 5000, 10_000, 50_000, 100_000, 1_000_0
 """Marks of the memory axis."""
 
 
-def write(
-    path: str, tables: Sequence[WorkflowTable], region: str | None, retry: OperatorRetry
+def write_report(
+    path: str, tables: Sequence[WorkflowTable], hints: Hints, retry: OperatorRetry
 ) -> int:
-    """Write the page about these tables; its size in bytes.
+    """Read the tables and write a report about them.
 
-    Raises UsageError where the file cannot be written, and what requests of `table` raise.
+    Args:
+        path: The file; if there is one, it is replaced.
+        tables: The tables, in the order of the workflow's steps.
+        hints: Makes the suggested command lines.
+        retry: Sends the requests.
+
+    Returns:
+        The file's size in bytes.
+
+    Raises:
+        UsageError: The file cannot be written.
+        AwsError: A request failed.
     """
     matrix: Matrix = {}
-    steps = [_read(position, table, matrix, retry) for position, table in enumerate(tables)]
-    page = render(steps, matrix, region, tables[0].clock.now()).encode()
+    steps = [_read_step(position, table, matrix, retry) for position, table in enumerate(tables)]
+    report = _render(steps, matrix, hints, tables[0].clock.now()).encode()
     target = Path(path)
     part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        part.write_bytes(page)
-        # A browser that reloads the page meanwhile sees the old one or the new one
+        part.write_bytes(report)
+        # Atomic: a browser that reloads the file meanwhile gets the old report or the new one
         part.replace(target)
     except OSError as error:
         with suppress(OSError):
             part.unlink()
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-    return len(page)
+    return len(report)
 
 
-def _read(position: int, table: WorkflowTable, matrix: Matrix, retry: OperatorRetry) -> StepData:
-    step = StepData(position, counts.TableCounts(table.name))
+def _read_step(
+    position: int, table: WorkflowTable, matrix: Matrix, retry: OperatorRetry
+) -> StepData:
+    step = StepData(position, TableCounts(table.name))
 
     def note(record: Record) -> None:
         step.add(record, table.clock.now())
         cells = matrix.setdefault(record.item.task_id, {})
         cells.setdefault(table.name, Counter())[record.state] += 1
 
-    step.census = counts.count_table(table, retry, note, whole=None)
+    step.counts = count_table(table, retry, note, whole=None)
     return step
 
 
-def render(steps: Sequence[StepData], matrix: Matrix, region: str | None, now: float) -> str:
-    """The page. now: epoch seconds."""
+def _render(steps: Sequence[StepData], matrix: Matrix, hints: Hints, now: float) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -76,38 +89,37 @@ def render(steps: Sequence[StepData], matrix: Matrix, region: str | None, now: f
     environment.filters |= {
         "number": lambda value: f"{value:,}",
         "coordinate": lambda value: f"{value:.1f}".removesuffix(".0"),
-        # A page, too, may be led astray by what turns the direction of text round
-        "shown": printable,
+        # Characters that reverse the direction of text mislead readers of a browser too
+        "printable": printable,
     }
-    return environment.get_template("page.html").render(
+    rows = list(_rows(matrix, [step.name for step in steps]))
+    return environment.get_template("report.html").render(
         steps=steps,
-        rows=list(_rows(matrix, [step.name for step in steps])),
+        rows=rows,
         overview=[_overview(step) for step in steps],
-        through=_through(matrix, [step.name for step in steps]),
-        states=STATES,
-        times=_distribution(steps, "seconds", SECONDS, duration),
-        memory=_distribution(steps, "memory", MEGABYTES, megabytes),
-        timeline=charts.timeline(all_spans(steps), steps),
-        failures=[_failures(step, region) for step in steps if len(step.failures)],
-        moment=charts.clock(now),
-        region=region,
+        done=sum(all(kind == "done" for kind, _ in cells) for _, cells in rows),
+        times=_histograms(steps, "seconds", SECONDS, format_run_time),
+        memory=_histograms(steps, "memory", MEGABYTES, format_megabytes),
+        timeline=charts.draw_timeline(all_spans(steps), steps),
+        failures=[_failures(step, hints) for step in steps if len(step.failures)],
+        moment=charts.format_time(now),
+        region=hints.region,
         version=__version__,
         width=charts.TIMELINE_WIDTH,
-        lane=charts.LANE,
         chart=(charts.HISTOGRAM_WIDTH, charts.HISTOGRAM_HEIGHT),
     )
 
 
 def _rows(matrix: Matrix, names: Sequence[str]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """A line a task id: for each step the kind of its state, for the colour, and the text."""
+    """Each task id with a cell for each step: its kind, which gives the colour, and its text."""
     none: Counter[str] = Counter()
     for task_id in sorted(matrix, key=natural_sort_key):
         cells = [matrix[task_id].get(name, none) for name in names]
-        yield task_id, [(kind(states), cell(states)) for states in cells]
+        yield task_id, [(_cell_kind(states), cell_text(states)) for states in cells]
 
 
-def kind(states: Counter[str]) -> str:
-    """What a cell counts as: the state that most wants to be looked at."""
+def _cell_kind(states: Counter[str]) -> str:
+    """The state in a cell that most needs attention."""
     for state in ("failed", "locked", "todo"):
         if states[state]:
             return state
@@ -116,85 +128,69 @@ def kind(states: Counter[str]) -> str:
     return "done" if states else "none"
 
 
-def _through(matrix: Matrix, names: Sequence[str]) -> int:
-    """How many task ids are done in every step."""
-    none: Counter[str] = Counter()
-    return sum(
-        all(kind(cells.get(name, none)) == "done" for name in names) for cells in matrix.values()
-    )
-
-
 def _overview(step: StepData) -> dict[str, Any]:
-    """A step's bar: its states with their shares of it."""
-    counted = step.census.items
-    total = counted.total()
-    order = ["done", "failed", "locked", "todo"]
-    counts = [(state, state, counted[state]) for state in order]
-    counts += [("other", state, number) for state, number in step.census.other.items()]
+    """A step's bar, divided among the states."""
+    items = step.counts.items
+    total = items.total()
+    states = [(state, state, items[state]) for state in ("done", "failed", "locked", "todo")]
+    states += [("other", state, number) for state, number in step.counts.other.items()]
     parts, x = [], 0.0
-    for name, state, number in counts:
+    for kind, state, number in states:
         width = 1000 * number / total if total else 0.0
-        parts.append({"kind": name, "state": state, "count": number, "x": x, "width": width})
+        parts.append({"kind": kind, "state": state, "count": number, "x": x, "width": width})
         x += width
-    return {
-        "step": step,
-        "total": total,
-        "parts": parts,
-        "percent": summary.percent(counted["done"], total),
-        "ended": step.census.tasks["done"] + step.census.tasks["failed"],
-        "hints": summary.advice(step.census, None),
-    }
+    return {"step": step, "parts": parts, "percent": summary.percent(items["done"], total)}
 
 
-def _distribution(
+def _histograms(
     steps: Sequence[StepData], name: str, marks: Sequence[float], label: Callable[[float], str]
 ) -> dict[str, Any] | None:
-    """The histograms of one measure; None without values."""
-    measures = [getattr(step, name) for step in steps]
-    on = charts.axis(measures, marks, label)
-    if not on:
+    """The histograms of one metric, one for each step that has values; None if none has."""
+    metrics = [getattr(step, name) for step in steps]
+    shared = charts.shared_axis(metrics, marks, label)
+    if not shared:
         return None
+    axis, ticks = shared
     shown = [
         {
             "step": step,
-            "bars": charts.histogram(measure, on, label),
-            "count": len(measure.values),
-            "median": label(measure.quantile(0.5)),
-            "most": label(measure.quantile(0.95)),
-            "largest": label(measure.largest[0]),
-            "who": measure.largest[1],
-            "at": on.x(measure.quantile(0.5)),
+            "bars": charts.histogram(metric, axis, label),
+            "count": len(metric.values),
+            "median": label(metric.quantile(0.5)),
+            "quantile95": label(metric.quantile(0.95)),
+            "largest": label(metric.largest[0]),
+            "largest_of": metric.largest[1],
+            "median_x": axis.x(metric.quantile(0.5)),
         }
-        for step, measure in zip(steps, measures, strict=True)
-        if measure.values
+        for step, metric in zip(steps, metrics, strict=True)
+        if metric.values
     ]
-    return {"charts": shown, "ticks": on.ticks}
+    return {"charts": shown, "ticks": ticks}
 
 
-def _failures(step: StepData, region: str | None) -> dict[str, Any]:
+def _failures(step: StepData, hints: Hints) -> dict[str, Any]:
     return {
         "step": step,
         "groups": list(step.failures),
-        "count": sum(group.count for group in step.failures),
-        "next": summary.what_next(step.failures, step.name, region),
+        "tasks": step.failures.tasks,
+        "hints": hints.after_failures(step.failures, step.name),
     }
 
 
-def duration(seconds: float) -> str:
-    """A run time for people, in two digits or so."""
+def format_run_time(seconds: float) -> str:
+    """A run time, in about two digits."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds >= 3600:
         hours, rest = divmod(seconds, 3600)
-        return span(seconds) if rest else f"{hours:.0f} h"
+        return format_duration(seconds) if rest else f"{hours:.0f} h"
     number, unit = (seconds, "s") if seconds < 60 else (seconds / 60, "min")
-    return (
-        f"{number:.1f}".removesuffix(".0") + f" {unit}" if number < 10 else f"{number:.0f} {unit}"
-    )
+    digits = f"{number:.1f}".removesuffix(".0") if number < 10 else f"{number:.0f}"
+    return f"{digits} {unit}"
 
 
-def megabytes(value: float) -> str:
-    """An amount of memory for people, from MB."""
+def format_megabytes(value: float) -> str:
+    """An amount of memory, from MB."""
     if value < 1000:
         return f"{value:.0f} MB"
     return f"{value / 1000:.1f}".removesuffix(".0") + " GB"

@@ -33,7 +33,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 def report(
     steps: Workflow, dynamodb: str, s3: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The page of the workflow."""
+    """The report about the workflow."""
     folder = tmp_path_factory.mktemp("report")
     path = folder / "report.html"
     with Scripts(environment(folder, dynamodb=dynamodb, s3=s3), folder) as scripts:

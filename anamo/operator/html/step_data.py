@@ -1,6 +1,6 @@
-"""What the page tells of a step, gathered record by record.
+"""What the report says about a step, collected record by record.
 
-Guaranteed: of each record some numbers are kept, and none of its logs.
+Guaranteed: only a few numbers are kept for each record, and nothing of its logs.
 """
 
 from array import array
@@ -15,27 +15,41 @@ from anamo.operator.failures import Failures
 
 
 @dataclass(slots=True)
-class Measure:
-    """One quantity of all tasks that ended: its values, and the task with the largest."""
+class Metric:
+    """A quantity that was measured of tasks.
+
+    Attributes:
+        values: Its values, one for each task.
+        largest: The largest value, and the task id it was measured of.
+    """
 
     values: "array[float]" = field(default_factory=lambda: array("d"))
     largest: tuple[float, str] = (0.0, "")
 
     def add(self, value: float, task_id: str) -> None:
-        """Note a task's value; what was not measured is 0 and does not count."""
+        """Add a task's value, unless it is 0, which stands for "not measured"."""
         if value > 0:
             self.values.append(value)
             self.largest = max(self.largest, (value, task_id))
 
     def quantile(self, share: float) -> float:
-        """The value that a share of the tasks stays within; 0 without any."""
+        """The value that a share of the tasks does not exceed; 0 without values."""
         ordered = sorted(self.values)
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """When an instance held an item last, in epoch seconds; `failed` if the item did."""
+    """The time for which an instance last held an item.
+
+    Attributes:
+        instance: The instance.
+        begin: Epoch seconds.
+        end: Epoch seconds.
+        step: The position of the item's step.
+        task_id: The item's task id.
+        failed: Whether the item failed.
+    """
 
     instance: str
     begin: float
@@ -47,22 +61,31 @@ class Span:
 
 @dataclass(slots=True)
 class StepData:
-    """A step, `position` counted from 0 in the order of the workflow. units of seconds and MB."""
+    """A step.
+
+    Attributes:
+        position: Its position in the workflow, from 0.
+        counts: The counts of its table.
+        failures: Its failed tasks.
+        seconds: Run times of its tasks.
+        memory: Peak memory of its tasks, in MB.
+        spans: When its items were held.
+    """
 
     position: int
-    census: TableCounts
+    counts: TableCounts
     failures: Failures = field(default_factory=Failures)
-    seconds: Measure = field(default_factory=Measure)
-    memory: Measure = field(default_factory=Measure)
+    seconds: Metric = field(default_factory=Metric)
+    memory: Metric = field(default_factory=Metric)
     spans: list[Span] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """Its table's name."""
-        return self.census.table
+        """The name of its table."""
+        return self.counts.table
 
     def add(self, record: Record, now: float) -> None:
-        """Note a record; `now` in epoch seconds."""
+        """Add a record; `now` in epoch seconds."""
         self.failures.add(record)
         for entry in record.logs.values():
             self.seconds.add(entry.seconds, record.item.task_id)
@@ -73,7 +96,7 @@ class StepData:
 
     def _span(self, record: Record, now: float) -> Span | None:
         item = record.item
-        begin, end = epoch(record.locked), epoch(record.ended)
+        begin, end = _epoch(record.locked), _epoch(record.ended)
         if record.leased(now):
             end = now
         if begin is None or end is None or end < begin or item.instance_id == NULL:
@@ -84,8 +107,8 @@ class StepData:
         return Span(item.instance_id, begin, end, self.position, item.task_id, failed)
 
 
-def epoch(stamp: str) -> float | None:
-    """The epoch seconds of a date in ISO 8601; None where it is none."""
+def _epoch(stamp: str) -> float | None:
+    """The epoch seconds of an ISO 8601 timestamp; None if it is not one."""
     try:
         return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
     except ValueError:
@@ -93,7 +116,7 @@ def epoch(stamp: str) -> float | None:
 
 
 def all_spans(steps: Sequence[StepData]) -> list[Span]:
-    """The spans of all steps by time."""
+    """The spans of all steps, by time."""
     return sorted(
         (span for step in steps for span in step.spans), key=lambda span: (span.begin, span.end)
     )

@@ -1,0 +1,68 @@
+"""What an operator can do next: reasons, with command lines that can be pasted into a shell."""
+
+import shlex
+from dataclasses import dataclass
+
+from anamo.core.text import count, printable
+from anamo.operator import output
+from anamo.operator.counts import TableCounts
+from anamo.operator.failures import Failures
+
+Hint = tuple[str, str]
+"""A reason and a command line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """Makes hints.
+
+    Attributes:
+        program: How the operator starts the program, as typed into a shell.
+        region: The AWS region that was given on the command line, if any.
+    """
+
+    program: str
+    region: str | None
+
+    def command(self, name: str, table: str, *words: str) -> str:
+        """The command line of a command ("" for a worker), quoted for a shell."""
+        where = ["-r", self.region] if self.region else []
+        typed = [*([name] if name else []), "-t", table, *where, *words]
+        return f"{self.program} {shlex.join(typed)}"
+
+    def after_failures(self, failures: Failures, table: str) -> list[Hint]:
+        """What to do about the failed tasks of a table; there is at least one."""
+        example = next(iter(failures)).examples[0]
+        # Cannot be pasted: an id with control characters, or one that argparse takes for a flag
+        pasteable = printable(example) == example and not example.startswith("-")
+        names = [example] if pasteable else []
+        options = ["--state", "failed", "--stderr", "--tail", "20"]
+        read = self.command("logs", table, *names, *options)
+        again = self.command("requeue", table, "--state", "failed")
+        return [
+            ("read the stderr of one of them", read),
+            ("run them again once the cause is fixed", again),
+        ]
+
+    def after_counting(self, counts: TableCounts) -> list[Hint]:
+        """What to do about expired leases and about items that no worker processes."""
+        hints = []
+        if counts.expired:
+            reason = (
+                f"{count(counts.expired, 'locked item')} without a live lease; workers take over "
+                "expired leases, or requeue them all"
+            )
+            hints.append((reason, self.command("requeue", counts.table, "--state", "locked")))
+        if counts.left and not counts.workers:
+            start = self.command("", counts.table, "-b", "BUCKET")
+            hints.append((f"no worker is running on {counts.table} now; start one", start))
+        return hints
+
+
+def print_hints(hints: list[Hint]) -> None:
+    """Print reasons, each with its command line below."""
+    console = output.stdout_console()
+    for reason, command in hints:
+        console.print(f"  {printable(reason)}:", style="dim")
+        # Never wrapped, so that it can be copied
+        console.print(f"    {printable(command)}", soft_wrap=True)
