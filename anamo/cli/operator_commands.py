@@ -126,7 +126,10 @@ def _status(
     # Here and not above, because --help needs none of it
     from anamo.operator.status import Status, StatusRequest
 
-    request = StatusRequest(types.unique(arguments.table), arguments.region, arguments.output)
+    program = types.as_started("python pyanamo.py", say.program)
+    request = StatusRequest(
+        types.unique(arguments.table), arguments.region, arguments.output, program
+    )
     status = Status(request, say)
     if arguments.by_task:
         status.by_task()
