@@ -1,7 +1,7 @@
-"""Task files: delimited text → items. Knows no AWS.
+"""Parses task files, delimited text, into items. Makes no request to AWS.
 
-Guaranteed: either every line is good and is an item, or BadLines names the bad ones; the same line
-always gives the same item. Not guaranteed: that a Task Script exists or does what it should.
+Guaranteed: either every line is an item, or BadLines names the bad ones; the same line always gives
+the same item. Not guaranteed: that a Task Script exists or does what it should.
 """
 
 import sys
@@ -16,12 +16,17 @@ from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item
 from anamo.core.item_size import SMALLEST_TAIL, tail_limit, text_size
 
 SHOWN = 20
-"""Bad lines named before the rest is only counted: a wrong separator makes all of them bad."""
+"""Bad lines that are named; the others are counted: a wrong separator makes all of them bad."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How lines are written: what separates the fields, and the nested arguments if any."""
+    """How lines are delimited.
+
+    Attributes:
+        separator: Between fields.
+        nested: Between nested arguments; None where each line is a single task.
+    """
 
     separator: str
     nested: str | None = None
@@ -29,8 +34,12 @@ class Layout:
 
 @dataclass(slots=True)
 class TaskFile:
-    """What a task file holds: the items for each table by itemID, how many of its lines are not
-    blank, and how many of each table's repeat another one.
+    """The contents of a task file.
+
+    Attributes:
+        items: The items of each table, by itemID.
+        lines: How many lines are not blank.
+        duplicates: How many lines of each table repeat another one.
     """
 
     items: dict[str, dict[int, Item]]
@@ -50,13 +59,20 @@ class BadLines(UsageError):
 
 
 class _BadLine(Exception):
-    """One line cannot be an item; the message says why."""
+    """A line is not an item; the message says why."""
 
 
 def read(path: str, layout: Layout, tables: Sequence[str]) -> TaskFile:
-    """The items of the task file at `path`, `-` for standard input.
+    """The items of a task file.
 
-    Raises BadLines, or UsageError where the file cannot be read or holds nothing.
+    Args:
+        path: The file; `-` for standard input.
+        layout: How its lines are delimited.
+        tables: The tables that lines may name.
+
+    Raises:
+        BadLines: Lines are not items.
+        UsageError: The file cannot be read or has no task.
     """
     if path == "-":
         if sys.stdin is None:
@@ -70,10 +86,17 @@ def read(path: str, layout: Layout, tables: Sequence[str]) -> TaskFile:
 
 
 def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[str]) -> TaskFile:
-    """The items of a task file.
+    """The items of a task file's lines.
 
-    name: the file's, for messages. lines: as read, with or without their line breaks.
-    Raises BadLines, or UsageError where no line holds anything.
+    Args:
+        name: The file's, for messages.
+        lines: As read, with or without their line breaks.
+        layout: How they are delimited.
+        tables: The tables that lines may name.
+
+    Raises:
+        BadLines: Lines are not items.
+        UsageError: There is no task.
     """
     found = TaskFile({table: {} for table in tables})
     problems: list[tuple[int, str]] = []
@@ -129,7 +152,7 @@ def _item(text: str, layout: Layout, tables: Sequence[str]) -> tuple[str, Item]:
 
 
 def _fields(text: str, layout: Layout) -> list[str]:
-    """The line's fields: four with nested arguments, else three or four."""
+    """The line's fields: four where arguments are nested, else three or four."""
     split = text.split(layout.separator, 3) if layout.nested else text.split(layout.separator)
     fields = [field.strip() for field in split]
     needed = 4 if layout.nested else 3
@@ -203,7 +226,7 @@ def _check_size(item: Item, table: str) -> None:
 
 
 def _fitting(item: Item, table: str) -> int:
-    """How many of the item's nested tasks, taken in order, fit in one item."""
+    """How many of the item's nested tasks, in their order, fit in one item."""
     fits, too_many = 1, item.tasks
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
