@@ -111,7 +111,7 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
     if problems:
         raise BadLines(name, problems)
     if not found.lines:
-        raise UsageError(f"{name}: there is no task in it")
+        raise UsageError(f"{name}: contains no task")
     return found
 
 
@@ -131,7 +131,7 @@ def _add(found: TaskFile, table: str, item: Item) -> None:
     there = found.items[table].setdefault(item.item_id, item)
     if there is not item:
         if there != item:
-            raise _BadLine(f"has by chance the itemID of task {there.task_id!r}: rename the task")
+            raise _BadLine(f"happens to have the itemID of task {there.task_id!r}: rename the task")
         found.duplicates[table] += 1
 
 
@@ -142,7 +142,7 @@ def _item(text: str, layout: Layout, tables: Sequence[str]) -> tuple[str, Item]:
     if text_size(task_id) > TASK_ID_LIMIT:
         raise _BadLine(f"the task id is longer than {TASK_ID_LIMIT:,} bytes")
     if table not in tables:
-        raise _BadLine(f"table {table!r} is not among those of -t: {', '.join(tables)}")
+        raise _BadLine(f"table {table!r} is not one of those that -t names: {', '.join(tables)}")
     script = rest[0]
     if not script:
         raise _BadLine("the Task Script is empty")
@@ -165,7 +165,7 @@ def _fields(text: str, layout: Layout) -> list[str]:
     if len(fields) > 4:
         raise _BadLine(
             f"{len(fields)} fields, at most 4 (TaskID, Table, Task Script, Argument): "
-            f"{_another(layout)}, or -n for nested tasks"
+            f"{_other_separator(layout)}, or -n for nested tasks"
         )
     return fields
 
@@ -173,7 +173,7 @@ def _fields(text: str, layout: Layout) -> list[str]:
 def _single(task_id: str, rest: list[str], layout: Layout) -> Item:
     script = " ".join(part for part in rest if part)
     if len(rest) > 1 and _unbalanced(rest[0]) and not _unbalanced(layout.separator.join(rest)):
-        raise _BadLine(f"the separator stands inside quotes: {_another(layout)}")
+        raise _BadLine(f"the separator is inside quotes: {_other_separator(layout)}")
     _check_script(script, "the Task Script")
     return single_item(task_id, script)
 
@@ -182,7 +182,7 @@ def _nested(task_id: str, rest: list[str], layout: Layout) -> Item:
     script, last = rest
     assert layout.nested
     if _unbalanced(script):
-        hint = f", or the separator stands inside quotes: {_another(layout)}"
+        hint = f", or the separator is inside quotes: {_other_separator(layout)}"
         raise _BadLine(f"the Task Script: a quote is not closed{hint}")
     arguments = [argument.strip() for argument in last.split(layout.nested)]
     for position, argument in enumerate(arguments, start=1):
@@ -192,7 +192,7 @@ def _nested(task_id: str, rest: list[str], layout: Layout) -> Item:
     return nested_item(task_id, [f"{script} {argument}" for argument in arguments])
 
 
-def _another(layout: Layout) -> str:
+def _other_separator(layout: Layout) -> str:
     other = next(
         each for each in ("|", "\\t", ";;") if each != layout.separator.replace("\t", "\\t")
     )
