@@ -14,6 +14,7 @@ from anamo.core import command_line
 from anamo.core.errors import UsageError
 from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item
 from anamo.core.item_size import SMALLEST_TAIL, tail_limit, text_size
+from anamo.core.text import count
 
 SHOWN = 20
 """Bad lines that are named; the others are counted: a wrong separator makes all of them bad."""
@@ -53,9 +54,9 @@ class BadLines(UsageError):
     def __init__(self, name: str, problems: Sequence[tuple[int, str]]) -> None:
         said = [f"{name}:{line}: {problem}" for line, problem in problems[:SHOWN]]
         more = len(problems) - len(said)
-        said += [f"… and {more:,} more bad lines"] if more else []
-        count = f"{len(problems):,} bad line{'s' if len(problems) > 1 else ''}"
-        super().__init__("\n".join([*said, f"{count}; nothing was written"]))
+        said += [f"… and {count(more, 'more bad line')}"] if more else []
+        said.append(f"{count(len(problems), 'bad line')}; nothing was written")
+        super().__init__("\n".join(said))
 
 
 class _BadLine(Exception):
@@ -128,10 +129,10 @@ def _decode(line: bytes, *, first: bool) -> str:
 
 
 def _add(found: TaskFile, table: str, item: Item) -> None:
-    there = found.items[table].setdefault(item.item_id, item)
-    if there is not item:
-        if there != item:
-            raise _BadLine(f"happens to have the itemID of task {there.task_id!r}: rename the task")
+    first = found.items[table].setdefault(item.item_id, item)
+    if first is not item:
+        if first != item:
+            raise _BadLine(f"happens to have the itemID of task {first.task_id!r}: rename the task")
         found.duplicates[table] += 1
 
 
@@ -159,7 +160,7 @@ def _fields(text: str, layout: Layout) -> list[str]:
     if len(fields) < needed:
         expected = "TaskID, Table, Task Script" + (", arguments" if layout.nested else "")
         raise _BadLine(
-            f"{len(fields)} field{'s' if len(fields) > 1 else ''} instead of {needed} ({expected}) "
+            f"{count(len(fields), 'field')} instead of {needed} ({expected}) "
             f"separated by {layout.separator!r}"
         )
     if len(fields) > 4:
