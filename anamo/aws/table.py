@@ -1,4 +1,4 @@
-"""A workflow table: administration, reads and writes over one base that sends a request."""
+"""A workflow table: administration, reads and writes over one base that sends the requests."""
 
 from anamo.aws.table_admin import TableAdmin
 from anamo.aws.table_reads import TableReads
@@ -6,8 +6,8 @@ from anamo.aws.table_writes import TableWrites
 
 
 class WorkflowTable(TableAdmin, TableReads, TableWrites):
-    """One table and all that is asked of it. Threads may share it.
+    """One table and every request to it. Threads may share it.
 
-    Every request raises one of `core.errors`: TableMissing, AccessDenied, CredentialsMissing,
-    Throttled, Unreachable, TransientError or AwsError.
+    Any request may raise TableMissing, AccessDenied, CredentialsMissing, Throttled, Unreachable,
+    TransientError or AwsError, all of `core.errors`.
     """

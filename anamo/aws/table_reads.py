@@ -181,7 +181,7 @@ class TableReads(TableRequests):
             if answer["Items"]:
                 state = text(decode(answer["Items"][0]), "ItemState")
                 if state in found:
-                    raise AwsError(f"table {self.name}: its index {STATE_INDEX} goes in circles")
+                    raise AwsError(f"table {self.name}: a scan of {STATE_INDEX} gave {state} twice")
                 found.add(state)
                 key = {"ItemState": state, "itemID": LARGEST_NUMBER}
                 request["ExclusiveStartKey"] = encode(key)

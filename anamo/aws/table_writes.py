@@ -102,7 +102,7 @@ class TableWrites(TableRequests):
             return Insertion(cancelled.states_there(items, self.name))
         return Insertion({})
 
-    # The transitions of an operator
+    # An operator's transitions
 
     def requeue(self, seen: Record, nested: Sequence[NestedTask], force: bool) -> Lost | None:
         """Make an item todo, provided that it is still as it was seen.
@@ -170,7 +170,7 @@ class TableWrites(TableRequests):
         values = {":seen": item.state, ":lock": item.lock_id, ":length": item.log_length}
         return values if force else values | {":epoch": self._epoch(), ":number": "N"}
 
-    # The transitions of a held item
+    # A worker's transitions
 
     def claim(self, item_id: int, lock_id: str, holder: Holder) -> Item | None:
         """Take a todo item; None if it is not todo any more.
@@ -334,7 +334,7 @@ def _check_source(transition: Transition, seen: Record) -> None:
 
 
 def _already_applied(item: Item | None, target: State, lock_id: str) -> bool:
-    """Whether an earlier try of a write made the item what it is."""
+    """Whether the item is what an earlier try of the same write made of it."""
     return item is not None and item.state == target.value and item.lock_id == lock_id
 
 
@@ -346,10 +346,10 @@ class _Update:
     """What a transition's write needs beside its own clauses.
 
     Attributes:
-        lock_id: The item's lockID once the write is applied.
-        values: Of the expressions, by placeholder.
-        paths: Attribute names, by placeholder.
-        clauses: Of the update expression's SET, beside the transition's own.
+        lock_id: The lockID of the claim; NULL where nobody claims the item.
+        values: The expressions' values by placeholder.
+        paths: Attribute names by placeholder.
+        clauses: What SET has beside the transition's own clauses.
     """
 
     lock_id: str

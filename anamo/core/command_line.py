@@ -1,15 +1,15 @@
-"""A Task Script's words: quoting as in a POSIX shell, variables, and nothing else of a shell.
+"""Splits a Task Script into words: a POSIX shell's quoting and variables, and nothing else of it.
 
-Guaranteed: no character of a variable's value has a meaning. A value stays one word, even an empty
-one; there are no wildcards, pipes, redirections or substitutions. Whoever wants those writes
-`bash -c '…'`.
+Guaranteed: no character of a variable's value is special. A value is one word, even an empty one;
+there are no wildcards, pipes, redirections or command substitutions. A script that needs those is
+written as `bash -c '…'`.
 """
 
 import re
 import shlex
 from collections.abc import Mapping
 
-# A NUL cannot be part of an argument, so these cannot be in a script that can be run
+# No argument of a process has a NUL, so no script that can be run contains these marks
 _MARKED = re.compile(r"\0(\w*)\0", re.ASCII)
 
 _DOLLAR = "\0\0"
@@ -19,14 +19,18 @@ _REFERENCE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
 _CLOSED = re.compile(
     r"""(?: [^\\'"]+ | \\. | '[^']*' | "[^"\\]*(?:\\.[^"\\]*)*" )*""", re.DOTALL | re.VERBOSE
 )
-"""The part of a script before a quote or escape that stays open."""
+"""The part of a script before a quote that is not closed, or a backslash at its end."""
 
 
 def split(script: str, variables: Mapping[str, str]) -> list[str]:
-    """The words of a Task Script, with $NAME and ${NAME} replaced outside single quotes; a name
-    that `variables` lacks counts as empty.
+    """The words of a Task Script, with $NAME and ${NAME} expanded outside single quotes.
 
-    Raises ValueError where a quote is not closed or a NUL stands in the script.
+    Args:
+        script: The command line.
+        variables: Values by name; a name that it lacks is empty.
+
+    Raises:
+        ValueError: A quote is not closed, the script ends in a backslash, or it contains a NUL.
     """
     if "\0" in script:
         raise ValueError("it contains a NUL character")
@@ -39,8 +43,11 @@ def split(script: str, variables: Mapping[str, str]) -> list[str]:
 
 
 def check(script: str) -> None:
-    """Raises ValueError, saying what is wrong, where `split` would; a hundred times as fast, since
-    an importer asks for every argument of every line.
+    """Checks that a script can be split, a hundred times as fast as `split`: an importer checks
+    every argument of every line.
+
+    Raises:
+        ValueError: It cannot be split; the message says why.
     """
     if "\0" in script:
         raise ValueError("it contains a NUL character")
@@ -51,8 +58,8 @@ def check(script: str) -> None:
 
 
 def _mark_variables(script: str) -> str:
-    r"""The script with each reference, and each \$, between NULs: shlex tells quotes and escapes
-    apart but then forgets which were which, and where a name ended before `"$A"B` became one word.
+    r"""The script with each reference, and each \$, marked by NULs. It must happen before shlex
+    removes the quotes, which tell `'$A'` from `$A` and end the name in `"$A"B`.
     """
     marked = []
     quote = ""

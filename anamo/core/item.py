@@ -133,8 +133,8 @@ def nested_item(task_id: str, scripts: Sequence[str]) -> Item:
 
 
 def _identity(content: list[object]) -> int:
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    encoded = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    digest = hashlib.blake2b(encoded.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> (64 - ID_BITS)
 
 

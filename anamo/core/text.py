@@ -9,24 +9,24 @@ _UNPRINTABLE = re.compile(
 
 
 def count(number: int, noun: str) -> str:
-    """So many of something, such as "1 item" and "2,000 items"."""
+    """A number and its noun, such as "1 item" and "2,000 items"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def printable_lines(text: str) -> str:
-    """The same for text of many lines: line breaks and tabs stay."""
+    """Text of many lines made printable; line breaks and tabs stay."""
     lines = text.replace("\r\n", "\n").split("\n")
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines)
 
 
 def printable(text: str) -> str:
-    """The text with everything a terminal could obey replaced by escapes: task ids and logs come
-    from data, and must not move a cursor or set a title.
+    """The text with control characters escaped, and those that hide or reorder text: task ids and
+    logs are data, and must not move a terminal's cursor or set its title.
     """
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def natural_sort_key(name: str) -> tuple[object, ...]:
-    """Sort key by which Sample9 comes before Sample10."""
+    """Sort key that puts Sample9 before Sample10."""
     parts = re.split("([0-9]+)", name)
     return tuple(int(part) if odd % 2 else part for odd, part in enumerate(parts))

@@ -1,7 +1,7 @@
-"""The transitions of an item: every change of state there is, each one conditional write.
+"""The transitions of an item: every change of its state, each one conditional write.
 
-Guaranteed: no other module writes an expression that sets ItemState, lockID or Lease_Expires.
-Each condition stands here with its reason; `table` sends them.
+Guaranteed: no other module has an expression that sets ItemState, lockID or Lease_Expires. Each
+condition is here with its reason; `aws.table_writes` sends it.
 """
 
 from dataclasses import dataclass
@@ -9,17 +9,22 @@ from dataclasses import dataclass
 from anamo.core.item import State
 
 HELD_BY_ME = "ItemState = :locked AND lockID = :mine"
-"""The fence. lockID is minted per claim, so a worker whose lease ran out and whose item another
-worker took over fails this condition, however late its write arrives."""
+"""The fence. Each claim has a lockID of its own, so a worker whose lease has ended and whose item
+another worker took over fails this condition, however late its write arrives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
     """One change of state.
 
-    sources: the states before, none where there is no item. targets: the states it may lead to,
-    none where the item goes. rule: from where to where and who may, in a sentence. set, remove: the
-    update's clauses; none for a put or a deletion.
+    Attributes:
+        name: What messages call it.
+        sources: The states it begins in; empty where there is no item yet.
+        targets: The states it may lead to; empty where the item is deleted.
+        rule: Who does what, in a sentence.
+        condition: The write's condition expression.
+        set: Clauses of the update's SET; empty for a put or a deletion.
+        remove: Attributes that the update removes.
     """
 
     name: str
@@ -38,7 +43,7 @@ _HOLD = (
     "Lock_Date = :now",
     "Lease_Expires = :expires",
     "Attempts = if_not_exists(Attempts, :zero) + :one",
-    # An entry can only be set inside a map that is there; other tools' items may have none
+    # An entry can be set only in a map that exists; other tools' items may have none
     "#Log = if_not_exists(#Log, :empty)",
 )
 
@@ -48,8 +53,8 @@ IMPORT = Transition(
     "import",
     (),
     (State.TODO,),
-    "An importer adds an item that is not there.",
-    # A put without it would wipe out the state and results of an item imported before
+    "An importer adds an item that the table does not have.",
+    # Without it, a put would overwrite the state and results of an item imported before
     "attribute_not_exists(itemID)",
 )
 
@@ -57,8 +62,8 @@ CLAIM = Transition(
     "claim",
     (State.TODO,),
     (State.LOCKED,),
-    "Any worker takes an item that nobody holds.",
-    # The index the worker found the item in lags behind; two workers may see the same todo item
+    "A worker takes a todo item.",
+    # The index that lists the item as todo lags behind, and two workers may read the same page
     "ItemState = :todo",
     _HOLD,
 )
@@ -67,9 +72,9 @@ TAKE_OVER = Transition(
     "take over",
     (State.LOCKED,),
     (State.LOCKED,),
-    "Any worker takes an item whose lease has ended.",
-    # Without the lockID two workers that saw the same ended lease would both win: the first one's
-    # new lease may already have ended again when the second one's write arrives
+    "A worker takes a locked item whose lease has ended.",
+    # Without the lockID, two workers that saw the same ended lease could both win: the new lease of
+    # the first may have ended when the second one's write arrives
     "ItemState = :locked AND lockID = :seen AND Lease_Expires < :epoch",
     _HOLD,
 )
@@ -78,7 +83,7 @@ RENEW = Transition(
     "renew",
     (State.LOCKED,),
     (State.LOCKED,),
-    "The holder makes its lease last longer.",
+    "The holder extends its lease.",
     HELD_BY_ME,
     ("Lease_Expires = :expires",),
 )
@@ -108,7 +113,7 @@ RETRY = Transition(
     (State.TODO,),
     "The holder gives a failed item back to be tried again.",
     HELD_BY_ME,
-    # The claim ended with an outcome, so it is not one of those that count as attempts
+    # Attempts counts claims that ended without an outcome, and this one has one
     (*_FREE, "Failures = :failures", "Attempts = Attempts - :one"),
     ("Lease_Expires",),
 )
@@ -117,7 +122,7 @@ RELEASE = Transition(
     "release",
     (State.LOCKED,),
     (State.TODO,),
-    "The holder gives the item back with its progress.",
+    "The holder gives the item back with the results it has.",
     HELD_BY_ME,
     (*_FREE, "Attempts = Attempts - :one"),
     ("Lease_Expires",),
@@ -127,15 +132,15 @@ AS_SEEN = (
     "ItemState = :seen AND (lockID = :lock OR attribute_not_exists(lockID))"
     " AND (Log_Length = :length OR attribute_not_exists(Log_Length))"
 )
-"""What an operator saw before the question was answered, perhaps minutes ago. The same lockID is
-the same claim, so an item that ran again in between does not match. A holder that records a result
-changes neither state nor lockID, but Log_Length: without it the statuses written back would be
-those from before, and a nested task that has ended would run again. Other tools' items may have
+"""The item is as the operator saw it, perhaps minutes ago, before answering the question. The same
+lockID is the same claim, so an item that has run again since does not match. A holder that records
+a result changes neither state nor lockID, only Log_Length: without that, the statuses written back
+would be the old ones, and a nested task that has ended would run again. Other tools' items may have
 neither attribute."""
 
 UNHELD = "(NOT attribute_type(Lease_Expires, :number) OR Lease_Expires < :epoch)"
-"""Nobody works on the item. A worker that was cut off may have come back and renewed its lease
-since the operator looked."""
+"""No worker holds the item. One that was cut off may have come back and renewed its lease since the
+operator looked."""
 
 _AGAIN = (
     "ItemState = :todo",
@@ -150,7 +155,7 @@ REQUEUE = Transition(
     "requeue",
     (State.FAILED, State.DONE, State.LOCKED),
     (State.TODO,),
-    "The operator has an item run again that nobody holds.",
+    "An operator makes an item that no worker holds todo again.",
     f"{AS_SEEN} AND {UNHELD}",
     _AGAIN,
     ("Lease_Expires",),
@@ -160,7 +165,7 @@ REQUEUE_HELD = Transition(
     "requeue --force",
     (State.LOCKED,),
     (State.TODO,),
-    "The operator takes an item from its holder, who finds the claim lost.",
+    "An operator makes a held item todo again; its holder finds the claim lost.",
     AS_SEEN,
     _AGAIN,
     ("Lease_Expires",),
@@ -170,7 +175,7 @@ REMOVE = Transition(
     "remove",
     (State.TODO, State.LOCKED, State.DONE, State.FAILED),
     (),
-    "The operator deletes an item that nobody holds.",
+    "An operator deletes an item that no worker holds.",
     f"{AS_SEEN} AND {UNHELD}",
 )
 
@@ -178,7 +183,7 @@ REMOVE_HELD = Transition(
     "remove --force",
     (State.LOCKED,),
     (),
-    "The operator deletes an item, whose holder finds the claim lost.",
+    "An operator deletes a held item; its holder finds the claim lost.",
     AS_SEEN,
 )
 
@@ -196,4 +201,4 @@ TRANSITIONS = (
     REMOVE,
     REMOVE_HELD,
 )
-"""Every one of them."""
+"""All transitions."""

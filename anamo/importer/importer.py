@@ -58,7 +58,7 @@ class ImportTotals:
 
 
 def import_all(
-    found: TaskFile,
+    task_file: TaskFile,
     region: str | None,
     create: bool,
     say: Callable[[str], object],
@@ -67,8 +67,8 @@ def import_all(
     """Import a task file into its tables.
 
     Args:
-        found: The items of each table.
-        region: The AWS region; None for the one of the environment.
+        task_file: The items of each table.
+        region: The AWS region; None takes that of the environment or profile.
         create: Make the tables that are missing.
         say: Takes messages for the user.
         open_progress: Shows how far the import of a table is.
@@ -82,11 +82,11 @@ def import_all(
         AwsError: AWS refuses, or could not be reached for RETRY_SECONDS.
     """
     client = session.dynamodb_client(region)
-    tables = [WorkflowTable(client, name) for name in found.items]
+    tables = [WorkflowTable(client, name) for name in task_file.items]
     for table in tables:
         _prepare(table, create, say)
     for table in tables:
-        items = list(found.items[table.name].values())
+        items = list(task_file.items[table.name].values())
         with open_progress(table.name, len(items)) as progress:
             totals = Importer(table, progress, say).run(items)
         yield table.name, totals
@@ -100,7 +100,14 @@ def _prepare(table: WorkflowTable, create: bool, say: Callable[[str], object]) -
 
 
 class Importer:
-    """Adds items to one table."""
+    """Adds items to one table.
+
+    Args:
+        table: Where to.
+        progress: Told each number of items dealt with.
+        say: Takes messages for the user, from any thread.
+        sleep: Waits between two tries; by default until the import has failed, at most.
+    """
 
     def __init__(
         self,
@@ -118,14 +125,14 @@ class Importer:
         self._sleep = sleep or self._stopped.wait
         self._retries = RetryPolicy(self._sleep)
         self._totals = ImportTotals()
-        # Whether to read a batch's items first: some of the batch before were in the table already
+        # Whether to read a batch first: the table had items of the batch before
         self._reads_first = True
         # Items per request, and seconds before the next one; throttling changes both
         self._size = TRANSACTION_LIMIT
         self._wait = FIRST
 
     def run(self, items: Sequence[Item]) -> ImportTotals:
-        """Import the items.
+        """Import the items, each at most once.
 
         Raises:
             AwsError: AWS refuses a request, or could not be reached for RETRY_SECONDS.

@@ -1,7 +1,7 @@
-"""Task files: delimited text → items. Knows no AWS.
+"""Parses task files, delimited text, into items. Makes no request to AWS.
 
-Guaranteed: either every line is good and is an item, or BadLines names the bad ones; the same line
-always gives the same item. Not guaranteed: that a Task Script exists or does what it should.
+Guaranteed: either every line is an item, or BadLines names the bad ones; the same line always gives
+the same item. Not guaranteed: that a Task Script exists or does what it should.
 """
 
 import sys
@@ -14,14 +14,20 @@ from anamo.core import command_line
 from anamo.core.errors import UsageError
 from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item
 from anamo.core.item_size import SMALLEST_TAIL, tail_limit, text_size
+from anamo.core.text import count
 
 SHOWN = 20
-"""Bad lines named before the rest is only counted: a wrong separator makes all of them bad."""
+"""Bad lines that are named; the others are counted: a wrong separator makes all of them bad."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How lines are written: what separates the fields, and the nested arguments if any."""
+    """How lines are delimited.
+
+    Attributes:
+        separator: Between fields.
+        nested: Between nested arguments; None where each line is a single task.
+    """
 
     separator: str
     nested: str | None = None
@@ -29,8 +35,12 @@ class Layout:
 
 @dataclass(slots=True)
 class TaskFile:
-    """What a task file holds: the items for each table by itemID, how many of its lines are not
-    blank, and how many of each table's repeat another one.
+    """The contents of a task file.
+
+    Attributes:
+        items: The items of each table, by itemID.
+        lines: How many lines are not blank.
+        duplicates: How many lines of each table repeat another one.
     """
 
     items: dict[str, dict[int, Item]]
@@ -44,19 +54,26 @@ class BadLines(UsageError):
     def __init__(self, name: str, problems: Sequence[tuple[int, str]]) -> None:
         said = [f"{name}:{line}: {problem}" for line, problem in problems[:SHOWN]]
         more = len(problems) - len(said)
-        said += [f"… and {more:,} more bad lines"] if more else []
-        count = f"{len(problems):,} bad line{'s' if len(problems) > 1 else ''}"
-        super().__init__("\n".join([*said, f"{count}; nothing was written"]))
+        said += [f"… and {count(more, 'more bad line')}"] if more else []
+        said.append(f"{count(len(problems), 'bad line')}; nothing was written")
+        super().__init__("\n".join(said))
 
 
 class _BadLine(Exception):
-    """One line cannot be an item; the message says why."""
+    """A line is not an item; the message says why."""
 
 
 def read(path: str, layout: Layout, tables: Sequence[str]) -> TaskFile:
-    """The items of the task file at `path`, `-` for standard input.
+    """The items of a task file.
 
-    Raises BadLines, or UsageError where the file cannot be read or holds nothing.
+    Args:
+        path: The file; `-` for standard input.
+        layout: How its lines are delimited.
+        tables: The tables that lines may name.
+
+    Raises:
+        BadLines: Lines are not items.
+        UsageError: The file cannot be read or has no task.
     """
     if path == "-":
         if sys.stdin is None:
@@ -70,10 +87,17 @@ def read(path: str, layout: Layout, tables: Sequence[str]) -> TaskFile:
 
 
 def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[str]) -> TaskFile:
-    """The items of a task file.
+    """The items of a task file's lines.
 
-    name: the file's, for messages. lines: as read, with or without their line breaks.
-    Raises BadLines, or UsageError where no line holds anything.
+    Args:
+        name: The file's, for messages.
+        lines: As read, with or without their line breaks.
+        layout: How they are delimited.
+        tables: The tables that lines may name.
+
+    Raises:
+        BadLines: Lines are not items.
+        UsageError: There is no task.
     """
     found = TaskFile({table: {} for table in tables})
     problems: list[tuple[int, str]] = []
@@ -88,7 +112,7 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
     if problems:
         raise BadLines(name, problems)
     if not found.lines:
-        raise UsageError(f"{name}: there is no task in it")
+        raise UsageError(f"{name}: contains no task")
     return found
 
 
@@ -105,10 +129,10 @@ def _decode(line: bytes, *, first: bool) -> str:
 
 
 def _add(found: TaskFile, table: str, item: Item) -> None:
-    there = found.items[table].setdefault(item.item_id, item)
-    if there is not item:
-        if there != item:
-            raise _BadLine(f"has by chance the itemID of task {there.task_id!r}: rename the task")
+    first = found.items[table].setdefault(item.item_id, item)
+    if first is not item:
+        if first != item:
+            raise _BadLine(f"happens to have the itemID of task {first.task_id!r}: rename the task")
         found.duplicates[table] += 1
 
 
@@ -119,7 +143,7 @@ def _item(text: str, layout: Layout, tables: Sequence[str]) -> tuple[str, Item]:
     if text_size(task_id) > TASK_ID_LIMIT:
         raise _BadLine(f"the task id is longer than {TASK_ID_LIMIT:,} bytes")
     if table not in tables:
-        raise _BadLine(f"table {table!r} is not among those of -t: {', '.join(tables)}")
+        raise _BadLine(f"table {table!r} is not one of those that -t names: {', '.join(tables)}")
     script = rest[0]
     if not script:
         raise _BadLine("the Task Script is empty")
@@ -129,20 +153,20 @@ def _item(text: str, layout: Layout, tables: Sequence[str]) -> tuple[str, Item]:
 
 
 def _fields(text: str, layout: Layout) -> list[str]:
-    """The line's fields: four with nested arguments, else three or four."""
+    """The line's fields: four where arguments are nested, else three or four."""
     split = text.split(layout.separator, 3) if layout.nested else text.split(layout.separator)
     fields = [field.strip() for field in split]
     needed = 4 if layout.nested else 3
     if len(fields) < needed:
         expected = "TaskID, Table, Task Script" + (", arguments" if layout.nested else "")
         raise _BadLine(
-            f"{len(fields)} field{'s' if len(fields) > 1 else ''} instead of {needed} ({expected}) "
+            f"{count(len(fields), 'field')} instead of {needed} ({expected}) "
             f"separated by {layout.separator!r}"
         )
     if len(fields) > 4:
         raise _BadLine(
             f"{len(fields)} fields, at most 4 (TaskID, Table, Task Script, Argument): "
-            f"{_another(layout)}, or -n for nested tasks"
+            f"{_other_separator(layout)}, or -n for nested tasks"
         )
     return fields
 
@@ -150,7 +174,7 @@ def _fields(text: str, layout: Layout) -> list[str]:
 def _single(task_id: str, rest: list[str], layout: Layout) -> Item:
     script = " ".join(part for part in rest if part)
     if len(rest) > 1 and _unbalanced(rest[0]) and not _unbalanced(layout.separator.join(rest)):
-        raise _BadLine(f"the separator stands inside quotes: {_another(layout)}")
+        raise _BadLine(f"the separator is inside quotes: {_other_separator(layout)}")
     _check_script(script, "the Task Script")
     return single_item(task_id, script)
 
@@ -159,7 +183,7 @@ def _nested(task_id: str, rest: list[str], layout: Layout) -> Item:
     script, last = rest
     assert layout.nested
     if _unbalanced(script):
-        hint = f", or the separator stands inside quotes: {_another(layout)}"
+        hint = f", or the separator is inside quotes: {_other_separator(layout)}"
         raise _BadLine(f"the Task Script: a quote is not closed{hint}")
     arguments = [argument.strip() for argument in last.split(layout.nested)]
     for position, argument in enumerate(arguments, start=1):
@@ -169,7 +193,7 @@ def _nested(task_id: str, rest: list[str], layout: Layout) -> Item:
     return nested_item(task_id, [f"{script} {argument}" for argument in arguments])
 
 
-def _another(layout: Layout) -> str:
+def _other_separator(layout: Layout) -> str:
     other = next(
         each for each in ("|", "\\t", ";;") if each != layout.separator.replace("\t", "\\t")
     )
@@ -203,7 +227,7 @@ def _check_size(item: Item, table: str) -> None:
 
 
 def _fitting(item: Item, table: str) -> int:
-    """How many of the item's nested tasks, taken in order, fit in one item."""
+    """How many of the item's nested tasks, in their order, fit in one item."""
     fits, too_many = 1, item.tasks
     while too_many - fits > 1:
         middle = (fits + too_many) // 2

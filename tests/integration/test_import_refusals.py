@@ -35,7 +35,7 @@ def test_bad_lines_are_named_and_nothing_is_written(
     assert (ended.returncode, ended.stdout) == (2, "")
     first, second, count = said(ended)
     assert ".txt:301: 3 fields instead of 4 " in first
-    assert ".txt:302: table 'Else' is not among those of -t: " in second
+    assert ".txt:302: table 'Else' is not one of those that -t names: " in second
     assert count == "2 bad lines; nothing was written"
     assert proxy.requests == []
     assert table.items() == []
@@ -64,7 +64,7 @@ def test_what_is_in_a_bad_line_cannot_move_the_cursor(import_file: Importer) -> 
 def test_an_empty_file_is_refused(import_file: Importer) -> None:
     ended = import_file("Testing", "\n\n")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert said(ended)[0].endswith(": there is no task in it")
+    assert said(ended)[0].endswith(": contains no task")
 
 
 def test_a_missing_file_is_refused(scripts: Scripts, tmp_path: Path) -> None:
@@ -79,8 +79,7 @@ def test_a_separator_inside_quotes_is_explained(scripts: Scripts) -> None:
     ended = scripts.run(PROGRAM, "-t", "Testing", "-d", "-", "-s", "|", stdin=line)
     assert ended.returncode == 2
     assert said(ended)[0] == (
-        "standard input:1: the separator stands inside quotes: "
-        "choose another separator, say -s '\\t'"
+        "standard input:1: the separator is inside quotes: choose another separator, say -s '\\t'"
     )
 
 

@@ -219,7 +219,7 @@ def test_an_import_of_what_is_there_writes_nothing(
 def test_items_come_back_as_they_were_meant(import_file: Importer, table: Table) -> None:
     content = f"Größe 7/ä|{table.name}|echo 'ü|ö'|\"a b\",$HOME\n"
     ended = import_file(table.name, content, "-s", "|")
-    assert ended.returncode == 2, "the separator stands inside quotes"
+    assert ended.returncode == 2, "the separator is inside quotes"
     content = f"Größe 7/ä;;{table.name};;echo 'ü|ö';;\"a b\",$HOME\n"
     assert counts(import_file(table.name, content, "-s", ";;")) == (1, 0)
     (attributes,) = raw(table).values()

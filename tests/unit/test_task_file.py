@@ -207,7 +207,7 @@ def test_an_empty_nested_argument_is_named(arguments: str, which: str) -> None:
 
 def test_a_foreign_table_is_named() -> None:
     assert complaint("Task-1|Tasting|seq|1") == (
-        "table 'Tasting' is not among those of -t: Testing"
+        "table 'Tasting' is not one of those that -t names: Testing"
     )
 
 
@@ -241,14 +241,14 @@ def test_an_unbalanced_quote_is_named(line: str, layout: Layout, problem: str) -
 
 def test_a_nested_script_with_an_open_quote_may_mean_another_separator() -> None:
     assert complaint("A|Testing|echo 'a|b'|1,2") == (
-        "the Task Script: a quote is not closed, or the separator stands inside quotes: "
+        "the Task Script: a quote is not closed, or the separator is inside quotes: "
         "choose another separator, say -s '\\t'"
     )
 
 
-def test_a_separator_inside_quotes_suggests_another() -> None:
+def test_a_separator_inside_quotes_suggests_another_one() -> None:
     assert complaint("A|Testing|grep 'a|b'", SINGLE) == (
-        "the separator stands inside quotes: choose another separator, say -s '\\t'"
+        "the separator is inside quotes: choose another separator, say -s '\\t'"
     )
     assert complaint("A\tTesting\tgrep 'a\tb'", Layout("\t")).endswith("say -s '|'")
 
@@ -307,7 +307,7 @@ def test_every_bad_line_has_its_own_reason() -> None:
 def test_two_tasks_with_the_same_id_by_chance_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anamo.core.item._identity", lambda content: 7)
     assert complaint("B|Testing|seq|1") == (
-        "has by chance the itemID of task 'Good': rename the task"
+        "happens to have the itemID of task 'Good': rename the task"
     )
 
 
@@ -316,7 +316,7 @@ def test_two_tasks_with_the_same_id_by_chance_are_named(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("content", ["", "\n", " \r\n\t\n"])
 def test_an_empty_file_is_an_error(content: str) -> None:
-    with pytest.raises(UsageError, match=r"^tasks\.txt: there is no task in it$"):
+    with pytest.raises(UsageError, match=r"^tasks\.txt: contains no task$"):
         parse(content)
 
 
