@@ -179,7 +179,7 @@ class Worker:
     # Running
 
     def _work(self, item: Item) -> None:
-        """Run the tasks of a claimed item; the recorder gets the results and the end of the claim."""
+        """Run the tasks of a claimed item; hand results and the end of the claim to the recorder."""
         claim = Claim(item, max(tail_limit(item, self._table.name), 0))
         self._claims.append(claim)
         todo = list(claim.todo())
@@ -190,7 +190,7 @@ class Worker:
         ItemRun(claim, self._options, self._control, self._recorder, self._environment).run()
 
     def _abandon(self, claim: Claim, name: str) -> None:
-        """Fail an item whose claims keep ending without an outcome: its tasks kill their workers."""
+        """Fail an item whose claims keep ending without an outcome: it kills its workers."""
         item = claim.item
         entry = abandoned_entry(item.attempts - 1)
         results = {name: entry}

@@ -192,7 +192,7 @@ class Recorder:
             self._control.wake()
 
     def _gather(self, first: _Result) -> tuple[list[_Result], _Result | None]:
-        """The results to write together with the first, and the result after them if it was read."""
+        """The results to write together with the first; also the next result, if it was read."""
         group = [first]
         until = monotonic() + first.linger
         while not group[-1].last and len(group) < GROUP_LIMIT:
