@@ -179,7 +179,7 @@ class Worker:
     # Running
 
     def _work(self, item: Item) -> None:
-        """Run the tasks of a claimed item; hand results and the end of the claim to the recorder."""
+        """Run a claimed item; hand its results and the end of the claim to the recorder."""
         claim = Claim(item, max(tail_limit(item, self._table.name), 0))
         self._claims.append(claim)
         todo = list(claim.todo())
