@@ -62,7 +62,7 @@ class FakeTable(WorkflowTable):
 
 
 class Unnoted(Holdings):
-    """For a finder that never lets go of what it claimed."""
+    """For a claimer that keeps what it claimed."""
 
     def add(self, item_id: int, lock_id: str) -> None:
         """Note nothing."""
@@ -71,7 +71,7 @@ class Unnoted(Holdings):
         """Forget nothing."""
 
 
-def finder(
+def claimer(
     table: WorkflowTable, seed: int = 7, clock: Callable[[], float] = lambda: 0.0
 ) -> Claimer:
     return Claimer(table, HOLDER, Unnoted({}), random.Random(seed), clock)
@@ -92,11 +92,11 @@ ids = st.sets(st.integers(0, 2**53 - 1), max_size=120) | st.integers(0, 120).map
 @given(ids, st.integers())
 def test_every_item_is_found_once_wherever_its_id_lies(ids: set[int], seed: int) -> None:
     table = FakeTable(ids)
-    assert sorted(claim_all(finder(table, seed))) == sorted(ids)
+    assert sorted(claim_all(claimer(table, seed))) == sorted(ids)
 
 
 def test_each_claim_has_a_lock_id_of_its_own() -> None:
-    found = finder(FakeTable(set(range(10))))
+    found = claimer(FakeTable(set(range(10))))
     locks = set()
     while item := found.claim():
         locks.add(item.lock_id)
@@ -109,7 +109,7 @@ def test_ids_from_1_on_are_read_from_random_places_too() -> None:
     starts = []
     for seed in range(20):
         table = FakeTable(set(range(1, 10_001)))
-        finder(table, seed).claim()
+        claimer(table, seed).claim()
         starts.append(table.reads[0])
     assert max(starts) <= 10_000
     assert len(set(starts)) == 20
@@ -128,14 +128,14 @@ def test_two_workers_seldom_want_the_same_item() -> None:
     first, second = FakeTable(set(range(10_000))), FakeTable(set(range(10_000)))
     wanted = [
         {item.item_id for item in (found.claim() for _ in range(20)) if item}
-        for found in (finder(first, 1), finder(second, 2))
+        for found in (claimer(first, 1), claimer(second, 2))
     ]
     assert len(wanted[0] & wanted[1]) <= 2
 
 
 def test_requests_do_not_grow_with_the_table() -> None:
     table = FakeTable(set(range(5_000)))
-    found = finder(table)
+    found = claimer(table)
     for _ in range(1000):
         found.claim()
     assert found.reads <= 1 + 2 * 1000 / PAGE
@@ -145,7 +145,7 @@ def test_requests_do_not_grow_with_the_table() -> None:
 def test_a_page_is_thrown_away_after_a_loss() -> None:
     table = FakeTable(set(range(60)))
     table.stale = set(range(60))
-    found = finder(table)
+    found = claimer(table)
     assert found.claim() is None
     assert set(Counter(table.lost.values()).values()) == {1}
     assert found.conflicts == len(table.lost) == 60
@@ -154,7 +154,7 @@ def test_a_page_is_thrown_away_after_a_loss() -> None:
 def test_an_old_page_is_read_again() -> None:
     now = 0.0
     table = FakeTable(set(range(1000)))
-    found = finder(table, clock=lambda: now)
+    found = claimer(table, clock=lambda: now)
     found.claim()
     found.claim()
     assert len(table.reads) == 1
@@ -172,7 +172,7 @@ def leased(item_id: int, expires: int | None) -> Item:
 def test_ended_leases_are_taken_over_when_nothing_is_todo() -> None:
     table = FakeTable({5})
     table.leases = [leased(1, 1000), leased(2, 1 << 40), leased(3, None)]
-    found = finder(table)
+    found = claimer(table)
     first, second = found.claim(), found.claim()
     assert first is not None
     assert second is not None
@@ -183,7 +183,7 @@ def test_ended_leases_are_taken_over_when_nothing_is_todo() -> None:
 def test_what_others_hold_is_known_when_nothing_is_left() -> None:
     table = FakeTable(set())
     table.leases = [leased(1, 1 << 40), leased(2, 1 << 40), leased(3, None)]
-    found = finder(table)
+    found = claimer(table)
     assert found.claim() is None
     assert found.held == {1: "L1", 2: "L2"}
 
@@ -192,7 +192,7 @@ def test_a_take_over_lost_to_others_goes_on_with_the_next() -> None:
     table = FakeTable(set())
     table.leases = [leased(item_id, 1000) for item_id in range(10)]
     table.stale = set(range(9))
-    item = finder(table).claim()
+    item = claimer(table).claim()
     assert item is not None
     assert item.item_id == 9
 
@@ -202,7 +202,7 @@ def test_on_a_real_table_every_item_is_found_and_held(table: Table) -> None:
     for number in range(1, 41):
         item = replace(single_item(f"Task-{number}", "true"), item_id=number)
         table.client.put_item(TableName=table.name, Item=new_attributes(item))
-    found = finder(ours)
+    found = claimer(ours)
     assert sorted(claim_all(found)) == list(range(1, 41))
     assert set(found.held) == set(range(1, 41))
     assert table.states() == {"locked": 40}
