@@ -1,4 +1,4 @@
-"""Many workers that claim and do nothing else: threads with the real finder and table.
+"""Many workers that claim and do nothing else: threads with the real claimer and table.
 
 Not guaranteed: that claims per second say anything of DynamoDB; the threads and the local engine
 share one machine. Conflicts, pages and shares do not depend on its speed.
@@ -86,21 +86,21 @@ def crowd(client: Any, name: str, workers: int, most: int, seed: int = 1) -> Cro
     def work(number: int) -> None:
         table = WorkflowTable(client, name)
         in_flight = InFlightClaims(lambda message: None, {})
-        finder = Claimer(
+        claimer = Claimer(
             table, Holder(f"i-{number}", LEASE), in_flight, random.Random(seed + number)
         )
         reads = slowest = 0.0
         while take():
             began = time.monotonic()
-            item = finder.claim()
+            item = claimer.claim()
             if item is None:
                 break
             slowest = max(slowest, time.monotonic() - began)
             in_flight.drop(item.lock_id)
             result.claims[number].append(item.item_id)
-            reads = finder.reads
+            reads = claimer.reads
         with counting:
-            result.conflicts += finder.conflicts
+            result.conflicts += claimer.conflicts
             result.reads += int(reads)
             result.slowest = max(result.slowest, slowest)
 

@@ -1,7 +1,7 @@
 """Whole logs in S3. The only module that speaks to S3.
 
-Guaranteed: memory stays flat however large a log is. Not guaranteed: that a log which is put again
-is stored only once.
+Guaranteed: memory stays flat however large a log is. Not guaranteed: that a log is sent only once;
+sending it again writes the same object.
 """
 
 import zlib

@@ -1,7 +1,7 @@
-"""A claim that this process holds, and how its tasks stand.
+"""A claim that this process holds, and the progress of its tasks.
 
-Guaranteed: the same object is seen by the threads that run, record and renew; `lost` never goes
-back to False.
+Guaranteed: the threads that run, record and renew share one object for each claim; `lost`, once
+True, stays True. Not guaranteed: that a claim which is lost is marked at once.
 """
 
 import time
@@ -14,7 +14,11 @@ from anamo.core.log_entry import LogEntry
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How the tasks of an item stand: their statuses by name."""
+    """The progress of an item's tasks.
+
+    Attributes:
+        statuses: The tasks' statuses by name.
+    """
 
     statuses: Mapping[str, str]
 
@@ -25,7 +29,7 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """How many tasks have ended well."""
+        """How many tasks have succeeded."""
         return sum(status == State.DONE for status in self.statuses.values())
 
     @property
@@ -43,9 +47,15 @@ class Progress:
 class Claim:
     """One claim of one item.
 
-    tail: bytes a stream may have in a log entry. progress: what the table says. done: how many
-    tasks ended well under this claim, failures: names and statuses of those that did not. settled:
-    the state the item was brought to before its tasks had ended, else empty.
+    Attributes:
+        item: The item as it was when it was claimed.
+        tail: Bytes that a stream may have in a log entry.
+        lost: Whether another worker holds the item now, or it has ended.
+        began: When the claim was won, by the monotonic clock.
+        progress: The tasks' statuses as recorded in the table.
+        done: How many tasks succeeded under this claim.
+        failures: Names and statuses of the tasks that failed under this claim.
+        final_state: The state that the item was given before all its tasks had ended, else empty.
     """
 
     item: Item
@@ -58,18 +68,18 @@ class Claim:
     final_state: str = ""
 
     def __post_init__(self) -> None:
-        """Take the statuses the item came with."""
+        """Take the statuses from the item."""
         nested = {task.name: task.status for task in self.item.nested}
         self.progress = Progress(nested if self.item.is_nested else {SINGLE: State.TODO.value})
 
     def todo(self) -> list[tuple[str, str]]:
-        """Names and scripts of the tasks to be run, in order."""
+        """Names and scripts of the tasks that have not ended, in order."""
         if self.item.script is not None:
             return [(SINGLE, self.item.script)]
         return [(task.name, task.script) for task in self.item.nested if task.status not in _ENDED]
 
     def with_results(self, results: Mapping[str, LogEntry]) -> Progress:
-        """What the table will say once these results are written."""
+        """The progress once these results are recorded."""
         ended = {
             name: str(State.DONE if entry.succeeded else State.FAILED)
             for name, entry in results.items()
@@ -77,14 +87,14 @@ class Claim:
         return Progress({**self.progress.statuses, **ended})
 
     def note(self, results: Mapping[str, LogEntry]) -> None:
-        """These results are written."""
+        """Take over results that have been recorded."""
         self.progress = self.with_results(results)
         failures = [(name, entry.status) for name, entry in results.items() if not entry.succeeded]
         self.done += len(results) - len(failures)
         self.failures += failures
 
     def to_be_retried(self, progress: Progress) -> list[NestedTask]:
-        """The nested tasks with those that failed todo again."""
+        """All nested tasks of the item, with those that failed set to todo."""
         return [
             replace(task, status=str(State.TODO))
             if progress.statuses[task.name] == State.FAILED

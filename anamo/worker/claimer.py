@@ -1,13 +1,12 @@
-"""Finding and claiming work.
+"""Finding and claiming items.
 
-Guaranteed: the requests for a claim depend neither on the size of the table nor on the number of
-workers; an item that is todo is found by whoever keeps looking. Not guaranteed: any order.
+Guaranteed: the number of requests per claim depends neither on the size of the table nor on the
+number of workers; a worker that keeps looking finds every todo item. Not guaranteed: any order.
 
-Each worker reads a page of candidates from a random place on and claims them from its far end
-towards that place. Whoever then reads from a place in the same stretch has the near part of the
-page in front of it and begins at the far end of its own, so the two seldom want the same item:
-with random order inside the page they lose three times as many claims. Where less than a page is
-left all see the same candidates, and take them in random order.
+Each worker queries a page of candidates from a random start and claims them from the page's end
+back to the start. A worker that starts later in the same range begins at the end of its own page,
+so the two seldom want the same item: in random order they would lose three times as many claims.
+When less than a page is left, all workers see the same candidates, and take them in random order.
 """
 
 import random
@@ -24,28 +23,30 @@ from anamo.core.item import ID_BITS, Item
 from anamo.worker.in_flight_claims import InFlightClaims
 
 PAGE = 25
-"""Candidates of a page: a fraction of a read request per claim, and few enough to be fresh."""
+"""Candidates per query page: enough to make reads cheap, few enough to be claimed while fresh."""
 
 STALE_SECONDS = 0.9
-"""How long an item that was claimed, or lost, is passed over: the index may still list it. Less
-than a worker waits before it looks a last time, or it would miss an item that was given back."""
+"""How long an item is skipped after a claim was tried: the index may still list it. Shorter than a
+worker's wait before its last look, or it would miss an item that was given back."""
 
 PAGE_SECONDS = 10.0
-"""Age at which a page is thrown away: others have claimed most of what it lists by then."""
+"""Age at which a page is discarded: by then others have claimed most of its items."""
 
 MOST_TOUCHED = 1000
-"""Items remembered before those that have gone stale are forgotten."""
+"""Items remembered as tried before those older than STALE_SECONDS are removed."""
 
 LOOK_SECONDS = 60
-"""Longest time between two looks for ended leases: claims made since may have shorter ones."""
+"""Longest time between two looks for expired leases: newer claims may have shorter ones."""
 
 
 class Claimer:
     """Claims items for one process.
 
-    reads, conflicts: pages asked for and claims lost to others so far. held: lockIDs of the items
-    that were locked with a lease when there was nothing else, by itemID. refused: what DynamoDB
-    said of items that cannot be claimed, by itemID.
+    Attributes:
+        reads: Pages queried so far.
+        conflicts: Claims lost to other workers so far.
+        held: When nothing was todo, the lockIDs by itemID of the items locked with a lease.
+        refused: DynamoDB's messages by itemID for items that it does not let be claimed.
     """
 
     def __init__(
@@ -73,17 +74,21 @@ class Claimer:
         self._unanswered: Callable[[], Item | None] | None = None
 
     def claim(self) -> Item | None:
-        """Claim a todo item, or else take over one whose lease has ended; None if there is none.
+        """Claim a todo item, or else take over one whose lease has expired.
 
-        Raises what a request of `table` raises; the next call then begins with the same claim,
-        which may have been won without an answer.
+        Returns:
+            The item, or None if there is none.
+
+        Raises:
+            AwsError: A request failed. The next call repeats the same claim first, since it may
+                have been won and only its reply lost.
         """
         if self._unanswered and (item := self._unanswered()):
             return item
         return self._claim_todo() or self._take_over()
 
     def _attempt(self, item_id: int, claim: Callable[[str, Holder], Item | None]) -> Item | None:
-        """Claim an item under a new lockID; None if somebody else has it."""
+        """Claim an item with a new lockID; None if another worker has it."""
         lock_id = uuid4().hex
 
         def send() -> Item | None:
@@ -104,7 +109,7 @@ class Claimer:
         return send()
 
     def last_answer(self) -> Item | None:
-        """The item of a claim that was won without an answer, if any. Raises as `claim` does."""
+        """The item of a claim that was won but whose reply was lost, if any. Raises as `claim`."""
         return self._unanswered() if self._unanswered else None
 
     def _touch(self, item_id: int) -> None:
@@ -123,18 +128,18 @@ class Claimer:
             item = self._attempt(candidate, partial(self._table.claim, candidate))
             if item:
                 return item
-            # Another worker is in this stretch; the two would meet at each further candidate
+            # Another worker claims in this range; the two would compete for each further candidate
             self._candidates.clear()
 
     def _take_over(self) -> Item | None:
-        """Items without a lease belong to a tool that knows none, and are left alone."""
+        """Take over an item whose lease has expired. Items without a lease are other tools'."""
         now = floor(self._table.clock.now())
         if now <= self._look_again and not self._in_flight.inherited:
             return None
         leased = [item for item in self._table.locked() if item.lease_expires is not None]
         self.held = {item.item_id: item.lock_id for item in leased}
-        # Reading all that is locked costs more the more workers there are, and none of these
-        # leases can end before
+        # Reading all locked items costs more the more workers there are, and none of these leases
+        # expires earlier
         expiries = [item.lease_expires or 0 for item in leased]
         self._look_again = min([*expiries, now + LOOK_SECONDS]) if leased else 0
         ended = [
@@ -153,11 +158,11 @@ class Claimer:
         return bool(self._candidates) and self._clock() - self._read_at < PAGE_SECONDS
 
     def _read(self) -> bool:
-        """Read a page from a random place on, or from the beginning; False if there is none."""
+        """Query a page from a random start, or from the beginning; False if nothing is todo."""
         start = self._random.randrange(self._span())
         self._candidates = self._page(start)
         if len(self._candidates) < PAGE // 2 and start:
-            # Near the end, or where few are left: the beginning is as near
+            # Near the end of the range, or few items are left
             self._candidates = self._page(0)
         if len(self._candidates) < PAGE:
             self._random.shuffle(self._candidates)
@@ -165,23 +170,23 @@ class Claimer:
         return bool(self._candidates)
 
     def _page(self, start: int) -> list[int]:
-        """A page of candidates, without those that are known to be none."""
+        """A page of candidates, without those to be skipped."""
         while True:
             self.reads += 1
             listed = self._table.todo(start, PAGE)
-            page = [item_id for item_id in listed if not self._passed_over(item_id)]
+            page = [item_id for item_id in listed if not self._skipped(item_id)]
             if page or len(listed) < PAGE:
                 return page
             start = listed[-1] + 1
 
-    def _passed_over(self, item_id: int) -> bool:
+    def _skipped(self, item_id: int) -> bool:
         touched = self._touched.get(item_id)
         stale = touched is not None and self._clock() - touched < STALE_SECONDS
         return stale or item_id in self.refused
 
     def _span(self) -> int:
-        """Where the todo items end, as it was at first: other tools number items from 1, and a
-        place drawn among 2**53 would always lie beyond the last.
+        """Upper end of the itemIDs to start from, read once: other tools number items from 1, and a
+        start drawn from 2**53 numbers would always lie beyond the last.
         """
         if self._last is None:
             self.reads += 1

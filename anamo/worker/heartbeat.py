@@ -1,8 +1,8 @@
-"""Keeping leases alive.
+"""Renewing leases.
 
-Guaranteed: as long as the process lives and reaches DynamoDB, the leases of its claims do not end;
-a claim that turns out lost is marked so, and the main thread is woken. A request that fails is
-sent again until it passes.
+Guaranteed: as long as the process lives and reaches DynamoDB, the leases of its claims do not
+expire; a claim that turns out to be lost is marked as lost, and the main thread is woken. A request
+that fails is retried until it succeeds.
 """
 
 import logging
@@ -15,44 +15,50 @@ from anamo.core.errors import AwsError
 from anamo.worker.claim import Claim
 
 SHARE = 3
-"""A lease is renewed every third of it, so that two renewals may fail before it ends."""
+"""A lease is renewed every third of its length, so two renewals may fail before it expires."""
 
-AGAIN_SECONDS = 5.0
-"""Most seconds until a renewal that failed is sent again."""
+RETRY_SECONDS = 5.0
+"""Longest wait before a renewal that failed is retried."""
 
 logger = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Renews the leases of the claims that `held` gives, in a thread of its own; `wake` is called
-    when one is lost.
-    """
+    """Renews the leases of claims, in a thread of its own."""
 
     def __init__(
         self,
         table: WorkflowTable,
         holder: Holder,
-        held: Callable[[], Iterable[Claim]],
+        claims: Callable[[], Iterable[Claim]],
         wake: Callable[[], object],
     ) -> None:
+        """Start the thread.
+
+        Args:
+            table: Where the claims are.
+            holder: Who holds them, and for how long a lease lasts.
+            claims: Returns the claims held now; called in the heartbeat's thread, as is `wake`.
+            wake: Called when a claim is lost.
+        """
         self._table = table
         self._holder = holder
-        self._held = held
+        self._claims = claims
         self._wake = wake
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Renew no more."""
+        """Stop renewing; returns at once."""
         self._ended.set()
 
     def _run(self) -> None:
         interval = self._holder.lease / SHARE
         wait = interval
         while not self._ended.wait(wait):
-            renewed = [self._renew(claim) for claim in self._held()]
-            wait = interval if all(renewed) else min(interval / 2, AGAIN_SECONDS)
+            renewed = [self._renew(claim) for claim in self._claims()]
+            wait = interval if all(renewed) else min(interval / 2, RETRY_SECONDS)
 
     def _renew(self, claim: Claim) -> bool:
         """Whether the claim needs no further renewal now."""
@@ -63,7 +69,7 @@ class Heartbeat:
         except AwsError as error:
             logger.warning("lease of item %d: %s; trying again", claim.item.item_id, error)
             return False
-        if not held and claim in self._held():
+        if not held and claim in self._claims():
             claim.lost = True
             self._wake()
         return True

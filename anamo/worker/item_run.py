@@ -18,7 +18,7 @@ from anamo.worker.task_process import Outcome, StopReason, TaskProcess
 
 
 class ItemRun:
-    """The tasks of one claim, from the first start to the last end."""
+    """Runs the tasks of one claim, in the main thread of a worker process."""
 
     def __init__(
         self,
@@ -48,9 +48,10 @@ class ItemRun:
         self._fault: HostError | None = None
 
     def run(self) -> None:
-        """Run them; returns once none is left, because they ended or had to be stopped.
+        """Run the tasks until all have ended or been stopped.
 
-        Raises HostError where tasks cannot be started here; the item is given back then.
+        Raises:
+            HostError: Tasks cannot be started on this host; the item is given back.
         """
         ended = False
         try:
@@ -58,7 +59,7 @@ class ItemRun:
                 self._apply_stop_requests()
                 self._start()
                 ended = self._collect()
-                # Not with a place free: what ended has been seen, and nothing else would end a wait
+                # Not if another task may start: nothing might end the wait
                 if (self._todo or self._running) and not self._may_start:
                     self._control.wait(self._next_poll())
         finally:
@@ -69,15 +70,15 @@ class ItemRun:
             raise self._fault
 
     def _apply_stop_requests(self) -> None:
-        """Stop what must be stopped."""
-        # What came while the item was being claimed must not start a task
+        """Drop the tasks that must not start, and stop those that must not run on."""
+        # A request that came while the item was being claimed counts, too
         self._control.look()
-        told = self._control.stopping or self._recorder.error or self._claim.lost
-        if told or self._control.start_no_more:
+        stop = self._control.stopping or self._recorder.error or self._claim.lost
+        if stop or self._control.start_no_more:
             self._todo.clear()
         if self._control.stopping:
             self._recorder.shorten_waits()
-        if told:
+        if stop:
             grace = 0 if self._control.force_stop else self._options.grace
             for process in self._running.values():
                 process.stop(StopReason.SHUTDOWN, grace)
@@ -92,7 +93,7 @@ class ItemRun:
         while self._may_start:
             name, script = self._todo.popleft()
             environment = {**self._environment, "PYANAMO_NESTED_TASK": name}
-            # Before the attempt: they may be written, and their files closed, right after it
+            # Read before the attempt: these results may be written, their files closed, meanwhile
             pending = self._recorder.pending
             try:
                 self._running[name] = TaskProcess(
@@ -101,16 +102,16 @@ class ItemRun:
             except HostError as fault:
                 self._todo.appendleft((name, script))
                 if self._running:
-                    # The machine has room for fewer at once than -n asks for
+                    # The host has room for fewer tasks at once than -n asks for
                     self._width = len(self._running)
                 elif pending:
-                    # The files of those that have ended may be what is in the way
+                    # Closing the files of the tasks that have ended may make room
                     self._held_up = True
                 else:
                     self._give_up(fault)
 
     def _collect(self) -> bool:
-        """Hand in the tasks that ended; whether the last of them was handed in as such."""
+        """Hand in the tasks that ended; True if the claim's last result was among them."""
         ended = []
         for name, process in list(self._running.items()):
             if outcome := process.poll():
@@ -126,15 +127,15 @@ class ItemRun:
         return over and bool(ended)
 
     def _counts(self, outcome: Outcome) -> bool:
-        """Whether this is how the task ends, and not how we or this machine ended it."""
+        """Whether the outcome is the task's own: neither a shutdown nor a full disk caused it."""
         if not outcome.succeeded and not outcome.interrupted and outcome.disk_is_full():
-            # It failed for want of space, most likely, and may well pass elsewhere
+            # It most likely failed because of the disk, and may succeed on another host
             self._give_up(HostError("the disk is full; what failed on it is given back"))
             return False
         return not outcome.interrupted
 
     def _give_up(self, fault: HostError) -> None:
-        """Start no more: what runs may well end, the rest is for another machine."""
+        """Start no more tasks: those that run may finish, another host gets the rest."""
         self._todo.clear()
         self._fault = fault
 
@@ -143,7 +144,7 @@ class ItemRun:
         return min((poll for poll in polls if poll is not None), default=None)
 
     def _kill(self) -> None:
-        """Leave no task behind where an error ends the run."""
+        """Kill and reap what still runs: an error ended the run."""
         for process in self._running.values():
             process.stop(StopReason.SHUTDOWN, grace=0)
         while self._running:

@@ -1,8 +1,8 @@
 """Bringing whole logs to S3.
 
-Guaranteed: a log that S3 refuses stays on disk until S3 takes it or the process ends, and its
-entries say where; at the end, what is still there is left under the path that was said. Not
-guaranteed: that a worker which is killed leaves no such file.
+Guaranteed: a log that S3 refuses is kept in a named file, whose path is in its log entries and
+stays valid until S3 has taken the log, also after the process has ended. Not guaranteed: that the
+entries' note is removed when the log is delivered.
 """
 
 import logging
@@ -32,13 +32,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LogOrigin:
-    """Where logs come from.
+    """Where logs come from, for their keys and headers.
 
     Attributes:
         table: Name of the table.
-        prefix: Of the S3 keys.
-        host: Name of this machine.
-        host_metadata: Further lines of the logs' headers.
+        prefix: What the S3 keys begin with.
+        host: Name of this host.
+        host_metadata: Further names and values for the headers.
     """
 
     table: str
@@ -113,7 +113,7 @@ class LogDelivery:
         }
 
     def _keep(self, packed: Packed, fault: AwsError) -> tuple[LogEntry, ...]:
-        """Write the object to a named file; its entries with a note that says where."""
+        """Copy the object to a named file; its entries with a note that says where."""
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="pyanamo-"))
         path = self._directory / packed.key.rpartition("/")[2]

@@ -1,8 +1,8 @@
-"""One worker process: claim, run, record, finish, again.
+"""The loop of one worker process: claim an item, run its tasks, record their results.
 
-Guaranteed: a task runs only while this process holds the claim of its item; a claim that is lost
-ends its tasks, and nothing of them is written. Every claim is ended before the process ends, as
-far as DynamoDB can be reached.
+Guaranteed: a task starts only while this process holds its item's claim; when a claim is found
+lost, its tasks are stopped and nothing of them is written. Every claim is ended before the process
+ends, as long as DynamoDB can be reached. Not guaranteed: that a lost claim is noticed at once.
 
 The main thread claims, starts tasks and waits for them; one thread records (`recorder`), one keeps
 the leases alive (`heartbeat`).
@@ -44,13 +44,13 @@ LAG_SECONDS = 1.0
 """How long after finding nothing a worker looks again, since the index lags behind the table."""
 
 IDLE_SECONDS = 5.0
-"""Longest time between two looks of a worker that waits for work; the first are shorter."""
+"""Longest time between two looks of a worker that waits for items; the first are shorter."""
 
 CLAIM_SECONDS = 900.0
-"""How long a claim is tried while DynamoDB is out of reach."""
+"""How long a claim is retried while DynamoDB cannot be reached."""
 
 DELIVERY_SECONDS = 900.0
-"""How long a worker waits, claiming nothing, for S3 to take the logs it keeps."""
+"""How long a worker claims nothing and waits for S3 to take each log that it has kept."""
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,11 @@ class Worker:
         self._environment = {"PYANAMO": options.program, **os.environ}
 
     def run(self) -> Finished:
-        """Work, and say how it went."""
+        """Work until nothing is left or the process should end.
+
+        Returns:
+            The message for the parent; an error is in it, none is raised.
+        """
         error: AnamoError | None = None
         try:
             while item := self._next():
@@ -96,10 +100,10 @@ class Worker:
         except AnamoError as fault:
             error = fault
         except Exception as fault:
-            # What has ended is recorded all the same
+            # Tasks that have ended are recorded all the same
             logger.debug("worker", exc_info=True)
             error = internal(fault)
-        self._let_go()
+        self._release_last_answer()
         self._recorder.close()
         kept = self._delivery.close()
         self._heartbeat.close()
@@ -107,15 +111,15 @@ class Worker:
         consumed = self._table.meter.consumed + self._logs.meter.consumed
         return Finished(str(error or ""), len(self._claimer.held), kept, consumed)
 
-    def _let_go(self) -> None:
-        """Give back an item whose claim was won without an answer, if that can be known now."""
+    def _release_last_answer(self) -> None:
+        """Release an item whose claim was won but whose reply was lost, if that is known by now."""
         with suppress(AwsError):
             item = self._claimer.last_answer()
             if item:
                 self._table.release(item, {}, item.log_length)
 
     def _refusals(self) -> ItemRefused | None:
-        """What to say of items that DynamoDB would not let be claimed."""
+        """The error for items that DynamoDB did not let be claimed."""
         refused = self._claimer.refused
         if not refused:
             return None
@@ -127,7 +131,7 @@ class Worker:
     # Claiming
 
     def _next(self) -> Item | None:
-        """The next item, claimed; None if there is none left, or nothing shall be begun."""
+        """The next item, claimed; None if none is left or none should be begun."""
         until: float | None = None
         nap = LAG_SECONDS
         while self._ready():
@@ -143,8 +147,8 @@ class Worker:
         return None
 
     def _ready(self) -> bool:
-        """Wait until there is room for a further claim; False if there must not be one."""
-        # In this order: the look takes the recorder's wake-up away, so the count comes after it
+        """Wait until a further claim may be made; False if none should be."""
+        # In this order: `_over` consumes the recorder's wake-up, so the count is read after it
         while not self._over() and self._recorder.claims > 1:
             self._control.wait(None)
         if self._delivery.has_kept_logs and not self._over():
@@ -152,7 +156,7 @@ class Worker:
         return not self._over()
 
     def _over(self) -> bool:
-        """Whether nothing new shall be begun."""
+        """Whether no further item should be begun."""
         self._control.look()
         return bool(self._control.stopping or self._control.start_no_more or self._recorder.error)
 
@@ -176,7 +180,7 @@ class Worker:
     # Running
 
     def _work(self, item: Item) -> None:
-        """Run the tasks of a claimed item; results and the claim's end go to the recorder."""
+        """Run a claimed item; hand its results and the end of the claim to the recorder."""
         claim = Claim(item, max(tail_limit(item, self._table.name), 0))
         self._claims.append(claim)
         todo = list(claim.todo())
@@ -187,12 +191,12 @@ class Worker:
         ItemRun(claim, self._options, self._control, self._recorder, self._environment).run()
 
     def _abandon(self, claim: Claim, name: str) -> None:
-        """Fail an item whose claims end without an outcome: it kills its workers."""
+        """Fail an item whose claims keep ending without an outcome: it kills its workers."""
         item = claim.item
         entry = abandoned_entry(item.attempts - 1)
         results = {name: entry}
         ended = claim.with_results(results).ended
-        landed = self._retries.retry(
+        written = self._retries.retry(
             lambda: self._table.finish(
                 item, State.FAILED, results if item.is_nested else entry, ended
             ),
@@ -200,10 +204,10 @@ class Worker:
             lambda: self._control.stopping,
         )
         claim.note(results)
-        self._claim_ended(claim, str(State.FAILED) if landed else LOST)
+        self._claim_ended(claim, str(State.FAILED) if written else LOST)
 
     def _claim_ended(self, claim: Claim, state: str) -> None:
-        """A claim ended; called by the recorder."""
+        """Take note that a claim ended; called in the recorder's thread or the main one."""
         self._claims.remove(claim)
         self._in_flight.drop(claim.item.lock_id)
         item = claim.item

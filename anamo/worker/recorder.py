@@ -1,11 +1,12 @@
-"""Group commit: results that are ready together are written together.
+"""Recording results by group commit: results that are ready together are written together.
 
-Guaranteed: what the table says has ended has its whole log in S3, since each write of results is
-preceded by the object that holds their logs; if S3 refuses it, the entry says so and the log stays
-on disk until it is delivered. Results of a claim are written in the order they came.
+Guaranteed: log before record: the object with the logs of a group is put in S3 before its results
+are written to the table; if S3 refuses it, the log entries say so and the log is kept on disk.
+Results of a claim are written in the order in which they were handed in. Not guaranteed: that each
+result is written at once.
 
-A thread of the worker process does it, so that tasks run on meanwhile. While one write is under
-way the next results gather: long tasks are recorded one by one, short ones in groups.
+A thread does it while tasks run on. Results that come during a write form the next group: long
+tasks are recorded one by one, short ones in groups.
 """
 
 import logging
@@ -35,31 +36,31 @@ from anamo.worker.log_delivery import LogDelivery
 from anamo.worker.task_process import Outcome
 
 LINGER_SECONDS = 0.05
-"""How long a result waits for others of its item, at least: fifty short tasks cost a few writes
+"""Shortest time that a result waits for others of its item: fifty short tasks cost a few writes
 instead of fifty."""
 
 BRIEF_SECONDS = 1.0
 BRIEF_FACTOR = 5
-"""The result of a task that took less than this waits that many times as long as it took, at most
-this long. Should the worker die meanwhile, running such tasks again is cheaper than to write the
-whole item for each of them."""
+"""A task that took less than BRIEF_SECONDS is brief: its result waits BRIEF_FACTOR times as long as
+it took, at most BRIEF_SECONDS. If the worker dies meanwhile, running such tasks again is cheaper
+than writing the whole item for each of them."""
 
 RECORD_SECONDS = 3600.0
-"""How long a result is offered to DynamoDB: its task, which may have taken days, would have to be
-run again."""
+"""How long a write of results is retried: its tasks, which may have taken days, would have to run
+again."""
 
 MOST_PENDING = 2 * GROUP_LIMIT
-"""Results that wait to be written before no further task is started; each has two open files."""
+"""Results that wait to be written before no further task is started: each has two open files."""
 
 LOST = "lost"
-"""What `settled` is told of a claim whose item another worker has, or that could not be ended."""
+"""Instead of a state, for a claim whose item another worker has, or that could not be ended."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """A task that ended; or, without outcome, only the end of a claim."""
+    """A task that ended or, without an outcome, just the end of a claim."""
 
     claim: Claim
     name: str
@@ -68,12 +69,12 @@ class _Result:
 
     @property
     def brief(self) -> bool:
-        """Whether its task could soon be run again."""
+        """Whether running its task again would take little time."""
         return self.outcome is not None and self.outcome.seconds < BRIEF_SECONDS
 
     @property
     def linger(self) -> float:
-        """Seconds that it may wait for others."""
+        """Seconds that it may wait for further results."""
         if not self.outcome or not self.brief:
             return LINGER_SECONDS
         return min(max(BRIEF_FACTOR * self.outcome.seconds, LINGER_SECONDS), BRIEF_SECONDS)
@@ -128,12 +129,12 @@ class Recorder:
     # For the main thread
 
     def begin(self) -> None:
-        """A claim begins; its end will be handed in."""
+        """Count a claim whose end will be handed in."""
         with self._counting:
             self._claims += 1
 
     def add(self, claim: Claim, name: str, outcome: Outcome, *, last: bool) -> None:
-        """Hand in a task that ended; `last` if nothing more will come of this claim."""
+        """Hand in a task that ended, `last` if it is the claim's last result."""
         result = _Result(claim, name, outcome, last)
         with self._counting:
             self._pending += 1
@@ -142,18 +143,18 @@ class Recorder:
             self._complete.set()
 
     def end(self, claim: Claim) -> None:
-        """Hand in that nothing more will come of this claim."""
+        """Hand in the end of a claim without a further result."""
         self._queue.put(_Result(claim, SINGLE, None, last=True))
         self._complete.set()
 
     @property
     def claims(self) -> int:
-        """Claims that have begun and not ended."""
+        """How many claims have begun and not ended."""
         return self._claims
 
     @property
     def pending(self) -> int:
-        """Results that wait to be written, each with two open files."""
+        """How many results wait to be written, each with two open files."""
         return self._pending
 
     @property
@@ -162,7 +163,7 @@ class Recorder:
         return self._pending < MOST_PENDING
 
     def shorten_waits(self) -> None:
-        """Wait no longer than half a second between attempts: the process is to end."""
+        """From now on, wait at most half a second between attempts: the process should end."""
         self._waits_shortened.set()
 
     def close(self) -> None:
@@ -175,7 +176,7 @@ class Recorder:
             self._control.wait(None)
         self._thread.join()
 
-    # For the thread
+    # For the recorder's thread
 
     def _run(self) -> None:
         following: _Result | None = None
@@ -191,7 +192,7 @@ class Recorder:
             self._control.wake()
 
     def _gather(self, first: _Result) -> tuple[list[_Result], _Result | None]:
-        """The results to be written together with the first one."""
+        """The results to write together with the first; also the next result, if it was read."""
         group = [first]
         until = monotonic() + first.linger
         while not group[-1].last and len(group) < GROUP_LIMIT:
@@ -208,9 +209,9 @@ class Recorder:
         return group, None
 
     def _wait_for_more(self, seconds: float) -> bool:
-        """Wait until the linger is over, or cut short; False if it was over already.
+        """Wait for the time given, or until a group is complete; False if the time was over.
 
-        Waking for each result would cost as much as the rest of what is done for it.
+        Waking for each result would cost as much as all else that is done for it.
         """
         if seconds <= 0:
             return False
@@ -219,7 +220,7 @@ class Recorder:
         return True
 
     def _commit(self, claim: Claim, group: Sequence[_Result]) -> None:
-        """Write a group; whatever goes wrong, it is off the books afterwards."""
+        """Write a group. Whatever goes wrong, its results no longer count as pending afterwards."""
         results = [result for result in group if result.outcome]
         last = group[-1].last
         try:
@@ -242,7 +243,7 @@ class Recorder:
         self._control.wake()
 
     def _fail(self, claim: Claim, refusal: ItemRefused) -> str:
-        """End an item whose results DynamoDB will never take; its tasks would run for ever."""
+        """End an item whose results DynamoDB refuses for good, or its tasks would run for ever."""
         claim.lost = True
         logger.warning("item %d has failed: %s", claim.item.item_id, refusal)
         with suppress(AwsError):
@@ -253,7 +254,7 @@ class Recorder:
         return LOST
 
     def _give_up(self, claim: Claim, error: Exception, last: bool) -> str:
-        """Remember why, and give the item back if that is still possible."""
+        """Remember the error, and release the item if that is still possible."""
         if isinstance(error, OSError):
             error = HostError(f"a log could not be written: {error}")
         self.error = self.error or error  # type: ignore[assignment]
@@ -264,7 +265,7 @@ class Recorder:
         return LOST
 
     def _write(self, claim: Claim, results: Sequence[_Result], last: bool) -> str:
-        """Bring the results' logs to S3 and the results to the table; the state of the item."""
+        """Put the logs in S3 and write the results to the table; the state of the item then."""
         if claim.lost:
             return claim.final_state or LOST
         if self.error:
@@ -282,7 +283,7 @@ class Recorder:
     def _next(
         self, claim: Claim, entries: Mapping[str, LogEntry], last: bool
     ) -> tuple[str, Callable[[], bool]]:
-        """The state that the item gets, and the write that does it."""
+        """The item's next state, and the write that brings it about."""
         item, table, progress = claim.item, self._table, claim.with_results(entries)
         ended = progress.ended
         results = entries if item.is_nested or not entries else entries[SINGLE]
