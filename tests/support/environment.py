@@ -35,7 +35,7 @@ def environment(home: Path, *, dynamodb: str, s3: str) -> dict[str, str]:
     """Return the whole environment of a child process.
 
     It is built from nothing: of the caller's variables only PATH is kept, behind the folder of
-    this interpreter, so that `python` and `aws` are those of the tests.
+    this interpreter, so that `python` and `aws` are those of the tests, and what measures coverage.
 
     Args:
         home: An empty folder, its HOME and TMPDIR.
@@ -49,4 +49,5 @@ def environment(home: Path, *, dynamodb: str, s3: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,
         "AWS_ENDPOINT_URL_S3": s3,
+        **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
     }

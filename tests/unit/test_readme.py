@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from anamo.cli import import_command, worker_command
+from anamo.cli.arguments import DEFAULT_PREFIX
 from anamo.cli.main import ExitStatus
 from anamo.core.item import State
 from anamo.core.transitions import TRANSITIONS
@@ -33,15 +34,15 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
-@pytest.mark.parametrize(
-    ("script", "parser"),
-    [
-        ("pyanamo.py", worker_command.parser),
-        ("import-items-generic.py", import_command.parser),
-    ],
-)
+COMMAND_LINES = [
+    ("pyanamo.py", worker_command.parser, worker_command.ORIGINAL_FLAGS),
+    ("import-items-generic.py", import_command.parser, import_command.ORIGINAL_FLAGS),
+]
+
+
+@pytest.mark.parametrize(("script", "parser", "original"), COMMAND_LINES)
 def test_the_flags_are_those_of_the_command_line(
-    script: str, parser: Callable[[], argparse.ArgumentParser]
+    script: str, parser: Callable[[], argparse.ArgumentParser], original: Mapping[str, str]
 ) -> None:
     documented = {
         tuple(re.findall(r"`([^`]+)`", cells[0])): cells[1]
@@ -53,8 +54,14 @@ def test_the_flags_are_those_of_the_command_line(
         if action.dest != "help"
     }
     assert set(documented) == set(actions)
+    # A paragraph below each script's table names the original's flags
+    below = section("Flags").split(f"`{script}`")[1].split("The original's long flags work too:")
+    named = below[1].split(".\n")[0]
+    assert re.findall(r"`(--\w+)`", named) == list(original)
+    # -b may say the prefix too, so that the parser itself has no default for -k
+    standing_in = {"bucket_key": DEFAULT_PREFIX}
     for flags, default in documented.items():
-        value = actions[flags].default
+        value = standing_in.get(actions[flags].dest, actions[flags].default)
         if default and default not in ("none", "where boto3 finds one"):
             assert default == f"{value:g}" if isinstance(value, float) else str(value)
         elif default == "none":
