@@ -1,4 +1,4 @@
-"""A workflow in the middle of its run, for tests that only look."""
+"""A workflow in the middle of its run, for tests that only read it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def steps(dynamodb_client: DynamoDBClient) -> Iterator[Workflow]:
         list(workflow.run_of(1300, 3, {**shares, "done": 0.4}, hours=6, seed=2)),
         list(workflow.run_of(1300, 0, {"done": 0.1}, hours=1, seed=3)),
     ]
-    # A hostile name, another tool's states, an item that was given back half way, one without lease
+    # A hostile name, another tool's states, an item released half way, one without a lease
     items[0].append(workflow.item(HOSTILE, "failed", Log=_hostile()))
     items[2] += [workflow.item(f"Other{k}", state) for k, state in enumerate(["paused"] * 3)]
     items[2].append(workflow.item("Other9", "Zurück"))
@@ -89,7 +89,7 @@ def small(make_table: Callable[[], Table], dynamodb_client: DynamoDBClient) -> A
 
 @pytest.fixture
 def typing(scripts: Scripts) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run pyanamo.py on a terminal, with what somebody types."""
+    """Run pyanamo.py on a terminal, with typed input."""
 
     def run(*words: str, typed: str = "", columns: int = 120) -> Any:
         command = [sys.executable, str(ROOT / "pyanamo.py"), *words]
@@ -99,7 +99,7 @@ def typing(scripts: Scripts) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 def held(task_id: str, nested: int = 0, seconds: float = 3600, **more: Any) -> dict[str, Any]:
-    """Return an item that a worker holds, or held until its lease ended `-seconds` ago."""
+    """Return a locked item whose lease expires in `seconds`, which may be negative."""
     return workflow.item(
         task_id, "locked", nested, Lease_Expires=int(time.time() + seconds), **more
     )

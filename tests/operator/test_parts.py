@@ -1,4 +1,4 @@
-"""The parts that need no AWS."""
+"""Parts of the operator's commands that need no AWS."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ Run = Callable[..., Any]
 
 
 def half_failed(task_id: str = "Half") -> dict[str, Any]:
-    """Return a failed item of which Task_1 failed, with leftovers of its run."""
+    """Return a failed item whose Task_1 failed, with attributes left by its run."""
     made = workflow.item(task_id, "failed", 3, Attempts=4, Failures=2)
     made["TaskScript"]["Task_0"]["Status"] = made["TaskScript"]["Task_2"]["Status"] = "done"
     made["Log"] = {f"Task_{k}": workflow.entry(task_id) for k in range(3)}
@@ -173,7 +173,7 @@ def test_a_worker_that_is_robbed_finds_its_claim_lost(
 
 
 def recording(table: Table, item: dict[str, Any], done: list[int]) -> Any:
-    """Before a requeue's write, have the item's holder record a nested task as done."""
+    """Have the item's holder record a nested task as done just before it is requeued."""
 
     def behaviour(request: Any, forward: Any) -> Reply:
         if not done:
@@ -198,7 +198,7 @@ def recording(table: Table, item: dict[str, Any], done: list[int]) -> Any:
 
 
 def unguarded(*statements: str) -> list[str]:
-    """Return the command for pyanamo.py with guards taken away by statements."""
+    """Return a command that runs pyanamo.py after statements that disable guards."""
     script = str(ROOT / "pyanamo.py")
     begin = f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[0] = {script!r}"
     taken = ["from anamo.core import transitions as t", "from dataclasses import replace"]
@@ -207,7 +207,7 @@ def unguarded(*statements: str) -> list[str]:
 
 
 def always(name: str, clause: str) -> str:
-    """Return a statement that lets a clause of a transition's condition always hold."""
+    """Return a statement that makes a clause of a transition's condition always true."""
     wide = f"({clause} OR attribute_exists(itemID))"
     change = f"t.{name}.condition.replace({clause!r}, {wide!r})"
     return (
