@@ -1,5 +1,5 @@
-"""All that speaks to AWS: sessions and their errors, the requests to DynamoDB and S3, who and where
-this machine is. The other rooms see plain names such as TableMissing, never an error code.
+"""All that speaks to AWS: sessions, retries, the requests to DynamoDB and S3, the identity of this
+host. The other rooms see exceptions such as TableMissing, never an error code.
 
 May import: core.
 """

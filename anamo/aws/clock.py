@@ -1,8 +1,8 @@
 """DynamoDB's time.
 
 Guaranteed: hosts whose own clocks are wrong agree on leases to within about a second plus a
-request's travel time, since every answer's Date header corrects the reading. Between two answers
-the time follows the monotonic clock, so setting a host's clock changes nothing.
+request's round-trip time, since every answer's Date header corrects the clock. Between two answers
+the time follows the monotonic clock, so setting a host's clock has no effect.
 """
 
 import time
@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 
 class DatabaseClock:
-    """Epoch seconds as DynamoDB's servers have them; the host's own until the first answer."""
+    """Epoch seconds by DynamoDB's servers; by the host until the first answer."""
 
     def __init__(
         self,
@@ -27,18 +27,22 @@ class DatabaseClock:
         return self._monotonic() + self._offset
 
     def monotonic(self) -> float:
-        """Seconds for measuring durations."""
+        """Seconds from an arbitrary start, to measure durations with."""
         return self._monotonic()
 
     def timestamp(self) -> str:
-        """Now in UTC as ISO 8601 with seconds, such as 2026-01-31T09:30:00Z."""
+        """The time in UTC as ISO 8601, such as 2026-01-31T09:30:00Z."""
         return datetime.fromtimestamp(self.now(), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def learn(self, headers: Mapping[str, str], sent: float) -> None:
-        """Correct the reading by the Date header of an answer.
+        """Correct the clock by the Date header of an answer.
 
-        sent: `monotonic()` before the request. The header has whole seconds, and was made between
-        sending and now: that gives a range for the offset, and the present one moves into it.
+        The header has whole seconds, and was made between sending and now: that gives a range for
+        the offset between the two clocks, and the present offset is moved into it.
+
+        Args:
+            headers: The answer's, with names in lower case.
+            sent: `monotonic()` before the request.
         """
         try:
             date = parsedate_to_datetime(headers["date"]).timestamp()

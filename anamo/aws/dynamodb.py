@@ -102,14 +102,15 @@ class TableRequests:
         return fault
 
 
-_sending: ContextVar[TableRequests] = ContextVar("_sending")
+_sending: ContextVar[TableRequests | None] = ContextVar("_sending", default=None)
 """The table that this thread is sending a request for: tables share clients, and the events of a
 client do not say which table a request is for."""
 
 
 def observed(client: Any) -> Any:
-    """The client, with handlers that set a table's clock and add to its meter; repeating it is
-    harmless.
+    """Register the handlers that set clocks and add to meters, unless the client has them already.
+
+    Requests that do not come from `TableRequests.send` are left alone.
     """
     for event, handler in _HANDLERS.items():
         client.meta.events.register(event, handler, unique_id=f"pyanamo-{event}")
@@ -117,12 +118,12 @@ def observed(client: Any) -> Any:
 
 
 def _ask_for_capacity(params: dict[str, Any], model: OperationModel, **_: Any) -> None:
-    if model.name in READS | WRITES:
+    if _sending.get() and model.name in READS | WRITES:
         params.setdefault("ReturnConsumedCapacity", "TOTAL")
 
 
 def _note_time(context: dict[str, Any], **_: Any) -> None:
-    if table := _sending.get(None):
+    if table := _sending.get():
         context["pyanamo_sent"] = table.clock.monotonic()
 
 
@@ -130,8 +131,7 @@ def _learn(
     parsed: Mapping[str, Any], model: OperationModel, context: Mapping[str, Any], **_: Any
 ) -> None:
     """Set the clock and add to the meter by an answer, which may be an error."""
-    table = _sending.get(None)
-    if not table:
+    if not (table := _sending.get()):
         return
     headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     table.clock.learn(headers, context["pyanamo_sent"])

@@ -1,4 +1,4 @@
-"""The table itself: making it, and checking that it can be used."""
+"""Creating a table, and checking that it can be used."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,20 +12,20 @@ from anamo.core.errors import CredentialsExpired, TableMissing, TableUnusable, U
 INDEX_FILE = Path(__file__).resolve().parents[1] / "workflow-gsi-index.json"
 
 CHECK_SECONDS = 300.0
-"""How long a check before the work is tried again while AWS throttles or fails."""
+"""How long a check before the work is retried while AWS throttles or fails."""
 
 AT_ONCE = (Unreachable, CredentialsExpired)
-"""Faults that end such a check at once."""
+"""Faults that end such a check immediately."""
 
 ACTIVATION_SECONDS = 900
-"""How long a table that is being made is waited for; four indexes take a minute or two."""
+"""How long to wait for a table that is being created; four indexes take a minute or two."""
 
 
 class TableAdmin(TableRequests):
-    """Makes a table, and waits until it can be used."""
+    """Creates a table, and waits until it can be used."""
 
     def create(self) -> bool:
-        """Make the table with on-demand billing; False if it was there already."""
+        """Create the table with on-demand billing; False if it exists."""
         indexes = [
             {key: value for key, value in index.items() if key != "ProvisionedThroughput"}
             for index in _index_definitions()
@@ -53,20 +53,30 @@ class TableAdmin(TableRequests):
         *,
         create: bool = False,
     ) -> None:
-        """Check key and indexes, and wait for a table that is being made; `create` makes it.
+        """Check key and indexes, and wait until the table is active.
 
-        Throttling and failures are waited for: a thousand workers may start at once. Raises
-        TableMissing, TableUnusable which says what is wrong, and at once Unreachable and
-        CredentialsExpired, which whoever just typed the command will put right.
+        Passing faults are retried: a thousand workers may start at once.
+
+        Args:
+            sleep: Waits that many seconds.
+            say: Told what is waited for.
+            create: Create the table if it does not exist.
+
+        Raises:
+            TableMissing: It does not exist.
+            TableUnusable: The message says what is wrong.
+            Unreachable: Immediately: whoever just typed the command can correct it.
+            CredentialsExpired: Immediately, too.
+            AwsError: Or another of its subclasses.
         """
 
-        def try_it() -> None:
+        def attempt() -> None:
             if create and self.create():
                 say(f"table {self.name}: made")
             self._wait_until_usable(sleep, say)
 
         RetryPolicy(sleep).retry(
-            try_it, CHECK_SECONDS, say=lambda fault: say(f"{fault}; trying again"), at_once=AT_ONCE
+            attempt, CHECK_SECONDS, say=lambda fault: say(f"{fault}; trying again"), at_once=AT_ONCE
         )
 
     def _wait_until_usable(
@@ -89,7 +99,7 @@ class TableAdmin(TableRequests):
         try:
             answer = self.send(self._client.describe_table)
         except TableMissing:
-            # Just after CreateTable, DescribeTable may not know the table yet
+            # Right after CreateTable, DescribeTable may not find the table yet
             sleep(1)
             answer = self.send(self._client.describe_table)
         table: Mapping[str, Any] = answer["Table"]
@@ -102,7 +112,7 @@ def _index_definitions() -> list[dict[str, Any]]:
 
 
 def _check_schema(name: str, table: Mapping[str, Any]) -> None:
-    """Raises TableUnusable unless key and indexes are those of a workflow table."""
+    """Raise TableUnusable unless key and indexes are those of a workflow table."""
     kinds = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
     key = [(each["AttributeName"], each["KeyType"]) for each in table["KeySchema"]]
     if key != [("itemID", "HASH")] or kinds.get("itemID") != "N":
@@ -110,12 +120,12 @@ def _check_schema(name: str, table: Mapping[str, Any]) -> None:
             f"table {name}: its key must be itemID, a number, and nothing else; "
             "make a new table with --create-table"
         )
-    there = {
+    existing = {
         each["IndexName"]: (each["KeySchema"], each["Projection"]["ProjectionType"])
         for each in table.get("GlobalSecondaryIndexes", [])
     }
     for index in _index_definitions():
-        if there.get(index["IndexName"]) != (index["KeySchema"], "ALL"):
+        if existing.get(index["IndexName"]) != (index["KeySchema"], "ALL"):
             raise TableUnusable(
                 f"table {name}: index {index['IndexName']} is missing, has another key or does "
                 f"not project ALL; {INDEX_FILE.name} holds the indexes a workflow table has"
@@ -123,7 +133,7 @@ def _check_schema(name: str, table: Mapping[str, Any]) -> None:
 
 
 def _not_ready(table: Mapping[str, Any]) -> str:
-    """What of the table cannot be used yet, empty if it can."""
+    """What is not active yet, in words; empty if all is."""
     if table["TableStatus"] not in ("ACTIVE", "UPDATING"):
         return f"the table is {table['TableStatus']}"
     for index in table.get("GlobalSecondaryIndexes", []):

@@ -1,7 +1,7 @@
-"""Everything that can go wrong by name.
+"""The exceptions of PyAnamo.
 
-An exception's docstring is its default message. Losing a race is not here: it is a return value
-of `table`. `cli` turns these into exit codes, and is the only place that does.
+An exception's docstring is its default message. Losing a race is not an exception but a return
+value of `aws.table`. Only `cli` turns exceptions into exit codes.
 """
 
 import inspect
@@ -15,7 +15,7 @@ class AnamoError(Exception):
 
 
 def internal(error: Exception) -> AnamoError:
-    """What is said of an error that should not be."""
+    """The exception that reports an error nobody expected."""
     return AnamoError(f"internal error: {type(error).__name__}: {error} (see --debug)")
 
 
@@ -24,15 +24,15 @@ class UsageError(AnamoError):
 
 
 class HostError(AnamoError):
-    """This machine cannot run tasks now: no disk space, no memory or no process to be had."""
+    """This host cannot run tasks now: it is out of disk space, memory or processes."""
 
 
 class AwsError(AnamoError):
-    """AWS refused, or cannot be reached."""
+    """AWS refuses the request or cannot be reached."""
 
 
 class TransientError(AwsError):
-    """AWS is throttling, failing or out of reach for now; the same request may pass later."""
+    """AWS is throttling, failing or unreachable; the same request may succeed later."""
 
 
 class Throttled(TransientError):
@@ -44,7 +44,7 @@ class Unreachable(TransientError):
 
 
 class CredentialsExpired(TransientError):
-    """The AWS credentials have expired: renew them; whoever waits reads them again."""
+    """The AWS credentials have expired: renew them; they are read again before each retry."""
 
 
 class CredentialsMissing(AwsError):
@@ -56,7 +56,7 @@ class RegionMissing(AwsError):
 
 
 class AccessDenied(AwsError):
-    """AWS denies access: the credentials lack a permission that is needed."""
+    """AWS denies access: the credentials lack a permission."""
 
 
 class TableMissing(AwsError):
@@ -64,15 +64,15 @@ class TableMissing(AwsError):
 
 
 class TableUnusable(AwsError):
-    """The table has not the key or the indexes of a workflow table."""
+    """The table's key or indexes are not those of a workflow table."""
 
 
 class LogMissing(AwsError):
-    """A log is not where its item says it is."""
+    """The log is not at the S3 address that its item names."""
 
 
 class ItemRefused(AwsError):
-    """DynamoDB refuses a change of one item, whose attributes another tool may have written."""
+    """DynamoDB refuses to change the item; another tool may have written its attributes."""
 
 
 class BucketMissing(AwsError):

@@ -11,6 +11,7 @@ import boto3.session
 import pytest
 from botocore import exceptions
 from botocore.exceptions import ClientError
+from botocore.loaders import JSONFileLoader
 
 from anamo import __version__
 from anamo.aws import session
@@ -76,9 +77,9 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     made: list[int] = []
 
     class Counted(boto3.session.Session):
-        def __init__(self) -> None:
+        def __init__(self, **given: Any) -> None:
             made.append(os.getpid())
-            super().__init__()
+            super().__init__(**given)
 
     monkeypatch.setattr(session, "Session", Counted)
     session._session.cache_clear()  # noqa: SLF001
@@ -110,6 +111,35 @@ def test_a_forked_process_makes_its_own_session(sessions: list[int]) -> None:
     process.start()
     assert told.get() == [os.getpid(), process.pid]
     process.join(30)
+
+
+def test_a_forked_process_reads_no_service_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are most of what a further worker process would take of memory."""
+    session.dynamodb_client(None)
+    session.s3_client(None)
+    read: list[str] = []
+    load_file = JSONFileLoader.load_file
+
+    def noting(self: JSONFileLoader, path: str) -> Any:
+        read.append(path)
+        return load_file(self, path)
+
+    monkeypatch.setattr(JSONFileLoader, "load_file", noting)
+    fork = get_context("fork")
+    told = fork.SimpleQueue()
+
+    def child() -> None:
+        session.dynamodb_client(None)
+        session.s3_client(None)
+        told.put(list(read))
+
+    process = fork.Process(target=child)
+    process.start()
+    assert told.get() == []
+    process.join(30)
+    # The control: a session of its own reads them
+    boto3.session.Session().client("dynamodb")
+    assert any("dynamodb" in path for path in read)
 
 
 def test_credentials_are_read_anew_by_a_renewed_client(
