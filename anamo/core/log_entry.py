@@ -32,7 +32,7 @@ class LogEntry:
         max_rss_mb: Peak memory in 10^6 bytes.
         s3: The log object's s3:// address.
         s3_range: First and last byte of the task's gzip member in that object.
-        tags: What the task wrote to its tags file, a line each.
+        tags: The lines that the task printed after `PyAnamo:` and a tab.
         s3_note: Why the object was not in S3 yet when this was written, and where the log was kept.
         lines: Lines of output, which only the item's Log_Length holds.
     """
