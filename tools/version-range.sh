@@ -19,6 +19,6 @@ prepare_venv "$PWD/.test/newest" requirements.txt requirements-quick.txt
 for end in lowest newest; do
   python=.test/$end/bin/python
   echo "== $end: $("$python" -m pip list --format=freeze --disable-pip-version-check |
-    grep -iE "^($(sed 's/[[=].*//' "$lowest" | paste -sd '|'))==" | paste -sd ' ')"
+    grep -iE "^($(sed 's/[=[].*//' "$lowest" | paste -sd '|'))==" | paste -sd ' ')"
   "$python" -m pytest -n 4 --quick tests/unit "$@"
 done
