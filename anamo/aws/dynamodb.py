@@ -189,7 +189,7 @@ class Cancelled(Exception):
         if codes & {"ThrottlingError", "ProvisionedThroughputExceeded"}:
             raise Throttled(f"table {table}: writes are throttled")
         if "TransactionConflict" in codes:
-            raise TransientError(f"table {table}: another import writes the same items")
+            raise TransientError(f"table {table}: another import is writing the same items")
         said = next((reason["Message"] for reason in self._reasons if "Message" in reason), codes)
         raise AwsError(f"table {table}: the import was refused: {said}")
 
