@@ -1,3 +1,3 @@
-"""What PyAnamo's two scripts share; imports point from the scripts down to `item`."""
+"""PyAnamo: tasks of a workflow as items in DynamoDB, and the workers that run them."""
 
 __version__ = "0.1.0"

@@ -7,14 +7,18 @@ it, since it forks. Messages are printed above the live line.
 import math
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
 
 from anamo.cli.console import Messages
 from anamo.core.item import State
 from anamo.core.text import count
 from anamo.worker.messages import ItemEnded
 from anamo.worker.progress import Screen, item_line
+
+DRAW_SECONDS = 0.1
+"""Shortest time between two drawings: each takes a millisecond, and may come with every claim."""
 
 
 class LiveLine:
@@ -43,17 +47,27 @@ class LiveLine:
         self._left = 0
         self._exact = True
         self._done = self._failed = 0
+        self._draw_at = 0.0
         self._shown = ""
+
+    @contextmanager
+    def _while_there(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            # The terminal is gone; rich would keep all that it could not write, and try again
+            self._console.quiet = True
 
     def _print(self, line: str) -> None:
         from rich.text import Text
 
-        self._console.print(Text(line), soft_wrap=True)
+        with self._while_there():
+            self._console.print(Text(line), soft_wrap=True)
 
     def start(self, todo: Callable[[], tuple[int, bool]]) -> None:
         """Show the line from now on."""
         self._left, self._exact = todo()
-        with suppress(OSError):
+        with self._while_there():
             self._live.start()
             # Whoever kills this process should not be left without a cursor
             self._console.show_cursor()
@@ -70,6 +84,9 @@ class LiveLine:
         """Show the present state, with so many items claimed."""
         from rich.text import Text
 
+        if running and monotonic() < self._draw_at:
+            return
+        self._draw_at = monotonic() + DRAW_SECONDS
         left = f"{max(self._left - running, 0):,}{'' if self._exact else '+'} left"
         line = (
             f"{count(self._done, 'item')} done · {self._failed:,} failed · "
@@ -77,12 +94,12 @@ class LiveLine:
         )
         if line != self._shown:
             self._shown = line
-            with suppress(OSError):
+            with self._while_there():
                 self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def close(self) -> None:
         """Take the line away."""
-        with suppress(OSError):
+        with self._while_there():
             self._live.stop()
 
 

@@ -131,7 +131,7 @@ class Worker:
     # Claiming
 
     def _next(self) -> Item | None:
-        """The next item, claimed; None if none is left or none should be begun."""
+        """The next item, claimed; None if there is none left, or none should be claimed."""
         until: float | None = None
         nap = LAG_SECONDS
         while self._ready():
@@ -156,7 +156,7 @@ class Worker:
         return not self._over()
 
     def _over(self) -> bool:
-        """Whether no further item should be begun."""
+        """Whether no further item should be claimed."""
         self._control.look()
         return bool(self._control.stopping or self._control.start_no_more or self._recorder.error)
 

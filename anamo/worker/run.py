@@ -4,7 +4,7 @@ Guaranteed: nothing is claimed before table, indexes and bucket have been found 
 """
 
 import logging
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from functools import partial
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -59,7 +59,7 @@ def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
     finally:
         screen.close()
     # What a process saw may be another process's item, which has ended since
-    totals.held = totals.held and _held_by_others(table, totals.left)
+    totals.held = totals.held and _held_by_others(options, totals)
     folder = "/".join([*encoded_prefix(options.prefix), options.table, ""])
     where = LogStore(None, options.bucket).address(folder)
     summarise(totals, options.table, monotonic() - began, where, screen.say)
@@ -82,15 +82,18 @@ def _limits(options: Options, began: float) -> Limits:
     return Limits(options.grace, until, options.max_failures, notice)
 
 
-def _held_by_others(table: WorkflowTable, own: Set[str]) -> int:
-    """How many items are locked now with a lease that has not ended, but for those with the lockIDs
-    `own`; 0 where the table cannot be asked.
+def _held_by_others(options: Options, totals: WorkerTotals) -> int:
+    """How many items are locked now with a lease that has not ended, without those that this
+    worker's processes left behind; 0 where the table cannot be asked.
     """
     try:
-        leased = [item for item in table.locked() if item.lock_id not in own]
+        # The credentials that were there when the work began may have expired
+        table = WorkflowTable(session.dynamodb_client(options.region), options.table)
+        leased = [item for item in table.locked() if item.lock_id not in totals.left]
     except AwsError as error:
         logger.debug("counting locked items: %s", error)
         return 0
+    totals.consumed += table.meter.consumed
     now = table.clock.now()
     return sum(item.lease_expires is not None and item.lease_expires >= now for item in leased)
 

@@ -1,7 +1,7 @@
 """Signals to the parent process.
 
-Guaranteed: from construction on signals that stop set a flag and nothing else, as PID 1 too, where
-a signal without handler would be ignored.
+Guaranteed: once `Signals` is made, a signal that stops the process sets a flag and does nothing
+else, also in a process with PID 1, where a signal without a handler would be ignored.
 """
 
 import contextlib
@@ -15,17 +15,17 @@ from time import monotonic
 STOPPING = (
     signal.SIGTERM,
     signal.SIGINT,
-    # The end of the terminal or connection it was started from, unless nohup has it ignored
+    # The terminal or connection it was started from is gone; nohup has the signal ignored
     *([signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []),
 )
 
-TWIN_SECONDS = 0.5
-"""A signal that comes again so soon is the same one: timeout(1) and init programs of containers
-send it to the process and then to its whole group."""
+REPEAT_SECONDS = 0.5
+"""A signal that is repeated so soon counts once: timeout(1) and init programs of containers send it
+to the process and then to its whole group."""
 
 
 class Interrupted(Exception):
-    """A signal told the process to end before it had begun its work."""
+    """A signal stopped the process before its work began; `number` is the signal's."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -33,8 +33,11 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """What was received: `first` is the first signal's number or None, `count` how many came, twins
-    not counted.
+    """The signals that this process received. Made by the main thread.
+
+    Attributes:
+        first: Number of the first signal that stops, else None.
+        count: How many came; see REPEAT_SECONDS.
     """
 
     def __init__(self) -> None:
@@ -51,28 +54,28 @@ class Signals:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
 
     def _note(self, number: int) -> None:
-        if self.first == number and monotonic() < self._came + TWIN_SECONDS:
+        if self.first == number and monotonic() < self._came + REPEAT_SECONDS:
             return
         self._came = monotonic()
         self.count += 1
         self.first = self.first or number
 
     def fileno(self) -> int:
-        """Readable when a signal came."""
+        """A descriptor that is readable once a signal came."""
         return self._pipe
 
     def clear(self) -> None:
-        """Not readable any more until the next one comes."""
+        """Make the descriptor unreadable until the next signal comes."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._pipe, 4096)
 
     def check(self) -> None:
-        """Raises Interrupted if one told the process to end."""
+        """Raise Interrupted if a signal that stops came."""
         if self.first is not None:
             raise Interrupted(self.first)
 
     def sleep(self, seconds: float) -> None:
-        """Wait; raises Interrupted as soon as a signal tells the process to end."""
+        """Wait so many seconds; raise Interrupted as soon as a signal that stops comes."""
         until = monotonic() + seconds
         self.check()
         while (left := until - monotonic()) > 0:

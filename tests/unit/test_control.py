@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -14,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anamo.worker.control import Control
-from anamo.worker.messages import Finished, ForceStop, StartNoMore, StopRequest
+from anamo.worker.messages import (
+    Finished,
+    ForceStop,
+    ForwardingHandler,
+    Said,
+    StartNoMore,
+    StopRequest,
+)
 from anamo.worker.signals import STOPPING
 
 if TYPE_CHECKING:
@@ -135,3 +143,19 @@ def test_messages_reach_the_parent_and_a_dead_one_does_not_matter(
     assert ends[0].recv() == Finished("7")
     ends[0].close()
     assert not control.send(Finished("8"))
+
+
+def test_what_a_process_logs_reaches_the_parent_and_stderr_where_there_is_none(
+    control: Control, ends: Ends
+) -> None:
+    printed: list[str] = []
+    printing = logging.Handler()
+    printing.emit = lambda record: printed.append(record.getMessage())  # type: ignore[method-assign]
+    handler = ForwardingHandler(control.send, [printing])
+    record = logging.LogRecord("anamo", logging.WARNING, "", 0, "%s is lost", ("item 7",), None)
+    handler.handle(record)
+    assert ends[0].recv() == Said("item 7 is lost")
+    assert printed == []
+    ends[0].close()
+    handler.handle(record)
+    assert printed == ["item 7 is lost"]

@@ -32,7 +32,7 @@ def test_a_signal_that_comes_twice_at_once_counts_once(received: Signals) -> Non
 def test_a_signal_that_comes_again_later_counts(
     received: Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signals, "TWIN_SECONDS", 0)
+    monkeypatch.setattr(signals, "REPEAT_SECONDS", 0)
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGTERM)
     assert received.count == 2
