@@ -100,8 +100,8 @@ def test_the_walk_through_works_from_an_empty_account_to_the_logs(
     del by_title["7. Tear down"]
     first, *others = [block for text in by_title.values() for block in blocks(text)]
     lines = [first, *map(without_changes, others)]
-    # What the reader types when nothing runs
-    lines += re.findall(r"`(aws .*?)`", by_title["When nothing runs"])
+    # What the reader types to find out why nothing runs
+    lines += re.findall(r"`(aws .*?)`", by_title["Troubleshooting"])
     submit = next(number for number, block in enumerate(lines) if "job=$(" in block)
     lines.insert(submit + 1, WORKER)
     walked = type_in("\n".join(lines))
@@ -168,7 +168,7 @@ def test_a_line_that_does_not_work_is_noticed(type_in: Callable[[str], Any], lin
 def test_the_documents_can_be_filled_in_by_hand(
     project: Path, type_in: Callable[[str], Any]
 ) -> None:
-    (by_hand,) = blocks(sections(FOLDER.read_text())["The IAM documents by hand"])
+    (by_hand,) = blocks(sections(FOLDER.read_text())["Using the IAM policies without the template"])
     typed = type_in(by_hand)
     assert typed.returncode == 0, typed.stderr
     filled = json.loads((project / "worker.json").read_text())

@@ -62,7 +62,7 @@ def test_the_flags_are_those_of_the_command_line(
     standing_in = {"bucket_key": DEFAULT_PREFIX}
     for flags, default in documented.items():
         value = standing_in.get(actions[flags].dest, actions[flags].default)
-        if default and default not in ("none", "where boto3 finds one"):
+        if default and default not in ("none", "from the AWS configuration"):
             assert default == f"{value:g}" if isinstance(value, float) else str(value)
         elif default == "none":
             assert value is None
