@@ -1,4 +1,5 @@
-"""The operator's commands: show the progress of tables and the logs of tasks, requeue, remove.
+"""The operator's commands: show the progress of tables and the logs of tasks, requeue, remove. Data
+goes to stdout; messages and progress bars go to functions that are handed in.
 
-Imports `aws` and `core`; of the rooms above, only `cli` imports it.
+May import: aws and core.
 """
