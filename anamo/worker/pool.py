@@ -60,7 +60,7 @@ class Limits:
 
 
 @dataclass(slots=True, eq=False)
-class _Worker:
+class _Child:
     """One of the processes, and what can be known of it once it is dead."""
 
     process: BaseProcess
@@ -90,7 +90,7 @@ class Pool:
         self._limits = limits
         self._screen = screen
         self._context = multiprocessing.get_context("fork")
-        self._workers: list[_Worker] = []
+        self._children: list[_Child] = []
         self._replaced = 0
         self._failures_in_a_row = 0
         self._signals_passed_on = 0
@@ -107,19 +107,19 @@ class Pool:
         for _ in range(self._processes):
             if not self._start({}):
                 break
-        while self._workers:
+        while self._children:
             self._pass_signals_on()
             self._kill_when_due()
             self._apply_limits()
-            self._screen.draw(sum(len(worker.claims) for worker in self._workers))
-            sentinels = [worker.process.sentinel for worker in self._workers]
+            self._screen.draw(sum(len(child.claims) for child in self._children))
+            sentinels = [child.process.sentinel for child in self._children]
             wait([self._signals.fileno(), *self._connections(), *sentinels], self._timeout())
             self._signals.clear()
-            for worker in list(self._workers):
-                self._receive(worker)
-                if not worker.process.is_alive():
-                    self._reap(worker)
-            reap_adopted({worker.process.pid or 0 for worker in self._workers})
+            for child in list(self._children):
+                self._receive(child)
+                if not child.process.is_alive():
+                    self._reap(child)
+            reap_adopted({child.process.pid or 0 for child in self._children})
         self._screen.draw(0)
         self._totals.stopped = self._ending
         return self._totals
@@ -130,7 +130,7 @@ class Pool:
         return self._limit_reached or self._signals.first is not None
 
     def _connections(self) -> list["Connection[Any, Any]"]:
-        return [w.connection for w in self._workers if not w.connection.closed]
+        return [c.connection for c in self._children if not c.connection.closed]
 
     # Processes
 
@@ -145,26 +145,26 @@ class Pool:
                 process.start()
         except OSError as error:
             self._totals.errors.append(
-                f"{len(self._workers)} of {self._processes} worker processes could be started: "
+                f"{len(self._children)} of {self._processes} worker processes could be started: "
                 f"{error}"
             )
             return False
         theirs.close()
-        self._workers.append(_Worker(process, mine, inherited))
+        self._children.append(_Child(process, mine, inherited))
         return True
 
-    def _reap(self, worker: _Worker) -> None:
+    def _reap(self, child: _Child) -> None:
         """Replace a process that ended, if it died."""
         # What it wrote before its death, its last claim perhaps
-        self._receive(worker)
-        worker.process.join()
-        worker.connection.close()
-        self._workers.remove(worker)
-        held = worker.claims.lock_ids()
-        if worker.finished:
+        self._receive(child)
+        child.process.join()
+        child.connection.close()
+        self._children.remove(child)
+        held = child.claims.lock_ids()
+        if child.finished:
             self._totals.left.update(held.values())
             return
-        cause = _cause_of_death(worker.process.exitcode)
+        cause = _cause_of_death(child.process.exitcode)
         kill_tasks(set(held.values()))
         if self._ending or self._replaced >= REPLACEMENTS * self._processes:
             self._totals.left.update(held.values())
@@ -175,19 +175,19 @@ class Pool:
             return
         self._replaced += 1
         logger.warning("a worker process %s; starting another in its place", cause)
-        self._start({**worker.inherited, **held})
+        self._start({**child.inherited, **held})
 
     # Messages
 
-    def _receive(self, worker: _Worker) -> None:
+    def _receive(self, child: _Child) -> None:
         try:
-            while not worker.connection.closed and worker.connection.poll():
-                self._take(worker, worker.connection.recv())
+            while not child.connection.closed and child.connection.poll():
+                self._take(child, child.connection.recv())
         except (EOFError, OSError):
-            worker.connection.close()
+            child.connection.close()
 
-    def _take(self, worker: _Worker, message: object) -> None:
-        worker.claims.note(message)
+    def _take(self, child: _Child, message: object) -> None:
+        child.claims.note(message)
         if isinstance(message, Said):
             self._screen.say(message.text)
         elif isinstance(message, ItemEnded):
@@ -199,7 +199,7 @@ class Pool:
                 self._failures_in_a_row = 0
         elif isinstance(message, Finished):
             self._totals.add(message)
-            worker.finished = True
+            child.finished = True
 
     def _send_all(self, message: object) -> None:
         for connection in self._connections():
@@ -219,8 +219,8 @@ class Pool:
 
     def _kill_when_due(self) -> None:
         if self._kill_at is not None and monotonic() >= self._kill_at:
-            for worker in self._workers:
-                worker.process.kill()
+            for child in self._children:
+                child.process.kill()
 
     # Limits
 
