@@ -23,6 +23,7 @@ from botocore.validate import ParamValidator
 from cfnlint.decode.cfn_yaml import load  # type: ignore[import-untyped]
 
 from anamo.cli import worker_command
+from anamo.cli.arguments import LogLocation
 from tests.aws.conftest import LINE, Stage
 from tests.support.account import Account
 from tests.support.environment import REGION
@@ -193,7 +194,7 @@ def test_the_job_definitions_parameters_fill_the_workers_command_line(stack: Sta
     arguments = parsed(command_line(stack.job_definition, {}))
     expected = {
         "table": stack.outputs["Table"],
-        "bucket": stack.outputs["Bucket"],
+        "bucket": LogLocation(stack.outputs["Bucket"], None),
         "region": REGION,
         "items": 2,
         "nested": 1,
