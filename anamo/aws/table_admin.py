@@ -72,7 +72,7 @@ class TableAdmin(TableRequests):
 
         def attempt() -> None:
             if create and self.create():
-                say(f"table {self.name}: made")
+                say(f"table {self.name}: created")
             self._wait_until_usable(sleep, say)
 
         RetryPolicy(sleep).retry(

@@ -56,7 +56,7 @@ def without_aliases(words: Sequence[str], aliases: Mapping[str, str]) -> list[st
 def add_common_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that all command lines have."""
     parser.add_argument(
-        "-r", "--region", type=non_empty, help="AWS region; default: where boto3 finds one"
+        "-r", "--region", type=non_empty, help="AWS region; default: from the AWS configuration"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say more")
     parser.add_argument(

@@ -19,8 +19,8 @@ WATCH_SECONDS = 10.0
 
 EXIT_CODES = """exit codes:
   0    done
-  1    some of the selected items were left as they are
-  2    wrong usage, an unknown name, or not confirmed; nothing was changed
+  1    some of the selected items were left as they are, or you answered no
+  2    wrong usage, an unknown name, or no terminal to ask on; nothing was changed
   3    AWS refused or cannot be reached, or a log is not in S3 any more
   130  stopped by SIGINT"""
 

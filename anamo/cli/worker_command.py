@@ -31,7 +31,7 @@ ORIGINAL_FLAGS = {
 EPILOG = f"""example:
   python pyanamo.py -t Testing -b my-bucket -r us-east-1 -i 2 -n 4
 
-how far is it, and what to do about what failed:
+progress, and what to do about failures:
   python pyanamo.py {{status,logs,requeue,remove}} --help
 
 {types.original_flags_help(ORIGINAL_FLAGS)}
@@ -40,7 +40,7 @@ exit codes:
   0    nothing left to take, no task failed
   1    nothing left to take, at least one task failed
   2    wrong usage
-  3    AWS refused or cannot be reached, or a log could not be brought to S3
+  3    AWS refused or cannot be reached, or a log could not be uploaded to S3
   129  stopped by SIGHUP
   130  stopped by SIGINT
   143  stopped by SIGTERM"""

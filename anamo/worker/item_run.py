@@ -130,7 +130,7 @@ class ItemRun:
         """Whether the outcome is the task's own: neither a shutdown nor a full disk caused it."""
         if not outcome.succeeded and not outcome.interrupted and outcome.disk_is_full():
             # It most likely failed because of the disk, and may succeed on another host
-            self._give_up(HostError("the disk is full; what failed on it is given back"))
+            self._give_up(HostError("the disk is full; what failed on it is released"))
             return False
         return not outcome.interrupted
 

@@ -63,7 +63,7 @@ class Finished:
     Attributes:
         error: Why it could not go on, else empty.
         held: How many items were locked when it last found no item to claim.
-        kept: Paths of the logs that could not be brought to S3.
+        kept: Paths of the logs that S3 did not take.
         consumed: Requests and units of all it did.
     """
 

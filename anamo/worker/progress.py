@@ -59,7 +59,7 @@ class WorkerTotals:
         again: Tasks that failed and are tried again.
         held: Items that other workers hold.
         errors: Why processes could not go on.
-        kept: Paths of the logs that could not be brought to S3.
+        kept: Paths of the logs that S3 did not take.
         left: LockIDs of the claims that processes left behind.
         stopped: Whether something other than the end of the work ended it.
         too_many_failures: Whether failures in a row ended it.
@@ -115,7 +115,7 @@ def count_todo(table: WorkflowTable) -> tuple[int, bool]:
 
 def item_line(ended: ItemEnded) -> str:
     """The line for a claim that ended: state, task id, tasks, seconds, what failed."""
-    state = "given back" if ended.state == "todo" else ended.state
+    state = "released" if ended.state == "todo" else ended.state
     line = f"{state:<6} {ended.task_id}"
     if ended.tasks > 1 or ended.state == "todo":
         line += f"  {ended.all_done} of {ended.tasks} tasks done"
@@ -176,4 +176,4 @@ def item_cost(totals: WorkerTotals) -> str:
 
 
 def _plainly(state: str) -> str:
-    return {"todo": "given back", LOST: "lost to other workers"}.get(state, state)
+    return {"todo": "released", LOST: "lost to other workers"}.get(state, state)

@@ -8,7 +8,7 @@ leave the group (daemons) are stopped with it.
 Before Python 3.12, `subprocess` holds the interpreter lock until the program has started: a program
 on a file system that hangs then stops the worker's other threads, its heartbeat among them.
 
-Peak memory is at least the worker's own size when the task starts, some 60 MB: Linux counts the
+Peak memory is at least the worker's own size when the task starts, about 70 MB: Linux counts the
 process from before exec.
 """
 

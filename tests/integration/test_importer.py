@@ -153,7 +153,7 @@ def test_a_missing_table_is_made_on_demand_with_its_indexes(
     import_file: Importer, dynamodb_client: DynamoDBClient, new_name: str
 ) -> None:
     ended = import_file(new_name, lines(new_name, range(3)), "--create-table")
-    assert said(ended) == [f"table {new_name}: made"]
+    assert said(ended) == [f"table {new_name}: created"]
     assert counts(ended) == (3, 0)
     made = dynamodb_client.describe_table(TableName=new_name)["Table"]
     assert made["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"

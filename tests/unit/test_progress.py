@@ -28,7 +28,7 @@ FAILED = "Execution Failed: exit 3"
             ended("failed", 1, ("Task_1", FAILED), tasks=2),
             "failed Task-7  1 of 2 tasks done  1.3 s  Task_1 exit 3",
         ),
-        (ended("todo", 0), "given back Task-7  0 of 1 tasks done  1.3 s"),
+        (ended("todo", 0), "released Task-7  0 of 1 tasks done  1.3 s"),
         (ended("lost", 0), "lost   Task-7  1.3 s"),
     ],
 )
@@ -61,7 +61,7 @@ def test_the_summary_adds_up() -> None:
     tally = WorkerTotals(Counter(done=100, failed=2, todo=1, lost=1), done=9, failed=3, held=2)
     tally.kept.append("/tmp/pyanamo-x/a.log.gz")
     assert summary(tally) == [
-        "items: 100 done, 2 failed, 1 lost to other workers, 1 given back; tasks: 9 done, 3 failed",
+        "items: 100 done, 2 failed, 1 lost to other workers, 1 released; tasks: 9 done, 3 failed",
         "2.5 s; logs in s3://bucket/PyAnamo/Testing/",
         "other workers hold 2 items; what they lose can be taken over",
         "a log that S3 did not take is kept in /tmp/pyanamo-x/a.log.gz",
