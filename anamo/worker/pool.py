@@ -103,6 +103,7 @@ class Pool:
         """Start the processes, and return when the last has ended."""
         become_subreaper()
         # What is there now stays shared by all processes: collecting it would copy its pages
+        gc.collect()
         gc.freeze()
         for _ in range(self._processes):
             if not self._start({}):
