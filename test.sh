@@ -58,10 +58,10 @@ if [[ ${1-} == --coverage ]]; then
   shift
   "$venv/bin/coverage" erase
   status=0
-  "$venv/bin/coverage" run -m pytest -n 4 "$@" || status=$?
+  "$venv/bin/coverage" run -m pytest -n 6 "$@" || status=$?
   "$venv/bin/coverage" combine --quiet
   "$venv/bin/coverage" report --skip-covered
   exit "$status"
 fi
 # More at once than there are cores, since tests mostly wait; a later -n 0 undoes it
-exec "$venv/bin/pytest" -n 4 "$@"
+exec "$venv/bin/pytest" -n 6 "$@"
