@@ -45,9 +45,11 @@ def pytest_configure() -> None:
     # Examples start processes and ask DynamoDB Local: how long one takes says nothing of the code
     settings.register_profile("untimed", deadline=None)
     settings.load_profile("untimed")
-    # Workers would respect it if this run was started by nohup
+    # Children would respect that nohup, or a script that runs this in the background, ignores them
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
