@@ -89,7 +89,7 @@ def nested_items(bench: Bench, size: Size) -> Iterator[str]:
 
 
 def _table(results: Iterable[Result], base: Result) -> Iterator[str]:
-    yield f"| | ms a task | x {base.name} | processor ms a task | rounds, s |"
+    yield f"| | ms per task | x {base.name} | CPU ms per task | rounds, s |"
     yield "|---|---:|---:|---:|---|"
     for result in results:
         walls = ", ".join(f"{wall:.2f}" for wall in result.walls)
@@ -112,7 +112,7 @@ def example(bench: Bench, size: Size) -> Iterator[str]:
     ]
     results = alternate(contenders, max(size.rounds, 3))
     yield "### (c) The example, 16 x 3 tasks, start-up and the last look included\n"
-    yield "| | s | processor s |"
+    yield "| | s | CPU s |"
     yield "|---|---:|---:|"
     for result in results.values():
         yield f"| {result.name} | {result.wall:.2f} | {result.processor:.2f} |"
@@ -148,7 +148,7 @@ def imports(bench: Bench, size: Size) -> Iterator[str]:
     results = alternate(contenders, size.rounds)
     base = results["PutItem with a condition, 16 threads"]
     yield f"### (d) Import of {size.lines:,} lines\n"
-    yield "| | items a second | x | processor ms an item | rounds, s |"
+    yield "| | items per second | x | CPU ms per item | rounds, s |"
     yield "|---|---:|---:|---:|---|"
     for result in results.values():
         walls = ", ".join(f"{wall:.1f}" for wall in result.walls)
@@ -169,7 +169,7 @@ def status(bench: Bench, size: Size) -> Iterator[str]:
         except Failed as failure:
             yield f"Not measured: {str(failure).splitlines()[0][:200]}"
             return
-    yield f"{result.wall:.2f} s by the clock, {result.processor:.2f} s of processor time"
+    yield f"{result.wall:.2f} s by the clock, {result.processor:.2f} s of CPU time"
 
 
 def memory_by_processes(bench: Bench, size: Size) -> Iterator[str]:
@@ -194,7 +194,7 @@ def claims(bench: Bench, size: Size) -> Iterator[str]:
     """(g) What finding and claiming takes, by workers and by size of the table."""
     client = crowd_client(bench.environment["AWS_ENDPOINT_URL_DYNAMODB"], 16)
     yield "### (g) Reads and conflicts per claim\n"
-    yield "| workers | items | claims | reads a claim | conflicts | claims a second |"
+    yield "| workers | items | claims | reads per claim | lost claims | claims per second |"
     yield "|---:|---:|---:|---:|---:|---:|"
     for workers in (1, 4, 16):
         for items in (size.small, size.large):
@@ -246,7 +246,7 @@ def load(bench: Bench, size: Size) -> Iterator[str]:
         done = crowd(client, table, workers, items)
     fewest, middle, most = done.shares()
     yield f"### {workers:,} workers claim {items:,} items of one table\n"
-    yield "| claims a second | conflicts | reads a claim | claims a worker | slowest claim |"
+    yield "| claims per second | lost claims | reads per claim | claims a worker | slowest claim |"
     yield "|---:|---:|---:|---|---:|"
     yield (
         f"| {done.claimed / done.seconds:,.0f} | {done.conflict_share:.1%} "
