@@ -8,8 +8,8 @@ leave the group (daemons) are stopped with it.
 Before Python 3.12, `subprocess` holds the interpreter lock until the program has started: a program
 on a file system that hangs then stops the worker's other threads, its heartbeat among them.
 
-Peak memory is at least the worker's own size when the task starts, about 70 MB: Linux counts the
-process from before exec.
+Peak memory is at least the worker's own, about 70 MB: `subprocess` uses vfork, and until exec the
+task's process shares the worker's memory, which Linux counts.
 """
 
 import errno

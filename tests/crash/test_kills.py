@@ -94,7 +94,7 @@ def test_without_its_memory_of_ended_tasks_the_battering_shows_it(
     fleet: Fleet, find_faults: Callable[[], list[str]]
 ) -> None:
     fleet.guard = "memory"
-    fleet.add([f"{fleet.ledger.script}|0,0.3,0"], "-n", ",")
+    fleet.add([f"{fleet.ledger.script}|0,5,0"], "-n", ",")
     worker = fleet.start("--lease", "2")
     wait_for_starts(fleet, 2, worker)
     eventually(lambda: fleet.table.items()[0]["Log_Length"] == 1)
