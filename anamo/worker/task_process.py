@@ -8,7 +8,7 @@ leave the group (daemons) are stopped with it.
 Before Python 3.12, `subprocess` holds the interpreter lock until the program has started: a program
 on a file system that hangs then stops the worker's other threads, its heartbeat among them.
 
-Peak memory is at least the worker's own, about 70 MB: `subprocess` uses vfork, and until exec the
+Peak memory is at least the worker's own, 55 to 70 MB: `subprocess` uses vfork, and until exec the
 task's process shares the worker's memory, which Linux counts.
 """
 
