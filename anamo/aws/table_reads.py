@@ -6,7 +6,7 @@ condition of the write that follows decides.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -71,6 +71,29 @@ class QueryPage:
     records: Sequence[Record]
     rest: Part | None
     units: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a table that is scanned.
+
+    Attributes:
+        number: Which of the parts, from 0.
+        parts: How many parts the table is divided into.
+        after: The key to go on after; None at the beginning.
+    """
+
+    number: int
+    parts: int
+    after: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScanPage:
+    """One page of a scan: its items, and what is yet to be read of its segment, if anything."""
+
+    records: Sequence[Record]
+    rest: Segment | None
 
 
 class TableReads(TableRequests):
@@ -214,6 +237,19 @@ class TableReads(TableRequests):
             found += map(Record.from_values, images)
             left = unread + left
         return found
+
+    def scan(self, segment: Segment) -> ScanPage:
+        """Task ids and states of the next items of a segment (1 MB), read from the table itself."""
+        request: dict[str, Any] = {"Segment": segment.number, "TotalSegments": segment.parts}
+        if segment.after:
+            request["ExclusiveStartKey"] = segment.after
+        answer = self.send(
+            self._client.scan, ConsistentRead=True, **_projected(Projection.STEP), **request
+        )
+        rest = None
+        if "LastEvaluatedKey" in answer:
+            rest = replace(segment, after=answer["LastEvaluatedKey"])
+        return ScanPage([Record.from_values(decode(each)) for each in answer["Items"]], rest)
 
     def _batch(self, **request: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """The items of one BatchGetItem, and the keys that DynamoDB left unread."""

@@ -164,6 +164,42 @@ class TableWrites(TableRequests):
             return Lost(Record.from_values(failed.item)) if failed.item else None
         return None
 
+    def hold(self, seen: Record) -> Lost | None:
+        """Keep a todo item from workers, provided that it is still as it was seen.
+
+        Returns:
+            None once it is held.
+
+        Raises:
+            ValueError: It was not seen as todo.
+        """
+        return self._move(transitions.HOLD, seen)
+
+    def resume(self, seen: Record) -> Lost | None:
+        """Let workers take a held item again, provided that it is still as it was seen.
+
+        Returns:
+            None once it is todo.
+
+        Raises:
+            ValueError: It was not seen as held.
+        """
+        return self._move(transitions.RESUME, seen)
+
+    def _move(self, transition: Transition, seen: Record) -> Lost | None:
+        _check_source(transition, seen)
+        (target,) = transition.targets
+        values = {":target": target.value, **self._as_seen(seen, force=True)}
+        try:
+            self._write(transition, seen.item.item_id, _Update(NULL, values), "NONE")
+        except ConditionFailed as failed:
+            if failed.item is None:
+                return Lost(None)
+            current = Record.from_values(failed.item)
+            applied = _already_applied(current.item, target, seen.item.lock_id)
+            return None if applied else Lost(current)
+        return None
+
     def _as_seen(self, seen: Record, force: bool) -> dict[str, Any]:
         """The values of `transitions.AS_SEEN`, and of UNHELD unless forced."""
         item = seen.item

@@ -32,12 +32,13 @@ TASK_ID_LIMIT = 1024
 
 
 class State(str, Enum):
-    """The states of an item; of a nested task too, which is never `locked`."""
+    """The states of an item; of a nested task too, which is never `locked` or `held`."""
 
     TODO = "todo"
     LOCKED = "locked"
     DONE = "done"
     FAILED = "failed"
+    HELD = "held"
 
     def __str__(self) -> str:
         return self.value
@@ -139,11 +140,11 @@ def _identity(content: list[object]) -> int:
 
 
 def new_values(item: Item) -> dict[str, Any]:
-    """The whole item as it is imported: in state todo, never claimed."""
+    """The whole item as it is imported: in its state, todo or held, and never claimed."""
     values: dict[str, Any] = {
         "itemID": item.item_id,
         "taskID": item.task_id,
-        "ItemState": State.TODO.value,
+        "ItemState": item.state,
         "Log": {},
         "Log_Length": 0,
         "lockID": NULL,

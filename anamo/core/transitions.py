@@ -52,8 +52,8 @@ _FREE = ("ItemState = :target", "lockID = :null", "InstanceID = :null")
 IMPORT = Transition(
     "import",
     (),
-    (State.TODO,),
-    "An importer adds an item that the table does not have.",
+    (State.TODO, State.HELD),
+    "An importer adds an item that the table does not have; with --hold as held.",
     # Without it, a put would overwrite the state and results of an item imported before
     "attribute_not_exists(itemID)",
 )
@@ -171,9 +171,29 @@ REQUEUE_HELD = Transition(
     ("Lease_Expires",),
 )
 
+HOLD = Transition(
+    "hold",
+    (State.TODO,),
+    (State.HELD,),
+    "An operator keeps a todo item from being claimed.",
+    # A worker may have claimed it since; then it is the worker's
+    AS_SEEN,
+    ("ItemState = :target",),
+)
+
+RESUME = Transition(
+    "resume",
+    (State.HELD,),
+    (State.TODO,),
+    "An operator lets a held item be claimed again.",
+    # Another operator may have resumed it, and a worker may have run it, since
+    AS_SEEN,
+    ("ItemState = :target",),
+)
+
 REMOVE = Transition(
     "remove",
-    (State.TODO, State.LOCKED, State.DONE, State.FAILED),
+    (State.TODO, State.HELD, State.LOCKED, State.DONE, State.FAILED),
     (),
     "An operator deletes an item that no worker holds.",
     f"{AS_SEEN} AND {UNHELD}",
@@ -198,6 +218,8 @@ TRANSITIONS = (
     RETRY,
     REQUEUE,
     REQUEUE_HELD,
+    HOLD,
+    RESUME,
     REMOVE,
     REMOVE_HELD,
 )

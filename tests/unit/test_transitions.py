@@ -80,6 +80,7 @@ STATES: Mapping[str, Mapping[str, Any] | None] = {
     "failed under my claim": ended("failed", MINE),
     "done under another": ended("done", OTHERS),
     "failed under another": ended("failed", OTHERS),
+    "held": {"ItemState": {"S": "held"}},
     "in a state of another tool": {**held(MINE), "ItemState": {"S": "paused"}},
     "released": {**ended("todo", NULL), "Attempts": {"N": "0"}},
 }
@@ -189,10 +190,16 @@ OPERATIONS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Record], obj
         lambda table, seen: table.requeue(seen, AGAIN, force=True),
         LOCKED,
     ),
+    "hold": (
+        transitions.HOLD,
+        lambda table, seen: table.hold(seen),
+        {"todo", "released"},
+    ),
+    "resume": (transitions.RESUME, lambda table, seen: table.resume(seen), {"held"}),
     "remove": (
         transitions.REMOVE,
         lambda table, seen: table.remove(seen, force=False),
-        FREE | UNHELD | {"todo", "released"},
+        FREE | UNHELD | {"todo", "released", "held"},
     ),
     "remove --force": (
         transitions.REMOVE_HELD,
