@@ -113,11 +113,11 @@ class TableReads(TableRequests):
         unread = {int(key["itemID"]) for key in map(decode, left)}
         return ItemStates({item.item_id: item.state for item in read}, unread)
 
-    def todo(self, start: int, limit: int) -> list[int]:
-        """Up to `limit` itemIDs from `start` on that the index lists as todo, in order; without
-        those that are not whole numbers.
+    def todo(self, start: int, limit: int) -> list[Item]:
+        """Up to `limit` items from itemID `start` on that the index lists as todo, in order, with
+        itemID and lockID only; without those whose itemID is not a whole number.
         """
-        return self._item_ids(
+        return self._listed(
             "ItemState = :state AND itemID >= :start",
             {":state": State.TODO.value, ":start": start},
             Limit=limit,
@@ -129,22 +129,22 @@ class TableReads(TableRequests):
 
     def last(self, state: str) -> int | None:
         """The largest itemID that the index lists in a state; None if it is not a whole number."""
-        found = self._item_ids(
+        found = self._listed(
             "ItemState = :state", {":state": state}, Limit=1, ScanIndexForward=False
         )
-        return found[0] if found else None
+        return found[0].item_id if found else None
 
-    def _item_ids(self, condition: str, values: Values, **request: Any) -> list[int]:
+    def _listed(self, condition: str, values: Values, **request: Any) -> list[Item]:
         answer = self.send(
             self._client.query,
             IndexName=STATE_INDEX,
             KeyConditionExpression=condition,
             ExpressionAttributeValues=encode(values),
-            ProjectionExpression="itemID",
+            ProjectionExpression="itemID, lockID",
             **request,
         )
-        item_ids = map(key_of, map(decode, answer["Items"]))
-        return [item_id for item_id in item_ids if item_id is not None]
+        images = map(decode, answer["Items"])
+        return [Item.from_values(image) for image in images if key_of(image) is not None]
 
     def locked(self) -> Iterator[Item]:
         """The items that the index lists as locked, without results; a page is read when the one

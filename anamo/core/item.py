@@ -15,8 +15,8 @@ from typing import Any
 from anamo.core.codec import Values, key_of, mapping, number, text, whole
 
 NULL = "NULL"
-"""The value of `lockID`, `InstanceID`, `Lock_Date` and `Done_Date` before they mean anything: an
-index lists only items that have its key, and a key is never empty."""
+"""The value of `InstanceID`, `Lock_Date` and `Done_Date` before they mean anything, of `lockID` in
+other tools' items: an index lists only items that have its key, and a key is never empty."""
 
 SINGLE = ""
 """The name of a single item's task among results."""
@@ -69,7 +69,8 @@ class Item:
         script: A single item's command line; None in a nested one.
         nested: A nested item's tasks in the order of their numbers; empty in a single one.
         state: One of `State`, or another tool's.
-        lock_id: The token of the last claim; NULL in an item that nobody has claimed.
+        lock_id: The token of the last claim, before that of the import; NULL in an item of another
+            tool or an earlier version that nobody has claimed.
         instance_id: The host or job of the last claim.
         lease_expires: Epoch seconds; None where no lease is held.
         attempts: Claims so far that were not given back in good order.

@@ -66,7 +66,7 @@ class Claimer:
         self._in_flight = in_flight
         self._random = draw or random.Random()
         self._clock = clock
-        self._candidates: list[int] = []
+        self._candidates: list[Item] = []
         self._read_at = 0.0
         self._last: int | None = None
         self._look_again = 0
@@ -124,8 +124,8 @@ class Claimer:
         while True:
             if not self._fresh() and not self._read():
                 return None
-            candidate = self._candidates.pop()
-            item = self._attempt(candidate, partial(self._table.claim, candidate))
+            seen = self._candidates.pop()
+            item = self._attempt(seen.item_id, partial(self._table.claim, seen))
             if item:
                 return item
             # Another worker claims in this range; the two would compete for each further candidate
@@ -169,15 +169,15 @@ class Claimer:
         self._read_at = self._clock()
         return bool(self._candidates)
 
-    def _page(self, start: int) -> list[int]:
+    def _page(self, start: int) -> list[Item]:
         """A page of candidates, without those to be skipped."""
         while True:
             self.reads += 1
             listed = self._table.todo(start, PAGE)
-            page = [item_id for item_id in listed if not self._skipped(item_id)]
+            page = [seen for seen in listed if not self._skipped(seen.item_id)]
             if page or len(listed) < PAGE:
                 return page
-            start = listed[-1] + 1
+            start = listed[-1].item_id + 1
 
     def _skipped(self, item_id: int) -> bool:
         touched = self._touched.get(item_id)

@@ -37,21 +37,22 @@ class FakeTable(WorkflowTable):
         self.leases: list[Item] = []
         self.taken_over: list[int] = []
 
-    def todo(self, start: int, limit: int) -> list[int]:
+    def todo(self, start: int, limit: int) -> list[Item]:
         self.reads.append(start)
         self.listed -= self.lost.keys()
-        return sorted(item_id for item_id in self.listed if item_id >= start)[:limit]
+        ids = sorted(item_id for item_id in self.listed if item_id >= start)[:limit]
+        return [Item(item_id, "Task", "true") for item_id in ids]
 
     def last_todo(self) -> int | None:
         return max(self.listed, default=None)
 
-    def claim(self, item_id: int, lock_id: str, holder: Holder) -> Item | None:
-        if item_id in self.stale:
-            self.lost[item_id] = len(self.reads)
+    def claim(self, seen: Item, lock_id: str, holder: Holder) -> Item | None:
+        if seen.item_id in self.stale:
+            self.lost[seen.item_id] = len(self.reads)
             return None
-        self.listed.remove(item_id)
-        self.claimed.append(item_id)
-        return Item(item_id, "Task", "true", lock_id=lock_id, instance_id=holder.instance_id)
+        self.listed.remove(seen.item_id)
+        self.claimed.append(seen.item_id)
+        return replace(seen, lock_id=lock_id, instance_id=holder.instance_id)
 
     def locked(self) -> Iterator[Item]:
         yield from self.leases
