@@ -189,7 +189,7 @@ class TableWrites(TableRequests):
         (target,) = transition.targets
         values = {":target": target.value, **self._as_seen(seen, force=True)}
         try:
-            self._write(transition, seen.item.item_id, _Update(NULL, values), "NONE")
+            self._write(transition, seen.item.item_id, ItemUpdate(NULL, values), "NONE")
         except ConditionFailed as failed:
             if failed.item is None:
                 return Lost(None)
