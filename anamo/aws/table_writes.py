@@ -1,4 +1,4 @@
-"""Sends the transitions of `core.transitions`: every change of an item is one conditional write.
+"""Sends the transitions of importers and workers: every change of an item is one conditional write.
 
 Guaranteed: a write whose reply was lost is recognised as already applied when it is sent again.
 Losing a race is a return value. Every method raises what a request raises (see `table`).
@@ -6,22 +6,19 @@ Losing a race is a return value. Every method raises what a request raises (see 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from anamo.aws.dynamodb import Cancelled, ConditionFailed, TableRequests
+from anamo.aws.update import GROUP_LIMIT, STATUS_LIMIT, Results, Update
 from anamo.core import transitions
-from anamo.core.codec import Values, decode, encode, mapping
-from anamo.core.item import NULL, Item, NestedTask, State, nested_values, new_values
+from anamo.core.codec import Values, decode, encode
+from anamo.core.item import NULL, Item, State, new_values
 from anamo.core.log_entry import LogEntry
-from anamo.core.record import Record
 from anamo.core.transitions import Transition
 
 TRANSACTION_BYTES = 4_000_000
 """Bytes of one TransactWriteItems (4 MB in DynamoDB's quotas)."""
-
-GROUP_LIMIT = 50
-"""Results in one write: an update expression has at most 4 KB and 300 operators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +44,6 @@ class Insertion:
     """
 
     existing: Mapping[int, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A change that lost a race.
-
-    Attributes:
-        current: The item as it is now; None if it is gone.
-    """
-
-    current: Record | None
-
-
-Results = Mapping[str, LogEntry] | LogEntry
-"""What a claim writes: log entries of nested tasks by name, or that of the single task."""
 
 
 class TableWrites(TableRequests):
@@ -102,76 +84,6 @@ class TableWrites(TableRequests):
             return Insertion(cancelled.states_there(items, self.name))
         return Insertion({})
 
-    # An operator's transitions
-
-    def requeue(self, seen: Record, nested: Sequence[NestedTask], force: bool) -> Lost | None:
-        """Make an item todo, provided that it is still as it was seen.
-
-        Args:
-            seen: The item as the operator saw it.
-            nested: All its nested tasks with the statuses they are to have.
-            force: Take it from its holder too.
-
-        Returns:
-            None once it is todo.
-
-        Raises:
-            ValueError: The transition does not begin in the state seen.
-        """
-        ended = sum(task.status == State.DONE.value for task in nested)
-        values = {":todo": State.TODO.value, ":null": NULL, ":zero": 0, ":ended": ended}
-        update = _Update(NULL, values | self._as_seen(seen, force))
-        if nested:
-            update.set_nested(nested)
-        transition = transitions.REQUEUE_HELD if force else transitions.REQUEUE
-        _check_source(transition, seen)
-        try:
-            self._write(transition, seen.item.item_id, update, "NONE")
-        except ConditionFailed as failed:
-            if failed.item is None:
-                return Lost(None)
-            current = Record.from_values(failed.item)
-            # A holder may have given it back, with its attempts and failed tasks as they were
-            anew = (current.item.attempts, current.item.nested) == (0, tuple(nested))
-            applied = anew and _already_applied(current.item, State.TODO, NULL)
-            return None if applied else Lost(current)
-        return None
-
-    def remove(self, seen: Record, force: bool) -> Lost | None:
-        """Delete an item, provided that it is still as it was seen.
-
-        Args:
-            seen: The item as the operator saw it.
-            force: Delete one that a worker holds too.
-
-        Returns:
-            None once it is gone.
-
-        Raises:
-            ValueError: The transition does not begin in the state seen.
-        """
-        transition = transitions.REMOVE_HELD if force else transitions.REMOVE
-        _check_source(transition, seen)
-        try:
-            self.send(
-                self._client.delete_item,
-                Key=encode({"itemID": seen.item.item_id}),
-                ConditionExpression=transition.condition,
-                ExpressionAttributeValues=encode(self._as_seen(seen, force)),
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except ConditionFailed as failed:
-            return Lost(Record.from_values(failed.item)) if failed.item else None
-        return None
-
-    def _as_seen(self, seen: Record, force: bool) -> dict[str, Any]:
-        """The values of `transitions.AS_SEEN`, and of UNHELD unless forced."""
-        item = seen.item
-        values = {":seen": item.state, ":lock": item.lock_id, ":length": item.log_length}
-        return values if force else values | {":epoch": self._epoch(), ":number": "N"}
-
-    # A worker's transitions
-
     def claim(self, item_id: int, lock_id: str, holder: Holder) -> Item | None:
         """Take a todo item; None if it is not todo any more.
 
@@ -203,7 +115,7 @@ class TableWrites(TableRequests):
         holder: Holder,
         values: dict[str, Any],
     ) -> Item | None:
-        update = _Update(lock_id, values, {"#Log": "Log"})
+        update = Update(lock_id, values, {"#Log": "Log"})
         update.values |= {
             ":locked": State.LOCKED.value,
             ":mine": lock_id,
@@ -222,7 +134,7 @@ class TableWrites(TableRequests):
 
     def renew(self, item_id: int, lock_id: str, holder: Holder) -> bool:
         """Make the lease last from now; False if the claim is lost."""
-        update = _Update(lock_id, {":expires": self._expiry(holder)})
+        update = Update(lock_id, {":expires": self._expiry(holder)})
         return self._settle(transitions.RENEW, item_id, State.LOCKED, update)
 
     def record(
@@ -237,7 +149,7 @@ class TableWrites(TableRequests):
             results: Log entries by the names of the tasks.
             ended: How many nested tasks of the item have ended, these included.
         """
-        update = _Update(item.lock_id, {":expires": self._expiry(holder)})
+        update = Update(item.lock_id, {":expires": self._expiry(holder)})
         update.add_results(results, ended)
         return self._settle(transitions.RECORD, item.item_id, State.LOCKED, update)
 
@@ -252,7 +164,7 @@ class TableWrites(TableRequests):
         """
         failures = item.failures + (state == State.FAILED)
         values = {":now": self.clock.timestamp(), ":failures": failures}
-        update = _Update(item.lock_id, values)
+        update = Update(item.lock_id, values)
         update.add_results(results, ended)
         return self._settle(transitions.FINISH, item.item_id, state, update)
 
@@ -261,28 +173,36 @@ class TableWrites(TableRequests):
 
         The arguments are those of `finish`; `results` may be empty.
         """
-        update = _Update(item.lock_id, dict(_FREED))
+        update = Update(item.lock_id, dict(_FREED))
         # Without results the table keeps what it has, Log_Length too: a single item may have the
         # log of an earlier try, and a record whose reply was lost may have been applied
         if results:
             update.add_results(results, ended)
         return self._settle(transitions.RELEASE, item.item_id, State.TODO, update)
 
-    def retry(self, item: Item, results: Results, ended: int, nested: Sequence[NestedTask]) -> bool:
+    def retry(self, item: Item, results: Results, ended: int, again: Sequence[str] = ()) -> bool:
         """Give a failed item back to be tried again; False if the claim is lost.
 
-        The arguments are those of `finish`; `nested` is all its nested tasks with the statuses they
-        are to have.
+        The arguments are those of `finish`, where `ended` leaves out the nested tasks that run
+        again; `again` are their names.
         """
-        update = _Update(item.lock_id, {**_FREED, ":failures": item.failures + 1})
-        update.add_results(results, ended, statuses=not nested)
-        if nested:
-            update.set_nested(nested)
+        recorded = [name for name in again if isinstance(results, LogEntry) or name not in results]
+        while len(recorded) > GROUP_LIMIT:
+            part, recorded = recorded[:STATUS_LIMIT], recorded[STATUS_LIMIT:]
+            if not self.retry_part(item, part):
+                return False
+        update = Update(item.lock_id, {**_FREED, ":failures": item.failures + 1})
+        update.add_results(results, ended, again)
+        update.set_todo(recorded)
         return self._settle(transitions.RETRY, item.item_id, State.TODO, update)
 
-    def _settle(
-        self, transition: Transition, item_id: int, target: State, update: "_Update"
-    ) -> bool:
+    def retry_part(self, item: Item, names: Sequence[str]) -> bool:
+        """Set up to STATUS_LIMIT failed nested tasks to todo; False if the claim is lost."""
+        update = Update(item.lock_id, {})
+        update.set_todo(names)
+        return self._settle(transitions.RETRY_PART, item.item_id, State.LOCKED, update)
+
+    def _settle(self, transition: Transition, item_id: int, target: State, update: Update) -> bool:
         """Send a holder's write: True if it was applied, now or on an earlier try."""
         if target not in transition.targets:
             raise ValueError(f"{transition.name} leads to {transition.targets}, not to {target}")
@@ -300,9 +220,7 @@ class TableWrites(TableRequests):
             return _already_applied(item, target, NULL) and update.is_in(failed.item or {})
         return True
 
-    def _write(
-        self, transition: Transition, item_id: int, update: "_Update", returned: str
-    ) -> Values:
+    def _write(self, transition: Transition, item_id: int, update: Update, returned: str) -> Values:
         """Send a transition; gives the attributes that `returned` asks for."""
         expression = "SET " + ", ".join((*transition.set, *update.clauses))
         if transition.remove:
@@ -320,17 +238,14 @@ class TableWrites(TableRequests):
             request["ExpressionAttributeNames"] = update.paths
         return decode(self.send(self._client.update_item, **request).get("Attributes", {}))
 
+    def _applied(self, item: Item | None, target: State, lock_id: str) -> bool:
+        return _already_applied(item, target, lock_id)
+
     def _expiry(self, holder: Holder) -> int:
         return math.ceil(self.clock.now() + holder.lease)
 
     def _epoch(self) -> int:
         return math.floor(self.clock.now())
-
-
-def _check_source(transition: Transition, seen: Record) -> None:
-    """Raises ValueError where the transition does not begin in the state seen."""
-    if seen.item.state not in {source.value for source in transition.sources}:
-        raise ValueError(f"{transition.name} does not begin in {seen.item.state}")
 
 
 def _already_applied(item: Item | None, target: State, lock_id: str) -> bool:
@@ -339,60 +254,3 @@ def _already_applied(item: Item | None, target: State, lock_id: str) -> bool:
 
 
 _FREED = {":null": NULL, ":one": 1}
-
-
-@dataclass(slots=True)
-class _Update:
-    """What a transition's write needs beside its own clauses.
-
-    Attributes:
-        lock_id: The lockID of the claim; NULL where nobody claims the item.
-        values: The expressions' values by placeholder.
-        paths: Attribute names by placeholder.
-        clauses: What SET has beside the transition's own clauses.
-    """
-
-    lock_id: str
-    values: dict[str, Any]
-    paths: dict[str, str] = field(default_factory=dict)
-    clauses: list[str] = field(default_factory=list)
-
-    def set_nested(self, nested: Sequence[NestedTask]) -> None:
-        """Write the nested tasks: all at once, since an update expression has no room for hundreds
-        of paths.
-        """
-        self.paths["#TaskScript"] = "TaskScript"
-        self.values[":nested"] = nested_values(nested)
-        self.clauses.append("#TaskScript = :nested")
-
-    def add_results(self, results: Results, ended: int, *, statuses: bool = True) -> None:
-        """Write results; with `statuses` those of nested tasks too."""
-        if isinstance(results, LogEntry):
-            self.values |= {":entry": results.to_values(), ":n": results.lines}
-            self.paths["#Log"] = "Log"
-            self.clauses += ["#Log = :entry", "Log_Length = :n"]
-            return
-        # Absolute, since a write that is sent again must not count twice
-        self.values[":n"] = ended
-        self.clauses.append("Log_Length = :n")
-        for position, (name, entry) in enumerate(results.items()):
-            key = f"t{position}"
-            self.paths |= {"#Log": "Log", f"#{key}": name}
-            self.values[f":{key}"] = entry.to_values()
-            self.clauses.append(f"#Log.#{key} = :{key}")
-            if statuses:
-                state = State.DONE if entry.succeeded else State.FAILED
-                self.paths |= {"#TaskScript": "TaskScript", "#Status": "Status"}
-                self.values[f":{state}"] = state.value
-                self.clauses.append(f"#TaskScript.#{key}.#Status = :{state}")
-
-    def is_in(self, values: Values) -> bool:
-        """Whether an item has the results."""
-        log = mapping(values, "Log")
-        if ":entry" in self.values:
-            return bool(log == self.values[":entry"])
-        return all(
-            log.get(self.paths[f"#{key[1:]}"]) == entry
-            for key, entry in self.values.items()
-            if f"#{key[1:]}" in self.paths
-        )

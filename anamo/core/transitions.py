@@ -118,6 +118,16 @@ RETRY = Transition(
     ("Lease_Expires",),
 )
 
+RETRY_PART = Transition(
+    "retry in part",
+    (State.LOCKED,),
+    (State.LOCKED,),
+    "The holder sets failed nested tasks to todo: more than fit in one write with the retry.",
+    # Its tasks have ended, so nothing runs before the retry; if it dies in between, whoever takes
+    # the item over runs these tasks
+    HELD_BY_ME,
+)
+
 RELEASE = Transition(
     "release",
     (State.LOCKED,),
@@ -171,6 +181,30 @@ REQUEUE_HELD = Transition(
     ("Lease_Expires",),
 )
 
+_IN_PART = ("ItemState = :failed", "lockID = :token")
+
+REQUEUE_PART = Transition(
+    "requeue in part",
+    (State.FAILED, State.DONE, State.LOCKED),
+    (State.FAILED,),
+    "An operator sets nested tasks to todo: more than fit in one write with the requeue.",
+    # No worker runs an item that is failed, and requeueing it finds the tasks that are left. If it
+    # stayed locked, it could be taken over, or its holder could go on
+    f"{AS_SEEN} AND {UNHELD}",
+    _IN_PART,
+    ("Lease_Expires",),
+)
+
+REQUEUE_HELD_PART = Transition(
+    "requeue in part --force",
+    (State.LOCKED,),
+    (State.FAILED,),
+    "An operator does so with a held item; its holder finds the claim lost.",
+    AS_SEEN,
+    _IN_PART,
+    ("Lease_Expires",),
+)
+
 REMOVE = Transition(
     "remove",
     (State.TODO, State.LOCKED, State.DONE, State.FAILED),
@@ -196,8 +230,11 @@ TRANSITIONS = (
     FINISH,
     RELEASE,
     RETRY,
+    RETRY_PART,
     REQUEUE,
     REQUEUE_HELD,
+    REQUEUE_PART,
+    REQUEUE_HELD_PART,
     REMOVE,
     REMOVE_HELD,
 )

@@ -19,7 +19,8 @@ from time import monotonic, sleep
 
 from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_writes import GROUP_LIMIT, Holder
+from anamo.aws.table_writes import Holder
+from anamo.aws.update import GROUP_LIMIT
 from anamo.core.errors import (
     AnamoError,
     AwsError,
@@ -292,9 +293,8 @@ class Recorder:
         if not progress.complete:
             return State.TODO.value, lambda: table.release(item, results, ended)
         if progress.failed and item.failures < self._item_retries:
-            again = claim.to_be_retried(progress)
-            left = sum(task.status == State.DONE for task in again)
-            return State.TODO.value, lambda: table.retry(item, results, left, again)
+            again = progress.failed_tasks if item.is_nested else ()
+            return State.TODO.value, lambda: table.retry(item, results, progress.done, again)
         state = State.FAILED if progress.failed else State.DONE
         return state.value, lambda: table.finish(item, state, results, ended)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -288,6 +289,19 @@ def test_fewer_processes_than_wanted_do_the_work_and_say_so(fleet: Fleet) -> Non
     assert fleet.table.states() == {"done": 4}
 
 
+def test_a_process_left_behind_may_empty_its_output(fleet: Fleet, s3_client: S3Client) -> None:
+    emptying = "for k in $(seq 300); do head -c 3000000 /dev/urandom; : >/dev/stdout; done"
+    fleet.add([f"bash -c '{emptying} & head -c 3000000 /dev/urandom'"] * 8)
+    ended = fleet.start("-i", "2").wait()
+    assert ended.returncode == 0, ended.stderr
+    assert fleet.table.states() == {"done": 8}
+    for item in fleet.table.items():
+        log = log_of(item["Log"], s3_client)
+        heading = re.search(rb"\n== stdout, (\d+) bytes ==\n", log)
+        assert heading
+        assert log[heading.end() + int(heading[1]) :].startswith(b"\n== stderr, 0 bytes ==\n")
+
+
 def test_on_retry_only_the_failed_nested_tasks_run(fleet: Fleet, find_faults: FindFaults) -> None:
     mark = fleet.folder / "second-try"
     line = f'bash -c|"exit 0"@"test -e {mark} || (touch {mark}; exit 7)"@"exit 0"'
@@ -297,6 +311,23 @@ def test_on_retry_only_the_failed_nested_tasks_run(fleet: Fleet, find_faults: Fi
     (item,) = fleet.table.items()
     assert (item["ItemState"], item["Failures"], item["Attempts"]) == ("done", 1, 1)
     assert [fault for fault in find_faults() if "Task_1" not in fault] == []
+
+
+def test_a_retry_leaves_what_another_tool_keeps_in_nested_tasks(fleet: Fleet) -> None:
+    mark = fleet.folder / "second-try"
+    fleet.add([f'bash -c|"exit 0"@"test -e {mark} || (touch {mark}; exit 7)"'], "-n", "@")
+    fleet.table.client.update_item(
+        TableName=fleet.table.name,
+        Key={"itemID": {"N": str(fleet.table.items()[0]["itemID"])}},
+        UpdateExpression="SET TaskScript.Task_0.#Owner = :owner, TaskScript.Task_1.#Owner = :owner",
+        ExpressionAttributeNames={"#Owner": "Owner"},
+        ExpressionAttributeValues={":owner": {"S": "another tool"}},
+    )
+    ended = fleet.start("--retries", "2").wait()
+    assert ended.returncode == 0, ended.stderr
+    (item,) = fleet.table.items()
+    tasks = item["TaskScript"].values()
+    assert {(task["Status"], task["Owner"]) for task in tasks} == {("done", "another tool")}
 
 
 def test_an_item_fails_after_its_retries(fleet: Fleet) -> None:

@@ -29,8 +29,9 @@ from hypothesis.stateful import (
 )
 
 from anamo.aws import table_writes
+from anamo.aws.operator_writes import Lost
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_writes import Holder, Lost
+from anamo.aws.table_writes import Holder
 from anamo.core import transitions
 from anamo.core.codec import decode
 from anamo.core.errors import Unreachable
@@ -351,10 +352,9 @@ class TableMachine(RuleBasedStateMachine):
         item, progress = held.claim.item, held.claim.with_results(entries)
         if not progress.failed:
             return None
-        nested = held.claim.to_be_retried(progress)
-        done = sum(task.status == State.DONE for task in nested)
+        again = progress.failed_tasks if item.is_nested else ()
         results = entries if item.is_nested else entries[SINGLE]
-        send = partial(self.table.retry, item, results, done, nested)
+        send = partial(self.table.retry, item, results, progress.done, again)
         refer = partial(self.model.retry, held.key, held.lock, self._results(entries))
         return Write("retry", send, refer, "todo", entries)
 

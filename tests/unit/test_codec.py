@@ -12,9 +12,10 @@ from boto3.dynamodb.types import Binary, TypeDeserializer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anamo.aws.operator_writes import Lost
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Part, Projection
-from anamo.aws.table_writes import Holder, Lost
+from anamo.aws.table_writes import Holder
 from anamo.core.codec import KEY_LIMIT, LARGEST, decode, encode, key_of, number, text, whole
 from anamo.core.item import FOREIGN_ID, Item, new_values, single_item
 from anamo.core.record import Record

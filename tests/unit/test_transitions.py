@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from anamo.aws.operator_writes import Lost
 from anamo.aws.session import dynamodb_client as our_client
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
@@ -87,6 +88,13 @@ STATES: Mapping[str, Mapping[str, Any] | None] = {
 
 MY_ITEM = replace(ITEM, state="locked", lock_id=MINE, attempts=2)
 AGAIN = (replace(ITEM.nested[0], status="done"), ITEM.nested[1])
+
+
+def part_of(current: Record | Lost) -> Lost | None:
+    """What requeueing in part says, as requeueing does."""
+    return current if isinstance(current, Lost) else None
+
+
 ATTEMPTS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Item], object]]] = {
     "import": (
         transitions.IMPORT,
@@ -110,7 +118,11 @@ ATTEMPTS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Item], object]
     "release": (transitions.RELEASE, lambda table, seen: table.release(MY_ITEM, RESULTS, 1)),
     "retry": (
         transitions.RETRY,
-        lambda table, seen: table.retry(MY_ITEM, LAST, 1, AGAIN),
+        lambda table, seen: table.retry(MY_ITEM, LAST, 1, ["Task_1"]),
+    ),
+    "retry in part": (
+        transitions.RETRY_PART,
+        lambda table, seen: table.retry_part(MY_ITEM, ["Task_1"]),
     ),
 }
 
@@ -123,6 +135,7 @@ LEGAL: Mapping[Transition, set[str]] = {
     transitions.RECORD: MINE_TO_CHANGE,
     transitions.FINISH: MINE_TO_CHANGE,
     transitions.RETRY: MINE_TO_CHANGE,
+    transitions.RETRY_PART: MINE_TO_CHANGE,
     transitions.RELEASE: MINE_TO_CHANGE,
 }
 
@@ -187,6 +200,16 @@ OPERATIONS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Record], obj
     "requeue --force": (
         transitions.REQUEUE_HELD,
         lambda table, seen: table.requeue(seen, AGAIN, force=True),
+        LOCKED,
+    ),
+    "requeue in part": (
+        transitions.REQUEUE_PART,
+        lambda table, seen: part_of(table.requeue_part(seen, ["Task_1"], force=False)),
+        FREE | UNHELD,
+    ),
+    "requeue in part --force": (
+        transitions.REQUEUE_HELD_PART,
+        lambda table, seen: part_of(table.requeue_part(seen, ["Task_1"], force=True)),
         LOCKED,
     ),
     "remove": (
@@ -414,6 +437,32 @@ def test_fifty_results_go_in_one_write(shared: Table) -> None:
     assert table.finish(claimed, State.DONE, {task.name: entry() for task in item.nested}, 50)
     log = shared.item(item.item_id)["Log"]
     assert sorted(log) == sorted(task.name for task in item.nested)
+
+
+def test_a_retry_sets_any_number_of_statuses_and_nothing_else(shared: Table) -> None:
+    item = nested_item("Task-400", [f"seq {k}" for k in range(400)])
+    image = new_values(
+        replace(item, nested=tuple(replace(t, status="failed") for t in item.nested))
+    )
+    for task in image["TaskScript"].values():
+        task["Owner"] = "another tool"
+    shared.client.put_item(TableName=shared.name, Item=encode(image) | held(MINE))
+    table, names = WorkflowTable(shared.client, shared.name), [task.name for task in item.nested]
+    results = {name: entry("Execution Failed: exit 3") for name in names[-50:]}
+    assert table.retry(replace(item, lock_id=MINE), results, 0, names)
+    found = shared.item(item.item_id)
+    tasks = found["TaskScript"].values()
+    assert {(task["Status"], task["Owner"]) for task in tasks} == {("todo", "another tool")}
+    assert (found["ItemState"], len(found["Log"])) == ("todo", 50)
+
+
+def test_a_holder_does_not_take_a_requeue_in_part_for_its_own_end(shared: Table) -> None:
+    """Both make the item failed."""
+    bring_to(shared, "locked by me")
+    seen = Record.from_values(decode(attributes(shared) or {}))
+    table = WorkflowTable(shared.client, shared.name)
+    assert isinstance(table.requeue_part(seen, ["Task_1"], force=True), Record)
+    assert not table.finish(MY_ITEM, State.FAILED, LAST, 2)
 
 
 # Lost replies
