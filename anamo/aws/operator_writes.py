@@ -120,8 +120,8 @@ class OperatorWrites(TableWrites):
 
     def _as_seen(self, seen: Record, force: bool) -> dict[str, Any]:
         """The values of `transitions.AS_SEEN`, and of UNHELD unless forced."""
-        item = seen.item
-        values = {":seen": item.state, ":lock": item.lock_id, ":length": item.log_length}
+        lock, length = seen.seen
+        values = {":seen": seen.state, ":lock": lock, ":length": length}
         return values if force else values | {":epoch": self._epoch(), ":number": "N"}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from anamo.aws.dynamodb import Cancelled, ConditionFailed, TableRequests
 from anamo.aws.update import GROUP_LIMIT, STATUS_LIMIT, Results, Update
 from anamo.core import transitions
-from anamo.core.codec import Values, decode, encode
+from anamo.core.codec import ItemId, Values, decode, encode
 from anamo.core.item import NULL, Item, State, new_values
 from anamo.core.log_entry import LogEntry
 from anamo.core.transitions import Transition
@@ -43,7 +43,7 @@ class Insertion:
             it is empty.
     """
 
-    existing: Mapping[int, str]
+    existing: Mapping[ItemId, str]
 
 
 class TableWrites(TableRequests):
@@ -84,7 +84,7 @@ class TableWrites(TableRequests):
             return Insertion(cancelled.states_there(items, self.name))
         return Insertion({})
 
-    def claim(self, item_id: int, lock_id: str, holder: Holder) -> Item | None:
+    def claim(self, item_id: ItemId, lock_id: str, holder: Holder) -> Item | None:
         """Take a todo item; None if it is not todo any more.
 
         Args:
@@ -110,7 +110,7 @@ class TableWrites(TableRequests):
     def _hold(
         self,
         transition: Transition,
-        item_id: int,
+        item_id: ItemId,
         lock_id: str,
         holder: Holder,
         values: dict[str, Any],
@@ -132,7 +132,7 @@ class TableWrites(TableRequests):
             item = Item.from_values(failed.item) if failed.item else None
             return item if _already_applied(item, State.LOCKED, lock_id) else None
 
-    def renew(self, item_id: int, lock_id: str, holder: Holder) -> bool:
+    def renew(self, item_id: ItemId, lock_id: str, holder: Holder) -> bool:
         """Make the lease last from now; False if the claim is lost."""
         update = Update(lock_id, {":expires": self._expiry(holder)})
         return self._settle(transitions.RENEW, item_id, State.LOCKED, update)
@@ -202,7 +202,9 @@ class TableWrites(TableRequests):
         update.set_todo(names)
         return self._settle(transitions.RETRY_PART, item.item_id, State.LOCKED, update)
 
-    def _settle(self, transition: Transition, item_id: int, target: State, update: Update) -> bool:
+    def _settle(
+        self, transition: Transition, item_id: ItemId, target: State, update: Update
+    ) -> bool:
         """Send a holder's write: True if it was applied, now or on an earlier try."""
         if target not in transition.targets:
             raise ValueError(f"{transition.name} leads to {transition.targets}, not to {target}")
@@ -220,7 +222,9 @@ class TableWrites(TableRequests):
             return _already_applied(item, target, NULL) and update.is_in(failed.item or {})
         return True
 
-    def _write(self, transition: Transition, item_id: int, update: Update, returned: str) -> Values:
+    def _write(
+        self, transition: Transition, item_id: ItemId, update: Update, returned: str
+    ) -> Values:
         """Send a transition; gives the attributes that `returned` asks for."""
         expression = "SET " + ", ".join((*transition.set, *update.clauses))
         if transition.remove:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from anamo.core.codec import Values, key_of, mapping, number, text, whole
+from anamo.core.codec import ItemId, Values, key_of, mapping, number, text, whole
 
 NULL = "NULL"
 """The value of `lockID`, `InstanceID`, `Lock_Date` and `Done_Date` before they mean anything: an
@@ -20,9 +20,6 @@ index lists only items that have its key, and a key is never empty."""
 
 SINGLE = ""
 """The name of a single item's task among results."""
-
-FOREIGN_ID = -1
-"""Stands for an itemID that is not a whole number: no item of ours has it, so no write finds it."""
 
 ID_BITS = 53
 """JavaScript and jq read integers of up to 53 bits exactly."""
@@ -63,7 +60,7 @@ class Item:
     """One item of a workflow table, without its results.
 
     Attributes:
-        item_id: The key, made of what is to be run.
+        item_id: The key, made of what is to be run; a Decimal only in another tool's item.
         task_id: The user's name for it, which several items may share.
         script: A single item's command line; None in a nested one.
         nested: A nested item's tasks in the order of their numbers; empty in a single one.
@@ -76,7 +73,7 @@ class Item:
         log_length: Lines of output of a single item; how many tasks of a nested one have ended.
     """
 
-    item_id: int
+    item_id: ItemId
     task_id: str
     script: str | None
     nested: tuple[NestedTask, ...] = ()
@@ -91,13 +88,12 @@ class Item:
     @classmethod
     def from_values(cls, values: Values) -> "Item":
         """The item that a table holds. What another tool left out, or wrote in another form, counts
-        as unset; an itemID that cannot be ours is read as FOREIGN_ID.
+        as unset.
         """
         nested = _nested(mapping(values, "TaskScript"))
         lease = number(values, "Lease_Expires")
-        item_id = key_of(values)
         return cls(
-            item_id=FOREIGN_ID if item_id is None else item_id,
+            item_id=key_of(values),
             task_id=text(values, "taskID", NULL),
             script=None if nested else text(values, "TaskScript"),
             nested=nested,

@@ -10,6 +10,7 @@ the leases alive (`heartbeat`).
 
 import logging
 import os
+import shlex
 from contextlib import suppress
 from time import monotonic
 
@@ -119,13 +120,18 @@ class Worker:
                 self._table.release(item, {}, item.log_length)
 
     def _refusals(self) -> ItemRefused | None:
-        """The error for items that DynamoDB did not let be claimed."""
+        """The error for items that cannot be claimed, and what to type about one of them."""
         refused = self._claimer.refused
         if not refused:
             return None
-        item_id, why = next(iter(refused.items()))
+        item_id = min(refused)
+        state, why = refused[item_id]
+        command = "remove" if state == State.TODO else "requeue"
+        words = ["pyanamo.py", command, "-t", self._table.name, "--state", state]
+        words += ["--", str(item_id)] if item_id < 0 else [str(item_id)]
         return ItemRefused(
-            f"{count(len(refused), 'item')} cannot be claimed: item {item_id}: {why}"
+            f"{count(len(refused), 'item')} cannot be claimed: item {item_id}: {why}; "
+            f"to {command} it: {shlex.join(words)}"
         )
 
     # Claiming

@@ -104,7 +104,7 @@ class Held:
 
     @property
     def key(self) -> int:
-        return self.claim.item.item_id
+        return int(self.claim.item.item_id)
 
     @property
     def lock(self) -> str:
@@ -246,7 +246,7 @@ class TableMachine(RuleBasedStateMachine):
         if not self.model.items:
             return
         free = [key for key, item in self.model.items.items() if item["ItemState"] == "todo"]
-        keys = [item.item_id for item in ITEMS] if taken else free or list(self.model.items)
+        keys = [int(item.item_id) for item in ITEMS] if taken else free or list(self.model.items)
         key, lock = keys[pick % len(keys)], self._mint("claim")
         send = partial(self.table.claim, key, lock, holder)
         refer = partial(self.model.claim, key, lock, holder.instance_id, holder.lease)
@@ -264,8 +264,8 @@ class TableMachine(RuleBasedStateMachine):
         seen, lock = among[pick % len(among)], self._mint("claim")
         send = partial(self.table.take_over, seen, lock, holder)
         who = (lock, holder.instance_id, holder.lease)
-        refer = partial(self.model.take_over, seen.item_id, seen.lock_id, who)
-        self._ask(Ask("take over", seen.item_id, lock, holder, send, refer), lost=lost)
+        refer = partial(self.model.take_over, int(seen.item_id), seen.lock_id, who)
+        self._ask(Ask("take over", int(seen.item_id), lock, holder, send, refer), lost=lost)
 
     def a_worker_has_had_no_reply(self, *, gives_up: bool) -> None:
         """It asks again for the item it may have; or writes no more, and gives the item back."""
@@ -450,7 +450,9 @@ class TableMachine(RuleBasedStateMachine):
         """Import items, and send it again as the SDK does for want of a reply."""
         token = uuid4().hex
         said = [dict(self.table.insert(items, token).existing) for _ in range(1 + again)]
-        there = self.model.insert({it.item_id: (it.task_id, SCRIPTS[it.task_id]) for it in items})
+        there = self.model.insert(
+            {int(it.item_id): (it.task_id, SCRIPTS[it.task_id]) for it in items}
+        )
         self._did("operator", Step("import", 0, "", not there, said, [there] * (1 + again)))
 
     # The promises
