@@ -14,6 +14,7 @@ from anamo.aws.update import GROUP_LIMIT, STATUS_LIMIT, Results, Update
 from anamo.core import transitions
 from anamo.core.codec import ItemId, Values, decode, encode
 from anamo.core.item import NULL, Item, State, new_values
+from anamo.core.item_size import HOST_ERROR_LIMIT
 from anamo.core.log_entry import LogEntry
 from anamo.core.transitions import Transition
 
@@ -179,6 +180,17 @@ class TableWrites(TableRequests):
         if results:
             update.add_results(results, ended)
         return self._settle(transitions.RELEASE, item.item_id, State.TODO, update)
+
+    def give_back(self, item: Item, results: Results, ended: int, why: str) -> bool:
+        """Give the item back after a host error; False if the claim is lost.
+
+        The arguments are those of `release`, and the host error.
+        """
+        reason = why.encode()[:HOST_ERROR_LIMIT].decode("utf-8", "ignore")
+        update = Update(item.lock_id, {**_FREED, ":zero": 0, ":why": reason})
+        if results:
+            update.add_results(results, ended)
+        return self._settle(transitions.GIVE_BACK, item.item_id, State.TODO, update)
 
     def retry(self, item: Item, results: Results, ended: int, again: Sequence[str] = ()) -> bool:
         """Give a failed item back to be tried again; False if the claim is lost.

@@ -70,6 +70,8 @@ class Item:
         lease_expires: Epoch seconds; None where no lease is held.
         attempts: Claims so far that were not given back in good order.
         failures: How often it has ended as failed or been retried.
+        host_errors: How many of its attempts ended in a host error.
+        host_error: The last of these, else empty.
         log_length: Lines of output of a single item; how many tasks of a nested one have ended.
     """
 
@@ -83,6 +85,8 @@ class Item:
     lease_expires: int | None = None
     attempts: int = 0
     failures: int = 0
+    host_errors: int = 0
+    host_error: str = ""
     log_length: int = 0
 
     @classmethod
@@ -103,6 +107,8 @@ class Item:
             lease_expires=None if lease is None else int(lease),
             attempts=whole(values, "Attempts"),
             failures=whole(values, "Failures"),
+            host_errors=whole(values, "Host_Errors"),
+            host_error=text(values, "Host_Error"),
             log_length=whole(values, "Log_Length"),
         )
 

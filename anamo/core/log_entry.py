@@ -100,13 +100,26 @@ class LogEntry:
 SUCCESSFUL = "Execution Successful"
 
 
-def abandoned_entry(claims: int) -> LogEntry:
-    """The entry of a task whose workers died while they ran it, `claims` times."""
+def abandoned_entry(claims: int, host_errors: int = 0, host_error: str = "") -> LogEntry:
+    """The entry of a task of an item that no worker could finish.
+
+    Args:
+        claims: How many claims of the item ended without an outcome.
+        host_errors: How many of them ended in a host error; in the others, workers died.
+        host_error: The last of these.
+    """
+    lost = claims - host_errors
+    said = []
+    if host_errors:
+        said.append(f"{host_errors} of {claims} claims ended in a host error: {host_error}")
+    if lost > 0:
+        said.append(f"{lost} workers were lost while they held it; does it use up the memory?")
+    what = "abandoned after" if lost > 0 else "host errors in"
     return LogEntry(
-        status=f"Execution Failed: abandoned after {claims} claims",
+        status=f"Execution Failed: {what} {claims} claims",
         stdout="",
-        stderr=f"{claims} workers were lost while they held this item; does it use up the memory?",
-        exit_code=137,
+        stderr="\n".join(said),
+        exit_code=137 if lost > 0 else 1,
         seconds=0.0,
         max_rss_mb=0.0,
         s3="",

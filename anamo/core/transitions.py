@@ -47,6 +47,8 @@ _HOLD = (
     "#Log = if_not_exists(#Log, :empty)",
 )
 
+_ENDED = ("Lease_Expires", "Host_Error", "Host_Errors")
+
 _FREE = ("ItemState = :target", "lockID = :null", "InstanceID = :null")
 
 IMPORT = Transition(
@@ -104,7 +106,7 @@ FINISH = Transition(
     "The holder ends the item with its last results.",
     HELD_BY_ME,
     ("ItemState = :target", "Done_Date = :now", "Failures = :failures"),
-    ("Lease_Expires",),
+    _ENDED,
 )
 
 RETRY = Transition(
@@ -138,6 +140,17 @@ RELEASE = Transition(
     ("Lease_Expires",),
 )
 
+GIVE_BACK = Transition(
+    "give back",
+    (State.LOCKED,),
+    (State.TODO,),
+    "The holder gives the item back after a host error, such as a full disk.",
+    HELD_BY_ME,
+    # Attempts stays as the claim raised it: an item that fills every disk must fail in the end
+    (*_FREE, "Host_Error = :why", "Host_Errors = if_not_exists(Host_Errors, :zero) + :one"),
+    ("Lease_Expires",),
+)
+
 AS_SEEN = (
     "ItemState = :seen AND (lockID = :lock OR attribute_not_exists(lockID))"
     " AND (Log_Length = :length OR attribute_not_exists(Log_Length))"
@@ -168,7 +181,7 @@ REQUEUE = Transition(
     "An operator makes an item that no worker holds todo again.",
     f"{AS_SEEN} AND {UNHELD}",
     _AGAIN,
-    ("Lease_Expires",),
+    _ENDED,
 )
 
 REQUEUE_HELD = Transition(
@@ -178,7 +191,7 @@ REQUEUE_HELD = Transition(
     "An operator makes a held item todo again; its holder finds the claim lost.",
     AS_SEEN,
     _AGAIN,
-    ("Lease_Expires",),
+    _ENDED,
 )
 
 _IN_PART = ("ItemState = :failed", "lockID = :token")
@@ -229,6 +242,7 @@ TRANSITIONS = (
     RECORD,
     FINISH,
     RELEASE,
+    GIVE_BACK,
     RETRY,
     RETRY_PART,
     REQUEUE,

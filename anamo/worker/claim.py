@@ -60,6 +60,7 @@ class Claim:
         progress: The tasks' statuses as recorded in the table.
         done: How many tasks succeeded under this claim.
         failures: Names and statuses of the tasks that failed under this claim.
+        host_error: Why this host could not run all its tasks, or not log them, else empty.
         final_state: The state that the item was given before all its tasks had ended, else empty.
     """
 
@@ -70,6 +71,7 @@ class Claim:
     progress: Progress = field(init=False)
     done: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
+    host_error: str = ""
     final_state: str = ""
 
     def __post_init__(self) -> None:

@@ -24,7 +24,6 @@ from anamo.aws.update import GROUP_LIMIT
 from anamo.core.errors import (
     AnamoError,
     AwsError,
-    HostError,
     ItemRefused,
     TransientError,
     internal,
@@ -228,7 +227,7 @@ class Recorder:
             state = self._write(claim, results, last)
         except ItemRefused as refusal:
             state = self._fail(claim, refusal)
-        except (OSError, AnamoError) as error:
+        except AnamoError as error:
             state = self._give_up(claim, error, last)
         except Exception as error:
             logger.debug("recorder", exc_info=True)
@@ -254,11 +253,9 @@ class Recorder:
                 return claim.final_state
         return LOST
 
-    def _give_up(self, claim: Claim, error: Exception, last: bool) -> str:
+    def _give_up(self, claim: Claim, error: AnamoError, last: bool) -> str:
         """Remember the error, and release the item if that is still possible."""
-        if isinstance(error, OSError):
-            error = HostError(f"a log could not be written: {error}")
-        self.error = self.error or error  # type: ignore[assignment]
+        self.error = self.error or error
         if last:
             with suppress(AnamoError):
                 if self._table.release(claim.item, {}, claim.progress.ended):
@@ -272,7 +269,14 @@ class Recorder:
         if self.error:
             return self._give_up(claim, self.error, last)
         outcomes = {result.name: result.outcome for result in results if result.outcome}
-        entries = self._logs.store(claim, outcomes, self._retries) if outcomes else {}
+        try:
+            entries = self._logs.store(claim, outcomes, self._retries) if outcomes else {}
+        except OSError as error:
+            # Without their logs they do not count as ended, and run again
+            claim.host_error = claim.host_error or f"a log could not be written: {error}"
+            entries = {}
+            if not last:
+                return State.LOCKED.value
         state, write = self._next(claim, entries, last)
         written = self._retries.retry(write, RECORD_SECONDS, self._out_of_time, _warn)
         if not written:
@@ -290,6 +294,9 @@ class Recorder:
         results = entries if item.is_nested or not entries else entries[SINGLE]
         if not last:
             return State.LOCKED.value, lambda: table.record(item, self._holder, entries, ended)
+        if not progress.complete and claim.host_error:
+            why = claim.host_error
+            return State.TODO.value, lambda: table.give_back(item, results, ended, why)
         if not progress.complete:
             return State.TODO.value, lambda: table.release(item, results, ended)
         if progress.failed and item.failures < self._item_retries:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -242,41 +243,109 @@ def test_a_bucket_that_goes_away_stops_the_worker_not_the_record(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB."""
+    """A file system of 12 MB."""
     folder = tmp_path / "small-disk"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", folder], check=True)
     yield folder
     # Lazily: what a failed test left running may still have files there
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_gives_the_item_back(fleet: Fleet, small_disk: Path) -> None:
+FILLING = "head -c 30000000 /dev/urandom"
+"""A task that fills the small disk."""
+
+LOGGED = "head -c 9000000 /dev/urandom"
+"""A task whose output has room there, but not the packed log beside it."""
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [(FILLING, "the disk is full"), (LOGGED, "a log could not be written: [Errno 28]")],
+)
+def test_an_item_that_fills_each_disk_fails_in_the_end_and_says_why(
+    fleet: Fleet, small_disk: Path, script: str, reason: str
+) -> None:
     fleet.environment["TMPDIR"] = str(small_disk)
-    fleet.add(["head -c 20000000 /dev/urandom"])
-    ended = fleet.start().wait()
+    fleet.add([script, "true", "true"])
+    ended = fleet.start("--max-attempts", "2").wait()
+    assert ended.returncode == 1, ended.stderr
+    assert f"{reason}" in ended.stderr
+    assert fleet.table.states() == {"done": 2, "failed": 1}
+    (item,) = (item for item in fleet.table.items() if item["ItemState"] == "failed")
+    assert item["Attempts"] == 3
+    assert item["Log"]["Status"] == "Execution Failed: host errors in 2 claims"
+    assert item["Log"]["stderr"].startswith(f"2 of 2 claims ended in a host error: {reason}")
+    again = ["requeue", "-t", fleet.table.name, "--state", "failed", "--yes"]
+    assert fleet.scripts.run("pyanamo.py", *again).returncode == 0
+    (item,) = (item for item in fleet.table.items() if item["ItemState"] == "todo")
+    assert item["Attempts"] == 0
+    assert not {"Host_Error", "Host_Errors"} & item.keys()
+
+
+def test_without_counting_host_errors_it_never_fails(fleet: Fleet, small_disk: Path) -> None:
+    fleet.guard = "host_count"
+    fleet.environment["TMPDIR"] = str(small_disk)
+    fleet.add([FILLING])
+    ended = fleet.start("--max-attempts", "1").wait()
     assert ended.returncode == 3, ended.stderr
-    assert "the disk is full" in ended.stderr
     (item,) = fleet.table.items()
     assert (item["ItemState"], item["Attempts"]) == ("todo", 0)
+
+
+@pytest.mark.parametrize("guard", [None, "recovery"])
+def test_a_full_disk_gives_the_item_back(fleet: Fleet, small_disk: Path, guard: str | None) -> None:
+    """The worker goes on when there is space again, unless it gives up at once."""
+    fleet.guard = guard
+    fleet.environment["TMPDIR"] = str(small_disk)
+    fleet.add(["head -c 1000000 /dev/urandom"] * 2)
+    ballast = small_disk / "ballast"
+    with suppress(OSError):
+        ballast.write_bytes(b"x" * 20_000_000)
+    worker = fleet.start()
+    eventually(lambda: "waiting until" in worker.stderr, 60)
+    assert fleet.table.states() == {"todo": 2}
+    (item,) = (item for item in fleet.table.items() if item["Attempts"])
+    assert (item["Host_Error"], item["Host_Errors"]) == ("the disk is full", 1)
+    ballast.unlink()
+    ended = worker.wait()
+    assert (ended.returncode, fleet.table.states()["done"]) == ((3, 0) if guard else (0, 2))
+    assert not any("Host_Error" in item for item in fleet.table.items() if not guard)
+
+
+def test_a_worker_that_waits_for_its_host_ends_when_it_is_told_to(
+    fleet: Fleet, small_disk: Path
+) -> None:
+    fleet.environment["TMPDIR"] = str(small_disk)
+    fleet.add(["head -c 1000000 /dev/urandom"])
+    with suppress(OSError):
+        (small_disk / "ballast").write_bytes(b"x" * 20_000_000)
+    worker = fleet.start()
+    eventually(lambda: "waiting until" in worker.stderr, 60)
+    worker.signal(15)
+    assert worker.wait().returncode == 143
+    assert fleet.table.states() == {"todo": 1}
 
 
 def test_without_the_look_at_the_disk_the_task_is_blamed(fleet: Fleet, small_disk: Path) -> None:
     fleet.guard = "disk_check"
     fleet.environment["TMPDIR"] = str(small_disk)
-    fleet.add(["head -c 20000000 /dev/urandom"])
+    fleet.add([FILLING])
     fleet.start().wait()
     assert fleet.table.states()["todo"] == 0
 
 
 def test_a_machine_without_processes_gives_the_item_back(fleet: Fleet) -> None:
     """A limit of open files stands in for one of processes, which does not bind root."""
+    fleet.guard = "patience"
     fleet.add(["true"])
     under = ["bash", "-c", 'ulimit -n 14; exec "$@"', "bash"]
     ended = fleet.start(under=under).wait()
     assert ended.returncode == 3, ended.stderr
     assert "Traceback" not in ended.stderr
-    assert fleet.table.states() == {"todo": 1}
+    assert "this host cannot run tasks" in ended.stderr
+    (item,) = fleet.table.items()
+    assert (item["ItemState"], item["Attempts"], item["Host_Errors"]) == ("todo", 1, 1)
 
 
 def test_fewer_processes_than_wanted_do_the_work_and_say_so(fleet: Fleet) -> None:

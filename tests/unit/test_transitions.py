@@ -116,6 +116,10 @@ ATTEMPTS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Item], object]
         lambda table, seen: table.finish(MY_ITEM, State.FAILED, LAST, 2),
     ),
     "release": (transitions.RELEASE, lambda table, seen: table.release(MY_ITEM, RESULTS, 1)),
+    "give back": (
+        transitions.GIVE_BACK,
+        lambda table, seen: table.give_back(MY_ITEM, RESULTS, 1, "the disk is full"),
+    ),
     "retry": (
         transitions.RETRY,
         lambda table, seen: table.retry(MY_ITEM, LAST, 1, ["Task_1"]),
@@ -136,6 +140,7 @@ LEGAL: Mapping[Transition, set[str]] = {
     transitions.FINISH: MINE_TO_CHANGE,
     transitions.RETRY: MINE_TO_CHANGE,
     transitions.RETRY_PART: MINE_TO_CHANGE,
+    transitions.GIVE_BACK: MINE_TO_CHANGE,
     transitions.RELEASE: MINE_TO_CHANGE,
 }
 
@@ -372,6 +377,14 @@ def test_releasing_keeps_results_and_takes_the_attempt_back(shared: Table) -> No
     assert (changed["Attempts"], changed["Log_Length"]) == (1, 1)
 
 
+def test_giving_back_counts_the_host_error_and_keeps_the_attempt(shared: Table) -> None:
+    _, changed = moved(shared, "give back", "locked by me")
+    assert (changed["ItemState"], changed["lockID"]) == ("todo", NULL)
+    assert "Attempts" not in changed
+    assert (changed["Host_Error"], changed["Host_Errors"]) == ("the disk is full", 1)
+    assert set(changed["Log"]) == {"Task_0"}
+
+
 @pytest.mark.parametrize("item", [ITEM, single_item("Task-1", "seq 1")])
 def test_releasing_without_results_leaves_those_there_are(shared: Table, item: Item) -> None:
     """A record without a reply may have landed; a single item may have an earlier try's log."""
@@ -486,7 +499,8 @@ def unlucky(
 
 
 @pytest.mark.parametrize(
-    ("attempt", "state"), [each for each in ALLOWED if each[0] not in {"release", "retry"}]
+    ("attempt", "state"),
+    [each for each in ALLOWED if each[0] not in {"release", "give back", "retry"}],
 )
 def test_a_write_whose_reply_was_lost_is_known_to_have_landed(
     shared: Table, proxy: Proxy, unlucky: WorkflowTable, attempt: str, state: str
@@ -528,7 +542,7 @@ def test_a_lost_reply_is_not_taken_for_a_landed_write_of_somebody_else(
     assert plain({"M": attributes(shared)})["lockID"] == OTHERS
 
 
-@pytest.mark.parametrize("attempt", ["release", "retry"])
+@pytest.mark.parametrize("attempt", ["release", "give back", "retry"])
 def test_another_holders_release_is_not_taken_for_a_landed_one(shared: Table, attempt: str) -> None:
     """Both leave a todo item without lockID; the results tell whose it was."""
     image = encode({**new_values(ITEM), "Log": {"Task_0": entry("Other").to_values()}})
