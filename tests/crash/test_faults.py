@@ -8,7 +8,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -242,21 +242,40 @@ def test_a_bucket_that_goes_away_stops_the_worker_not_the_record(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 12 MB."""
-    folder = tmp_path / "small-disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", folder], check=True)
-    yield folder
-    # Lazily: what a failed test left running may still have files there
-    subprocess.run(["umount", "--lazy", folder], check=True)
+def mount(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mount a file system of so many megabytes."""
+    with ExitStack() as stack:
+
+        def mounted(megabytes: int) -> Path:
+            folder = tmp_path / f"disk-of-{megabytes}-MB"
+            folder.mkdir()
+            size = f"size={megabytes}m"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=True)
+            # Lazily: what a failed test left running may still have files there
+            stack.callback(lambda: subprocess.run(["umount", "--lazy", folder], check=True))
+            return folder
+
+        yield mounted
+
+
+@pytest.fixture
+def small_disk(mount: Callable[[int], Path]) -> Path:
+    """A file system of 4 MB."""
+    return mount(4)
 
 
 FILLING = "head -c 30000000 /dev/urandom"
-"""A task that fills the small disk."""
+"""A task that fills a small disk."""
 
 LOGGED = "head -c 9000000 /dev/urandom"
-"""A task whose output has room there, but not the packed log beside it."""
+"""A task whose output has room on a disk of 12 MB, but not the packed log beside it."""
+
+
+def filling_once(fleet: Fleet, disk: Path) -> str:
+    """A task that fills the disk with a file of its own, the first time."""
+    once = fleet.folder / "once"
+    fill = f"if ! test -e {once}; then touch {once}; head -c 9000000 /dev/zero >{disk}/ballast; fi"
+    return f"bash -c '{fill}; head -c 1000000 /dev/urandom'"
 
 
 @pytest.mark.parametrize(
@@ -264,13 +283,13 @@ LOGGED = "head -c 9000000 /dev/urandom"
     [(FILLING, "the disk is full"), (LOGGED, "a log could not be written: [Errno 28]")],
 )
 def test_an_item_that_fills_each_disk_fails_in_the_end_and_says_why(
-    fleet: Fleet, small_disk: Path, script: str, reason: str
+    fleet: Fleet, mount: Callable[[int], Path], script: str, reason: str
 ) -> None:
-    fleet.environment["TMPDIR"] = str(small_disk)
+    fleet.environment["TMPDIR"] = str(mount(12))
     fleet.add([script, "true", "true"])
     ended = fleet.start("--max-attempts", "2").wait()
     assert ended.returncode == 1, ended.stderr
-    assert f"{reason}" in ended.stderr
+    assert reason in ended.stderr
     assert fleet.table.states() == {"done": 2, "failed": 1}
     (item,) = (item for item in fleet.table.items() if item["ItemState"] == "failed")
     assert item["Attempts"] == 3
@@ -298,28 +317,24 @@ def test_a_full_disk_gives_the_item_back(fleet: Fleet, small_disk: Path, guard: 
     """The worker goes on when there is space again, unless it gives up at once."""
     fleet.guard = guard
     fleet.environment["TMPDIR"] = str(small_disk)
-    fleet.add(["head -c 1000000 /dev/urandom"] * 2)
-    ballast = small_disk / "ballast"
-    with suppress(OSError):
-        ballast.write_bytes(b"x" * 20_000_000)
+    fleet.add([filling_once(fleet, small_disk)])
     worker = fleet.start()
     eventually(lambda: "waiting until" in worker.stderr, 60)
-    assert fleet.table.states() == {"todo": 2}
-    (item,) = (item for item in fleet.table.items() if item["Attempts"])
+    (item,) = fleet.table.items()
+    assert (item["ItemState"], item["Attempts"]) == ("todo", 1)
     assert (item["Host_Error"], item["Host_Errors"]) == ("the disk is full", 1)
-    ballast.unlink()
+    (small_disk / "ballast").unlink()
     ended = worker.wait()
-    assert (ended.returncode, fleet.table.states()["done"]) == ((3, 0) if guard else (0, 2))
-    assert not any("Host_Error" in item for item in fleet.table.items() if not guard)
+    (item,) = fleet.table.items()
+    assert (ended.returncode, item["ItemState"]) == ((3, "todo") if guard else (0, "done"))
+    assert ("Host_Error" in item) is bool(guard)
 
 
 def test_a_worker_that_waits_for_its_host_ends_when_it_is_told_to(
     fleet: Fleet, small_disk: Path
 ) -> None:
     fleet.environment["TMPDIR"] = str(small_disk)
-    fleet.add(["head -c 1000000 /dev/urandom"])
-    with suppress(OSError):
-        (small_disk / "ballast").write_bytes(b"x" * 20_000_000)
+    fleet.add([filling_once(fleet, small_disk)])
     worker = fleet.start()
     eventually(lambda: "waiting until" in worker.stderr, 60)
     worker.signal(15)
