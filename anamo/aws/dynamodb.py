@@ -17,7 +17,7 @@ from anamo.aws.clock import DatabaseClock
 from anamo.aws.consumed_capacity import READS, WRITES, CapacityMeter
 from anamo.aws.faults import translate
 from anamo.aws.session import renewed
-from anamo.core.codec import Values, decode, text
+from anamo.core.codec import ItemId, Values, decode, text
 from anamo.core.errors import AwsError, ItemRefused, TableMissing, Throttled, TransientError
 from anamo.core.item import NULL, Item
 
@@ -161,7 +161,7 @@ class Cancelled(Exception):
         super().__init__()
         self._reasons = reasons
 
-    def states_there(self, items: Sequence[Item], table: str) -> dict[int, str]:
+    def states_there(self, items: Sequence[Item], table: str) -> dict[ItemId, str]:
         """The states of the items that exist already.
 
         Args:
@@ -176,7 +176,7 @@ class Cancelled(Exception):
             TransientError: Another transaction writes the same items.
             AwsError: DynamoDB refuses the transaction for another reason.
         """
-        there = {}
+        there: dict[ItemId, str] = {}
         codes = set()
         for item, reason in zip(items, self._reasons, strict=False):
             code = reason.get("Code", "None")

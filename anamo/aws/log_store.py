@@ -4,6 +4,7 @@ Guaranteed: memory stays flat however large a log is. Not guaranteed: that a log
 sending it again writes the same object.
 """
 
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -84,9 +85,25 @@ class Inflate:
 
 
 def located(address: str) -> tuple[str, str]:
-    """Bucket and key of an s3:// address. The key is not unquoted: its escapes are part of it."""
-    bucket, _, key = address.removeprefix("s3://").partition("/")
-    return bucket, key
+    """Bucket and key of an s3:// address. The key is not unquoted: its escapes are part of it.
+
+    Raises:
+        LogMissing: It is not one; another tool may have written it.
+    """
+    match = re.fullmatch(r"s3://([A-Za-z0-9._-]{3,255})/(.+)", address, re.DOTALL)
+    if not match:
+        raise LogMissing(f"{address} is not an s3:// address of a log")
+    return match[1], match[2]
+
+
+def _bounds(span: str, address: str) -> tuple[int, int | None]:
+    """First and last byte of a span; the last is None for all. Raises LogMissing if it is odd."""
+    if not span:
+        return 0, None
+    match = re.fullmatch(r"([0-9]{1,15})-([0-9]{1,15})", span)
+    if not match:
+        raise LogMissing(f"{address}: {span!r} is not a range of bytes")
+    return int(match[1]), int(match[2])
 
 
 class LogStore:
@@ -162,7 +179,7 @@ class LogStore:
             AwsError: Or one of its subclasses: BucketMissing, AccessDenied, TransientError.
         """
         inflate = Inflate(self.address(key))
-        first, last = map(int, span.split("-")) if span else (0, None)
+        first, last = _bounds(span, self.address(key))
         position, resumed = first, -1
         while resumed != position and (last is None or position <= last):
             resumed = position

@@ -138,7 +138,8 @@ def add_limits(made: argparse.ArgumentParser) -> None:
         type=count,
         default=10,
         metavar="N",
-        help="fail an item after N workers were lost while they held it (default: %(default)s)",
+        help="fail an item after N claims without an outcome: a worker was lost, or its host could "
+        "not run it (default: %(default)s)",
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anamo.core import command_line
+from anamo.core.codec import ItemId
 from anamo.core.errors import UsageError
 from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item
 from anamo.core.item_size import SMALLEST_TAIL, tail_limit, text_size
@@ -43,7 +44,7 @@ class TaskFile:
         duplicates: How many lines of each table repeat another one.
     """
 
-    items: dict[str, dict[int, Item]]
+    items: dict[str, dict[ItemId, Item]]
     lines: int = 0
     duplicates: Counter[str] = field(default_factory=Counter)
 

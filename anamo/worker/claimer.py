@@ -11,6 +11,7 @@ When less than a page is left, all workers see the same candidates, and take the
 
 import random
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from math import floor
 from time import monotonic
@@ -18,8 +19,9 @@ from uuid import uuid4
 
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
+from anamo.core.codec import LARGEST_ID, SMALLEST_ID, ItemId, above
 from anamo.core.errors import ItemRefused
-from anamo.core.item import ID_BITS, Item
+from anamo.core.item import ID_BITS, NULL, Item, State
 from anamo.worker.in_flight_claims import InFlightClaims
 
 PAGE = 25
@@ -39,6 +41,11 @@ LOOK_SECONDS = 60
 """Longest time between two looks for expired leases: newer claims may have shorter ones."""
 
 
+_FOREIGN = "its itemID is not a whole number"
+_UNNAMED = "it is locked without a lockID, and its lease has ended"
+"""Why items of other tools are passed over, although they look as if they could be claimed."""
+
+
 class Claimer:
     """Claims items for one process.
 
@@ -46,7 +53,8 @@ class Claimer:
         reads: Pages queried so far.
         conflicts: Claims lost to other workers so far.
         held: When nothing was todo, the lockIDs by itemID of the items locked with a lease.
-        refused: DynamoDB's messages by itemID for items that it does not let be claimed.
+        refused: Items that cannot be claimed by itemID: their states, and why not. They are passed
+            over.
     """
 
     def __init__(
@@ -59,8 +67,8 @@ class Claimer:
     ) -> None:
         self.reads = 0
         self.conflicts = 0
-        self.held: dict[int, str] = {}
-        self.refused: dict[int, str] = {}
+        self.held: dict[ItemId, str] = {}
+        self.refused: dict[ItemId, tuple[str, str]] = {}
         self._table = table
         self._holder = holder
         self._in_flight = in_flight
@@ -70,7 +78,7 @@ class Claimer:
         self._read_at = 0.0
         self._last: int | None = None
         self._look_again = 0
-        self._touched: dict[int, float] = {}
+        self._touched: dict[ItemId, float] = {}
         self._unanswered: Callable[[], Item | None] | None = None
 
     def claim(self) -> Item | None:
@@ -87,7 +95,9 @@ class Claimer:
             return item
         return self._claim_todo() or self._take_over()
 
-    def _attempt(self, item_id: int, claim: Callable[[str, Holder], Item | None]) -> Item | None:
+    def _attempt(
+        self, item_id: ItemId, state: State, claim: Callable[[str, Holder], Item | None]
+    ) -> Item | None:
         """Claim an item with a new lockID; None if another worker has it."""
         lock_id = uuid4().hex
 
@@ -95,7 +105,7 @@ class Claimer:
             try:
                 item = claim(lock_id, self._holder)
             except ItemRefused as refusal:
-                self.refused[item_id] = str(refusal)
+                self._pass_over(item_id, state, str(refusal))
                 item = None
             self._unanswered = None
             self._touch(item_id)
@@ -112,7 +122,10 @@ class Claimer:
         """The item of a claim that was won but whose reply was lost, if any. Raises as `claim`."""
         return self._unanswered() if self._unanswered else None
 
-    def _touch(self, item_id: int) -> None:
+    def _pass_over(self, item_id: ItemId, state: State, why: str) -> None:
+        self.refused.setdefault(item_id, (state.value, why))
+
+    def _touch(self, item_id: ItemId) -> None:
         now = self._clock()
         if len(self._touched) > MOST_TOUCHED:
             self._touched = {
@@ -125,7 +138,7 @@ class Claimer:
             if not self._fresh() and not self._read():
                 return None
             seen = self._candidates.pop()
-            item = self._attempt(seen.item_id, partial(self._table.claim, seen))
+            item = self._attempt(seen.item_id, State.TODO, partial(self._table.claim, seen))
             if item:
                 return item
             # Another worker claims in this range; the two would compete for each further candidate
@@ -142,14 +155,17 @@ class Claimer:
         # expires earlier
         expiries = [item.lease_expires or 0 for item in leased]
         self._look_again = min([*expiries, now + LOOK_SECONDS]) if leased else 0
-        ended = [
-            item
-            for item in leased
-            if (item.lease_expires or 0) < now and item.item_id not in self.refused
-        ]
+        ended = [item for item in leased if (item.lease_expires or 0) < now]
+        for seen in ended:
+            if isinstance(seen.item_id, Decimal):
+                self._pass_over(seen.item_id, State.LOCKED, _FOREIGN)
+            elif seen.lock_id == NULL:
+                # A take-over names the claim that it replaces
+                self._pass_over(seen.item_id, State.LOCKED, _UNNAMED)
+        ended = [item for item in ended if item.item_id not in self.refused]
         self._random.shuffle(ended)
         for seen in ended:
-            item = self._attempt(seen.item_id, partial(self._table.take_over, seen))
+            item = self._attempt(seen.item_id, State.LOCKED, partial(self._table.take_over, seen))
             if item:
                 return item
         return None
@@ -161,15 +177,15 @@ class Claimer:
         """Query a page from a random start, or from the beginning; False if nothing is todo."""
         start = self._random.randrange(self._span())
         self._candidates = self._page(start)
-        if len(self._candidates) < PAGE // 2 and start:
+        if len(self._candidates) < PAGE // 2:
             # Near the end of the range, or few items are left
-            self._candidates = self._page(0)
+            self._candidates = self._page(SMALLEST_ID)
         if len(self._candidates) < PAGE:
             self._random.shuffle(self._candidates)
         self._read_at = self._clock()
         return bool(self._candidates)
 
-    def _page(self, start: int) -> list[Item]:
+    def _page(self, start: ItemId) -> list[Item]:
         """A page of candidates, without those to be skipped."""
         while True:
             self.reads += 1
@@ -177,9 +193,11 @@ class Claimer:
             page = [seen for seen in listed if not self._skipped(seen.item_id)]
             if page or len(listed) < PAGE:
                 return page
-            start = listed[-1].item_id + 1
+            start = above(listed[-1].item_id) or LARGEST_ID
 
-    def _skipped(self, item_id: int) -> bool:
+    def _skipped(self, item_id: ItemId) -> bool:
+        if isinstance(item_id, Decimal):
+            self._pass_over(item_id, State.TODO, _FOREIGN)
         touched = self._touched.get(item_id)
         stale = touched is not None and self._clock() - touched < STALE_SECONDS
         return stale or item_id in self.refused
@@ -190,6 +208,6 @@ class Claimer:
         """
         if self._last is None:
             self.reads += 1
-            last = self._table.last_todo()
-            self._last = (1 << ID_BITS) - 1 if last is None else last
+            last, largest = self._table.last_todo(), (1 << ID_BITS) - 1
+            self._last = largest if last is None else max(min(int(last), largest), 0)
         return self._last + 1

@@ -10,6 +10,8 @@ Not guaranteed: that a claim noted here was won. The table alone says that.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from anamo.core.codec import ItemId
+
 Send = Callable[[object], object]
 """Sends a message to the parent."""
 
@@ -18,7 +20,7 @@ Send = Callable[[object], object]
 class ClaimSent:
     """From a process: the request for a claim is about to be sent."""
 
-    item_id: int
+    item_id: ItemId
     lock_id: str
 
 
@@ -37,11 +39,11 @@ class InFlightClaims:
             for.
     """
 
-    def __init__(self, send: Send, inherited: Mapping[int, str]) -> None:
+    def __init__(self, send: Send, inherited: Mapping[ItemId, str]) -> None:
         self.inherited = inherited
         self._send = send
 
-    def add(self, item_id: int, lock_id: str) -> None:
+    def add(self, item_id: ItemId, lock_id: str) -> None:
         """Note a claim whose request is about to be sent."""
         self._send(ClaimSent(item_id, lock_id))
 
@@ -54,7 +56,7 @@ class ReportedClaims:
     """The claims of one worker process, in its parent."""
 
     def __init__(self) -> None:
-        self._items: dict[str, int] = {}
+        self._items: dict[str, ItemId] = {}
 
     def __len__(self) -> int:
         return len(self._items)
@@ -66,6 +68,6 @@ class ReportedClaims:
         elif isinstance(message, ClaimEnded):
             self._items.pop(message.lock_id, None)
 
-    def lock_ids(self) -> dict[int, str]:
+    def lock_ids(self) -> dict[ItemId, str]:
         """LockIDs by itemID."""
         return {item_id: lock_id for lock_id, item_id in self._items.items()}

@@ -14,7 +14,7 @@ from anamo.worker.claim import Claim
 from anamo.worker.control import Control
 from anamo.worker.options import Options
 from anamo.worker.recorder import Recorder
-from anamo.worker.task_process import Outcome, StopReason, TaskProcess
+from anamo.worker.task_process import DISK_FULL, Outcome, StopReason, TaskProcess
 
 
 class ItemRun:
@@ -45,14 +45,9 @@ class ItemRun:
         self._running: dict[str, TaskProcess] = {}
         self._width = options.nested
         self._held_up = False
-        self._fault: HostError | None = None
 
     def run(self) -> None:
-        """Run the tasks until all have ended or been stopped.
-
-        Raises:
-            HostError: Tasks cannot be started on this host; the item is given back.
-        """
+        """Run the tasks until all have ended or been stopped, or the host cannot run them."""
         ended = False
         try:
             while self._todo or self._running:
@@ -66,15 +61,13 @@ class ItemRun:
             self._kill()
             if not ended:
                 self._recorder.end(self._claim)
-        if self._fault:
-            raise self._fault
 
     def _apply_stop_requests(self) -> None:
         """Drop the tasks that must not start, and stop those that must not run on."""
         # A request that came while the item was being claimed counts, too
         self._control.look()
         stop = self._control.stopping or self._recorder.error or self._claim.lost
-        if stop or self._control.start_no_more:
+        if stop or self._control.start_no_more or self._claim.host_error:
             self._todo.clear()
         if self._control.stopping:
             self._recorder.shorten_waits()
@@ -108,7 +101,7 @@ class ItemRun:
                     # Closing the files of the tasks that have ended may make room
                     self._held_up = True
                 else:
-                    self._give_up(fault)
+                    self._give_up(str(fault))
 
     def _collect(self) -> bool:
         """Hand in the tasks that ended; True if the claim's last result was among them."""
@@ -130,14 +123,14 @@ class ItemRun:
         """Whether the outcome is the task's own: neither a shutdown nor a full disk caused it."""
         if not outcome.succeeded and not outcome.interrupted and outcome.disk_is_full():
             # It most likely failed because of the disk, and may succeed on another host
-            self._give_up(HostError("the disk is full; what failed on it is released"))
+            self._give_up(DISK_FULL)
             return False
         return not outcome.interrupted
 
-    def _give_up(self, fault: HostError) -> None:
-        """Start no more tasks: those that run may finish, another host gets the rest."""
+    def _give_up(self, reason: str) -> None:
+        """Start no more tasks: those that run may finish, the item is given back with the rest."""
         self._todo.clear()
-        self._fault = fault
+        self._claim.host_error = self._claim.host_error or reason
 
     def _next_poll(self) -> float | None:
         polls = [process.next_poll() for process in self._running.values()]

@@ -10,6 +10,7 @@ the leases alive (`heartbeat`).
 
 import logging
 import os
+import shlex
 from contextlib import suppress
 from time import monotonic
 
@@ -33,6 +34,7 @@ from anamo.worker.claim import Claim
 from anamo.worker.claimer import Claimer
 from anamo.worker.control import Control
 from anamo.worker.heartbeat import Heartbeat
+from anamo.worker.host import HostRecovery, host_fault
 from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.item_run import ItemRun
 from anamo.worker.log_delivery import LogDelivery, LogOrigin
@@ -85,6 +87,7 @@ class Worker:
             table, self._delivery, options.retries, control, self._claim_ended
         )
         self._heartbeat = Heartbeat(table, holder, lambda: list(self._claims), control.wake)
+        self._host = HostRecovery(host_fault, lambda seconds: control.sleep(seconds, self._goes_on))
         self._environment = {"PYANAMO": options.program, **os.environ}
 
     def run(self) -> Finished:
@@ -119,13 +122,18 @@ class Worker:
                 self._table.release(item, {}, item.log_length)
 
     def _refusals(self) -> ItemRefused | None:
-        """The error for items that DynamoDB did not let be claimed."""
+        """The error for items that cannot be claimed, and what to type about one of them."""
         refused = self._claimer.refused
         if not refused:
             return None
-        item_id, why = next(iter(refused.items()))
+        item_id = min(refused)
+        state, why = refused[item_id]
+        command = "remove" if state == State.TODO else "requeue"
+        words = ["pyanamo.py", command, "-t", self._table.name, "--state", state]
+        words += ["--", str(item_id)] if item_id < 0 else [str(item_id)]
         return ItemRefused(
-            f"{count(len(refused), 'item')} cannot be claimed: item {item_id}: {why}"
+            f"{count(len(refused), 'item')} cannot be claimed: item {item_id}: {why}; "
+            f"to {command} it: {shlex.join(words)}"
         )
 
     # Claiming
@@ -149,10 +157,18 @@ class Worker:
     def _ready(self) -> bool:
         """Wait until a further claim may be made; False if none should be."""
         # In this order: `_over` consumes the recorder's wake-up, so the count is read after it
-        while not self._over() and self._recorder.claims > 1:
+        while not self._over() and (self._recorder.claims > 1 or self._in_trouble()):
             self._control.wait(None)
+        self._host.wait(self._over)
         if self._delivery.has_kept_logs and not self._over():
             self._delivery.deliver(DELIVERY_SECONDS, self._over)
+        return not self._over()
+
+    def _in_trouble(self) -> bool:
+        """Whether a claim with a host error has not ended: its item is given back first."""
+        return any(claim.host_error for claim in list(self._claims))
+
+    def _goes_on(self) -> bool:
         return not self._over()
 
     def _over(self) -> bool:
@@ -193,7 +209,7 @@ class Worker:
     def _abandon(self, claim: Claim, name: str) -> None:
         """Fail an item whose claims keep ending without an outcome: it kills its workers."""
         item = claim.item
-        entry = abandoned_entry(item.attempts - 1)
+        entry = abandoned_entry(item.attempts - 1, item.host_errors, item.host_error)
         results = {name: entry}
         ended = claim.with_results(results).ended
         written = self._retries.retry(
@@ -208,6 +224,11 @@ class Worker:
 
     def _claim_ended(self, claim: Claim, state: str) -> None:
         """Take note that a claim ended; called in the recorder's thread or the main one."""
+        # Before it is removed: the main thread waits for that, and then for the host
+        if claim.host_error:
+            self._host.failed(claim.host_error)
+        elif claim.done:
+            self._host.succeeded()
         self._claims.remove(claim)
         self._in_flight.drop(claim.item.lock_id)
         item = claim.item

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from anamo.aws.consumed_capacity import NOTHING, ConsumedCapacity
+from anamo.core.codec import ItemId
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class ItemEnded:
         seconds: Since the claim.
     """
 
-    item_id: int
+    item_id: ItemId
     task_id: str
     state: str
     done: int

@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from time import monotonic
 from typing import Any
 
+from anamo.core.codec import ItemId
 from anamo.worker.in_flight_claims import ReportedClaims
 from anamo.worker.messages import Finished, ForceStop, ItemEnded, Said, StartNoMore, StopRequest
 from anamo.worker.orphans import become_subreaper, kill_tasks, reap_adopted
@@ -37,7 +38,7 @@ SIGTERM, and the default grace is 20 s."""
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[["Connection[Any, Any]", Mapping[int, str]], None]
+Work = Callable[["Connection[Any, Any]", Mapping[ItemId, str]], None]
 """What a process does, given its connection to this one and the claims it inherits, as lockIDs by
 itemID."""
 
@@ -65,7 +66,7 @@ class _Child:
 
     process: BaseProcess
     connection: "Connection[Any, Any]"
-    inherited: Mapping[int, str]
+    inherited: Mapping[ItemId, str]
     claims: ReportedClaims = field(default_factory=ReportedClaims)
     finished: bool = False
 
@@ -135,7 +136,7 @@ class Pool:
 
     # Processes
 
-    def _start(self, inherited: Mapping[int, str]) -> bool:
+    def _start(self, inherited: Mapping[ItemId, str]) -> bool:
         """Start a process; False where the machine has none to give, which is said at the end."""
         try:
             mine, theirs = self._context.Pipe()
@@ -254,7 +255,7 @@ def _begin(
     work: Work,
     connection: "Connection[Any, Any]",
     others: list["Connection[Any, Any]"],
-    inherited: Mapping[int, str],
+    inherited: Mapping[ItemId, str],
 ) -> None:
     """The first thing a new process does, with signals blocked."""
     # While this process held an end open, the one at the other end would not notice its parent die

@@ -19,11 +19,10 @@ from time import monotonic, sleep
 
 from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_writes import GROUP_LIMIT
+from anamo.aws.update import GROUP_LIMIT
 from anamo.core.errors import (
     AnamoError,
     AwsError,
-    HostError,
     ItemRefused,
     TransientError,
     internal,
@@ -224,7 +223,7 @@ class Recorder:
             state = self._write(claim, results, last)
         except ItemRefused as refusal:
             state = self._fail(claim, refusal)
-        except (OSError, AnamoError) as error:
+        except AnamoError as error:
             state = self._give_up(claim, error, last)
         except Exception as error:
             logger.debug("recorder", exc_info=True)
@@ -250,11 +249,9 @@ class Recorder:
                 return claim.final_state
         return LOST
 
-    def _give_up(self, claim: Claim, error: Exception, last: bool) -> str:
+    def _give_up(self, claim: Claim, error: AnamoError, last: bool) -> str:
         """Remember the error, and release the item if that is still possible."""
-        if isinstance(error, OSError):
-            error = HostError(f"a log could not be written: {error}")
-        self.error = self.error or error  # type: ignore[assignment]
+        self.error = self.error or error
         if last:
             with suppress(AnamoError):
                 if self._table.release(claim.item, {}, claim.progress.ended):
@@ -268,7 +265,14 @@ class Recorder:
         if self.error:
             return self._give_up(claim, self.error, last)
         outcomes = {result.name: result.outcome for result in results if result.outcome}
-        entries = self._logs.store(claim, outcomes, self._retries) if outcomes else {}
+        try:
+            entries = self._logs.store(claim, outcomes, self._retries) if outcomes else {}
+        except OSError as error:
+            # Without their logs they do not count as ended, and run again
+            claim.host_error = claim.host_error or f"a log could not be written: {error}"
+            entries = {}
+            if not last:
+                return State.LOCKED.value
         state, write = self._next(claim, entries, last)
         written = self._retries.retry(write, RECORD_SECONDS, self._out_of_time, _warn)
         if not written:
@@ -286,12 +290,14 @@ class Recorder:
         results = entries if item.is_nested or not entries else entries[SINGLE]
         if not last:
             return State.LOCKED.value, lambda: table.record(item, entries, ended)
+        if not progress.complete and claim.host_error:
+            why = claim.host_error
+            return State.TODO.value, lambda: table.give_back(item, results, ended, why)
         if not progress.complete:
             return State.TODO.value, lambda: table.release(item, results, ended)
         if progress.failed and item.failures < self._item_retries:
-            again = claim.to_be_retried(progress)
-            left = sum(task.status == State.DONE for task in again)
-            return State.TODO.value, lambda: table.retry(item, results, left, again)
+            again = progress.failed_tasks if item.is_nested else ()
+            return State.TODO.value, lambda: table.retry(item, results, progress.done, again)
         state = State.FAILED if progress.failed else State.DONE
         return state.value, lambda: table.finish(item, state, results, ended)
 

@@ -18,6 +18,7 @@ from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
 from anamo.aws.table_writes import Holder
+from anamo.core.codec import ItemId
 from anamo.core.errors import AnamoError, AwsError, internal
 from anamo.core.log_entry import encoded_prefix
 from anamo.worker.control import Control
@@ -107,7 +108,7 @@ def _process(
     options: Options,
     holder: Holder,
     connection: "Connection[Any, Any]",
-    inherited: Mapping[int, str],
+    inherited: Mapping[ItemId, str],
 ) -> None:
     """The life of one worker process."""
     control = Control(connection, options.grace)

@@ -50,6 +50,9 @@ _HOST_ERRORS = (
 FULL = 256 * 1024
 """A disk with fewer bytes than this available counts as full."""
 
+DISK_FULL = "the disk is full"
+"""The host error where `Outcome.disk_is_full`."""
+
 GROUP_POLL_SECONDS = 0.05
 """Interval between polls of a stopped process group: its last process may have another parent,
 which gets the SIGCHLD."""

@@ -24,12 +24,20 @@ sys.path.insert(0, str(ROOT))
 
 from anamo.aws import table, table_writes  # noqa: E402
 from anamo.core import transitions  # noqa: E402
-from anamo.worker import claim, heartbeat, log_delivery, loop, recorder, task_process  # noqa: E402
+from anamo.worker import (  # noqa: E402
+    claim,
+    heartbeat,
+    host,
+    log_delivery,
+    loop,
+    recorder,
+    task_process,
+)
 
 
 def no_fence() -> None:
     """Let a worker write whether or not it still holds the item."""
-    for name in ("RENEW", "RECORD", "FINISH", "RELEASE", "RETRY"):
+    for name in ("RENEW", "RECORD", "FINISH", "RELEASE", "GIVE_BACK", "RETRY"):
         weaken(name, transitions.HELD_BY_ME)
 
 
@@ -107,6 +115,26 @@ def no_delivery() -> None:
 def no_disk_check() -> None:
     """Blame the task for a full disk."""
     task_process.Outcome.disk_is_full = lambda self: False  # type: ignore[method-assign]
+
+
+def no_patience() -> None:
+    """Give up soon where the host cannot run tasks."""
+    host.LASTING_SECONDS = 1
+
+
+def no_recovery() -> None:
+    """End at the first host error."""
+    host.LASTING_SECONDS = 0
+
+
+def no_host_count() -> None:
+    """Give an item back after a host error as if nothing had been."""
+    host.LASTING_SECONDS = 3
+
+    def release(self: table.WorkflowTable, item: Any, results: Any, ended: int, _why: str) -> bool:
+        return self.release(item, results, ended)
+
+    table.WorkflowTable.give_back = release  # type: ignore[assignment,method-assign]
 
 
 def no_subprocess() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from unittest.mock import Mock
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
-from anamo.core.codec import encode
+from anamo.core.codec import SMALLEST_ID, ItemId, encode
 from anamo.core.item import NULL, Item, new_values, single_item
 from anamo.worker.claimer import PAGE, PAGE_SECONDS, Claimer
 from anamo.worker.in_flight_claims import InFlightClaims
@@ -27,23 +27,23 @@ class FakeTable(WorkflowTable):
     the read after somebody found that out.
     """
 
-    def __init__(self, ids: set[int]) -> None:
+    def __init__(self, ids: Iterable[ItemId]) -> None:
         super().__init__(Mock(), "Fake")
-        self.listed = set(ids)
-        self.stale: set[int] = set()
-        self.lost: dict[int, int] = {}
-        self.claimed: list[int] = []
-        self.reads: list[int] = []
+        self.listed: set[ItemId] = set(ids)
+        self.stale: set[ItemId] = set()
+        self.lost: dict[ItemId, int] = {}
+        self.claimed: list[ItemId] = []
+        self.reads: list[ItemId] = []
         self.leases: list[Item] = []
-        self.taken_over: list[int] = []
+        self.taken_over: list[ItemId] = []
 
-    def todo(self, start: int, limit: int) -> list[Item]:
+    def todo(self, start: ItemId, limit: int) -> list[Item]:
         self.reads.append(start)
         self.listed -= self.lost.keys()
         ids = sorted(item_id for item_id in self.listed if item_id >= start)[:limit]
         return [Item(item_id, "Task", "true") for item_id in ids]
 
-    def last_todo(self) -> int | None:
+    def last_todo(self) -> ItemId | None:
         return max(self.listed, default=None)
 
     def claim(self, seen: Item, lock_id: str, holder: Holder) -> Item | None:
@@ -73,7 +73,7 @@ def claimer(
     return Claimer(table, HOLDER, UNNOTED, random.Random(seed), clock)
 
 
-def claim_all(found: Claimer) -> list[int]:
+def claim_all(found: Claimer) -> list[ItemId]:
     claimed = []
     while item := found.claim():
         claimed.append(item.item_id)
@@ -116,7 +116,7 @@ def test_near_the_end_the_beginning_is_read() -> None:
     draw = random.Random()
     draw.randrange = lambda *_: 98  # type: ignore[method-assign]
     Claimer(table, HOLDER, UNNOTED, draw, lambda: 0.0).claim()
-    assert table.reads == [98, 0]
+    assert table.reads == [98, SMALLEST_ID]
     assert table.claimed[0] <= PAGE
 
 
