@@ -86,22 +86,15 @@ class TableWrites(TableRequests):
         return Insertion({})
 
     def claim(self, seen: Item, lock_id: str, holder: Holder) -> Item | None:
-        """Take a todo item; None if it is not todo any more.
+        """Take a todo item; None if it is not todo any more, or was claimed in the meantime.
 
         Args:
             seen: The item as the index listed it.
             lock_id: The claim's token, minted for this claim.
             holder: Who claims it.
         """
-        follows = seen.lock_id
-        while True:
-            values = {":todo": State.TODO.value, ":seen": follows, ":string": "S"}
-            item = self._hold(transitions.CLAIM, seen.item_id, lock_id, holder, values)
-            # What this claim won has ended by now where its own lockID is that of a todo item
-            if item is None or item.state != State.TODO or item.lock_id == lock_id:
-                return item if _already_applied(item, State.LOCKED, lock_id) else None
-            # Given back by a holder of whom the index does not know yet
-            follows = item.lock_id
+        values = {":todo": State.TODO.value, ":seen": seen.lock_id, ":string": "S"}
+        return self._hold(transitions.CLAIM, seen.item_id, lock_id, holder, values)
 
     def take_over(self, seen: Item, lock_id: str, holder: Holder) -> Item | None:
         """Take a locked item whose lease has ended; None if another worker was quicker or the
@@ -113,8 +106,7 @@ class TableWrites(TableRequests):
             holder: Who claims it.
         """
         values = {":seen": seen.lock_id, ":epoch": self._epoch()}
-        item = self._hold(transitions.TAKE_OVER, seen.item_id, lock_id, holder, values)
-        return item if _already_applied(item, State.LOCKED, lock_id) else None
+        return self._hold(transitions.TAKE_OVER, seen.item_id, lock_id, holder, values)
 
     def _hold(
         self,
@@ -124,7 +116,6 @@ class TableWrites(TableRequests):
         holder: Holder,
         values: dict[str, Any],
     ) -> Item | None:
-        """The item, as this claim made it or as another did; None if it is gone."""
         update = Update(lock_id, values, {"#Log": "Log"})
         update.values |= {
             ":locked": State.LOCKED.value,
@@ -139,7 +130,8 @@ class TableWrites(TableRequests):
         try:
             return Item.from_values(self._write(transition, item_id, update, "ALL_NEW"))
         except ConditionFailed as failed:
-            return Item.from_values(failed.item) if failed.item else None
+            item = Item.from_values(failed.item) if failed.item else None
+            return item if _already_applied(item, State.LOCKED, lock_id) else None
 
     def renew(self, item_id: ItemId, lock_id: str, holder: Holder) -> bool:
         """Make the lease last from now; False if the claim is lost."""

@@ -67,7 +67,7 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
     add(
         "--hold",
         action="store_true",
-        help="add items as held: no worker takes them until `pyanamo.py resume`",
+        help="add items as held: no worker takes them until they are resumed",
     )
     add("--dry-run", action="store_true", help="check and count; write nothing, ask nothing of AWS")
     types.add_common_flags(made)

@@ -128,10 +128,7 @@ class Write:
 
 @dataclass(frozen=True)
 class Ask:
-    """A request for an item, as `Write`, by whom and under which lockID.
-
-    once: what the reference makes of a single request, which names the lockID that was seen.
-    """
+    """A request for an item, as `Write`, by whom and under which lockID."""
 
     name: str
     key: int
@@ -139,7 +136,6 @@ class Ask:
     holder: Holder
     send: Callable[[], Item | None]
     refer: Callable[[], bool]
-    once: Callable[[], bool]
 
 
 @dataclass
@@ -274,13 +270,12 @@ class TableMachine(RuleBasedStateMachine):
         key, lock = keys[pick % len(keys)], self._mint("claim")
         # The index may be behind, but does not list an item as todo under a claim yet to end
         there = self.model.items.get(key, {"ItemState": "none"})
-        last = there["lockID"] if there["ItemState"] == "todo" and pick % 2 else "earlier"
+        last = "earlier" if taken or there["ItemState"] != "todo" else there["lockID"]
         seen = replace(next(item for item in ITEMS if item.item_id == key), lock_id=last)
         send = partial(self.table.claim, seen, lock, holder)
         who = (lock, holder.instance_id, holder.lease)
-        refer = partial(self.model.claim, key, None, who)
-        once = partial(self.model.claim, key, last, who)
-        self._ask(Ask("claim", key, lock, holder, send, refer, once), fate)
+        refer = partial(self.model.claim, key, last, who)
+        self._ask(Ask("claim", key, lock, holder, send, refer), fate)
 
     def a_worker_takes_over(
         self, pick: int, holder: Holder, wait: float, *, stale: bool, fate: str
@@ -295,7 +290,7 @@ class TableMachine(RuleBasedStateMachine):
         send = partial(self.table.take_over, seen, lock, holder)
         who = (lock, holder.instance_id, holder.lease)
         refer = partial(self.model.take_over, int(seen.item_id), seen.lock_id, who)
-        self._ask(Ask("take over", int(seen.item_id), lock, holder, send, refer, refer), fate)
+        self._ask(Ask("take over", int(seen.item_id), lock, holder, send, refer), fate)
 
     def a_worker_has_had_no_reply(self, *, gives_up: bool) -> None:
         """It asks again for the item it may have; or writes no more, and gives the item back."""
@@ -314,7 +309,7 @@ class TableMachine(RuleBasedStateMachine):
         except Unreachable:
             self.unanswered.append(ask)
             step = Step(ask.name, ask.key, ask.lock)
-            self._did("worker", self._without_reply(fate, step, ask.once))
+            self._did("worker", self._without_reply(fate, step, ask.refer))
             return
         allowed = ask.refer()
         wins = allowed or self.model.holds(ask.key, ask.lock)
