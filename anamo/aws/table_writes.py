@@ -56,7 +56,8 @@ class TableWrites(TableRequests):
         Args:
             items: Together at most TRANSACTION_BYTES.
             token: The write's own, so that DynamoDB answers with success when it is sent again
-                because its reply was lost.
+                because its reply was lost, for ten minutes. It is also the items' first lockID,
+                which no late write knows from an earlier life of an item that was removed.
 
         Raises:
             Throttled: The table throttles.
@@ -67,7 +68,7 @@ class TableWrites(TableRequests):
             {
                 "Put": {
                     "TableName": self.name,
-                    "Item": encode(new_values(item)),
+                    "Item": encode({**new_values(item), "lockID": token}),
                     "ConditionExpression": condition,
                     "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                 }

@@ -385,7 +385,7 @@ def test_releasing_keeps_results_and_takes_the_attempt_back(shared: Table) -> No
 
 def test_giving_back_counts_the_host_error_and_keeps_the_attempt(shared: Table) -> None:
     _, changed = moved(shared, "give back", "locked by me")
-    assert (changed["ItemState"], changed["lockID"]) == ("todo", NULL)
+    assert (changed["ItemState"], changed["InstanceID"]) == ("todo", NULL)
     assert "Attempts" not in changed
     assert (changed["Host_Error"], changed["Host_Errors"]) == ("the disk is full", 1)
     assert set(changed["Log"]) == {"Task_0"}
