@@ -80,6 +80,8 @@ def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
 
     layout = Layout(arguments.separator, arguments.nested_separator)
     found = read(arguments.data, layout, types.unique(arguments.table))
+    if found.warning:
+        say(found.warning)
     if arguments.dry_run:
         for table, items in found.items.items():
             tasks = sum(item.tasks for item in items.values())

@@ -187,7 +187,8 @@ class TaskProcess:
                 raise HostError(f"no process for a task: {error}") from error
             missing = error.errno in _MISSING
             what = "not found" if missing else os.strerror(error.errno or 0)
-            self._refuse(NOT_FOUND if missing else NOT_EXECUTABLE, f"{words[0]}: {what}")
+            program = command_line.program_as_written(self._script)
+            self._refuse(NOT_FOUND if missing else NOT_EXECUTABLE, f"{program}: {what}")
 
     def _spawn(self, words: list[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         def spawn(words: list[str]) -> "subprocess.Popen[bytes]":

@@ -282,13 +282,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            return self._exactly(int(self.headers.get("Content-Length", 0)))
         body = b""
-        while size := int(self.rfile.readline().partition(b";")[0], 16):
-            body += self.rfile.read(size)
+        while size := int(self.rfile.readline().partition(b";")[0] or b"-1", 16):
+            body += self._exactly(size)
             self.rfile.readline()
         while self.rfile.readline().strip():
             pass
+        return body
+
+    def _exactly(self, size: int) -> bytes:
+        """So many bytes: half a request of a client that was killed is no request."""
+        body = self.rfile.read(size) if size >= 0 else b""
+        if len(body) != size:
+            raise ConnectionResetError("the client went away")
         return body
 
     def _answer(self) -> None:

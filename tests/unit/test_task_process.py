@@ -118,6 +118,14 @@ def test_a_missing_program_is_127() -> None:
     assert said(outcome) == (b"", b"pyanamo: no-such-program: not found\n")
 
 
+@pytest.mark.parametrize("secret", ["hunter2", "/", "hunter2/" * 1000])
+def test_a_variable_that_names_no_program_is_named_and_not_its_value(secret: str) -> None:
+    outcome = run("${SECRET} x", ENVIRONMENT | {"SECRET": secret})
+    assert outcome.exit_code in (126, 127)
+    assert said(outcome)[1].startswith(b"pyanamo: ${SECRET}: ")
+    assert secret.encode() not in said(outcome)[1]
+
+
 @pytest.mark.parametrize("script", ["", "  ", "''", "$NOT_SET"])
 def test_a_script_without_a_program_is_127(script: str) -> None:
     outcome = run(script)
