@@ -85,7 +85,7 @@ def _limits(options: Options, began: float) -> Limits:
         interruption = notices.interruption() if notices else None
         return interruption.what if interruption else None
 
-    return Limits(options.grace, until, options.max_failures, notice)
+    return Limits(options.grace, until, options.max_failures, notice, options.lease)
 
 
 def _held_by_others(options: Options, totals: WorkerTotals) -> int:
