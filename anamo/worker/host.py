@@ -1,7 +1,7 @@
 """After a host error: waiting until this host can run tasks again.
 
 Guaranteed: a worker process claims nothing while its host cannot run tasks, and gives up after
-LASTING_SECONDS of waiting without a success in between. Not guaranteed: that a host which can run a
+LASTING_SECONDS of waiting without a success in between; after UNFIT_SECONDS where it never could. Not guaranteed: that a host which can run a
 small program has room for the next task.
 """
 
@@ -20,6 +20,9 @@ that always fills the disk must not be claimed again and again without a pause."
 LASTING_SECONDS = 300.0
 """Pauses without a success in between, all together, after which the process ends: somebody must
 free some space, and a batch system may start the worker on another host."""
+
+UNFIT_SECONDS = 30.0
+"""The same for a host that has run no program for this process yet: it may never be fit."""
 
 PROBE_SECONDS = 10.0
 """How long a small program may take."""
@@ -41,6 +44,7 @@ class HostRecovery:
         self._reason = ""
         self._next_pause = FIRST_PAUSE
         self._paused = 0.0
+        self._fit = False
 
     def failed(self, reason: str) -> None:
         """A claim ended in a host error."""
@@ -48,7 +52,7 @@ class HostRecovery:
 
     def succeeded(self) -> None:
         """A claim ended without one: what follows is another trouble."""
-        self._next_pause, self._paused = FIRST_PAUSE, 0.0
+        self._next_pause, self._paused, self._fit = FIRST_PAUSE, 0.0, True
 
     def wait(self, over: Callable[[], bool]) -> None:
         """Return when the host can run tasks, at once if there was no host error.
@@ -62,12 +66,13 @@ class HostRecovery:
         if self._reason:
             logger.warning("%s; waiting until this host can run tasks again", self._reason)
         while self._reason and not over():
-            if self._paused >= LASTING_SECONDS:
+            if self._paused >= (LASTING_SECONDS if self._fit else UNFIT_SECONDS):
                 raise HostError(f"{self._reason}; this host cannot run tasks")
             self._pause(self._next_pause)
             self._paused += self._next_pause
             self._next_pause = min(2 * self._next_pause, LONGEST_PAUSE)
             self._reason = self._look()
+            self._fit = self._fit or not self._reason
 
 
 def host_fault() -> str:

@@ -21,7 +21,7 @@ def test_with_too_few_descriptors_a_worker_ends_and_says_why(fleet: Fleet) -> No
     """Which of them it first lacks depends on versions, so each number is tried."""
     fleet.add(["true"] * 3)
     workers = [fleet.start("-q", under=descriptors(number)) for number in range(9, 16)]
-    for ended in [worker.wait() for worker in workers]:
+    for ended in [worker.wait(120) for worker in workers]:
         assert ended.returncode == 3, ended.stderr
         *_, error = ended.stderr.splitlines()
         # The folder for temporary files is found by opening one there
@@ -29,7 +29,8 @@ def test_with_too_few_descriptors_a_worker_ends_and_says_why(fleet: Fleet) -> No
         assert "internal error" not in ended.stderr
         assert "Traceback" not in ended.stderr
     assert fleet.table.states() == {"todo": 3}
-    assert {item["Attempts"] for item in fleet.table.items()} == {0}
+    # Each worker may have claimed one before it found out
+    assert sum(item["Attempts"] for item in fleet.table.items()) <= len(workers)
 
 
 def test_without_a_thread_a_worker_ends_and_says_why(fleet: Fleet) -> None:

@@ -167,17 +167,17 @@ def no_disk_check() -> None:
 
 def no_patience() -> None:
     """Give up soon where the host cannot run tasks."""
-    host.LASTING_SECONDS = 1
+    host.LASTING_SECONDS = host.UNFIT_SECONDS = 1
 
 
 def no_recovery() -> None:
     """End at the first host error."""
-    host.LASTING_SECONDS = 0
+    host.LASTING_SECONDS = host.UNFIT_SECONDS = 0
 
 
 def no_host_count() -> None:
     """Give an item back after a host error as if nothing had been."""
-    host.LASTING_SECONDS = 3
+    host.LASTING_SECONDS = host.UNFIT_SECONDS = 3
 
     def release(self: table.WorkflowTable, item: Any, results: Any, ended: int, _why: str) -> bool:
         return self.release(item, results, ended)

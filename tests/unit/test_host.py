@@ -8,7 +8,7 @@ import pytest
 
 from anamo.core.errors import HostError
 from anamo.worker import host
-from anamo.worker.host import LASTING_SECONDS, LONGEST_PAUSE, HostRecovery
+from anamo.worker.host import LASTING_SECONDS, LONGEST_PAUSE, UNFIT_SECONDS, HostRecovery
 
 
 class Host:
@@ -39,6 +39,7 @@ def test_without_a_host_error_nothing_is_waited_for() -> None:
 
 def test_pauses_grow_until_the_host_is_well() -> None:
     ill = Host(well_at=100)
+    ill.recovery.succeeded()
     ill.recovery.failed("full")
     ill.wait()
     assert ill.now >= 100
@@ -50,12 +51,17 @@ def test_pauses_grow_until_the_host_is_well() -> None:
     assert ill.now < 200, "it is over"
 
 
-def test_what_lasts_ends_the_process() -> None:
+@pytest.mark.parametrize(("fit", "seconds"), [(True, LASTING_SECONDS), (False, UNFIT_SECONDS)])
+def test_what_lasts_ends_the_process_sooner_on_a_host_that_was_never_fit(
+    fit: bool, seconds: float
+) -> None:
     ill = Host(well_at=1e9)
+    if fit:
+        ill.recovery.succeeded()
     ill.recovery.failed("full")
     with pytest.raises(HostError, match="still full; this host cannot run tasks"):
         ill.wait()
-    assert LASTING_SECONDS <= ill.now < LASTING_SECONDS + LONGEST_PAUSE
+    assert seconds <= ill.now < seconds + LONGEST_PAUSE
 
 
 def test_host_errors_in_a_row_end_it_although_the_host_looks_well() -> None:
