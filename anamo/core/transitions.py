@@ -70,8 +70,8 @@ CLAIM = Transition(
     # Imports and claims set the lockID, to a value of their own, and each claim names the one that
     # it follows: so it never returns to an earlier value, and a copy of a claim that arrives after
     # the item was given back cannot bring that claim back to life. For the same reason a claim that
-    # is refused must not be sent again as the successor of another one, but by a new lockID. Other
-    # tools' items may have no lockID, or none that is text
+    # was refused is tried again under a new lockID only. Other tools' items may have no lockID, or
+    # none that is text
     "ItemState = :todo AND (lockID = :seen OR NOT attribute_type(lockID, :string))",
     _HOLD,
 )

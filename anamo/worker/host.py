@@ -1,8 +1,8 @@
 """After a host error: waiting until this host can run tasks again.
 
-Guaranteed: a worker process claims nothing while its host cannot run tasks, and gives up after
-LASTING_SECONDS of waiting without a success in between; after UNFIT_SECONDS where it never could. Not guaranteed: that a host which can run a
-small program has room for the next task.
+Guaranteed: a worker process claims nothing while its host cannot run tasks. It gives up after
+LASTING_SECONDS of waiting without a success in between; after UNFIT_SECONDS where it has never seen
+a program run. Not guaranteed: that a host which can run a small program has room for the next task.
 """
 
 import logging

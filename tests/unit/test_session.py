@@ -226,7 +226,7 @@ def test_writes_are_metered_through_a_wrapped_client_even_if_their_reply_is_lost
 ) -> None:
     client = LossyClient(table.client)
     ours = WorkflowTable(client, table.name)
-    item = replace(single_item("Task-1", "true"), lock_id="imported")
+    item = replace(single_item("Task-1", "true"), lock_id=table.name)
     ours.insert([item], item.lock_id)
     inserted = ours.meter.consumed
     assert (inserted.requests, inserted.write_units) == (1, 0)

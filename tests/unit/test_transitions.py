@@ -454,8 +454,9 @@ def test_a_state_that_a_transition_does_not_lead_to_is_refused(shared: Table) ->
 def test_fifty_results_go_in_one_write(shared: Table) -> None:
     item = nested_item("Task-50", [f"seq {k}" for k in range(50)])
     table = WorkflowTable(shared.client, shared.name)
-    table.insert([item], "imported")
-    claimed = table.claim(replace(item, lock_id="imported"), MINE, HOLDER)
+    token = uuid4().hex
+    table.insert([item], token)
+    claimed = table.claim(replace(item, lock_id=token), MINE, HOLDER)
     assert claimed is not None
     assert table.finish(claimed, State.DONE, {task.name: entry() for task in item.nested}, 50)
     log = shared.item(item.item_id)["Log"]
