@@ -83,7 +83,10 @@ LENGTH = "(Log_Length = :length OR attribute_not_exists(Log_Length))"
 FOLLOWS = "(lockID = :seen OR NOT attribute_type(lockID, :string))"
 ENDED = "NOT #TaskScript.#t0.#Status IN (:done, :failed)"
 AS_SEEN = ("ItemState = :seen", LOCK, LENGTH)
-MEANWHILE = "Log_Length is not the number of ended tasks|an operator changed what had changed"
+MEANWHILE = (
+    "an operator changed what had changed meanwhile|requeue.* led from todo to todo"
+    "|Log_Length is not the number of ended tasks"
+)
 
 GUARDS = [
     ("IMPORT", "attribute_not_exists(itemID)", REMOVED, "an import over an item"),
