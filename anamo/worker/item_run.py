@@ -13,6 +13,7 @@ from anamo.core.errors import HostError
 from anamo.worker.claim import Claim
 from anamo.worker.control import Control
 from anamo.worker.options import Options
+from anamo.worker.orphans import reap_left_behind
 from anamo.worker.recorder import Recorder
 from anamo.worker.task_process import Outcome, StopReason, TaskProcess
 
@@ -59,6 +60,7 @@ class ItemRun:
                 self._apply_stop_requests()
                 self._start()
                 ended = self._collect()
+                reap_left_behind(self._pids())
                 # Not if another task may start: nothing might end the wait
                 if (self._todo or self._running) and not self._may_start:
                     self._control.wait(self._next_poll())
@@ -97,7 +99,11 @@ class ItemRun:
             pending = self._recorder.pending
             try:
                 self._running[name] = TaskProcess(
-                    script, environment, self._options.timeout, self._options.grace
+                    script,
+                    environment,
+                    self._options.timeout,
+                    self._options.grace,
+                    self._pids,
                 )
             except HostError as fault:
                 self._todo.appendleft((name, script))
@@ -139,6 +145,10 @@ class ItemRun:
         self._todo.clear()
         self._fault = fault
 
+    def _pids(self) -> set[int]:
+        """The first process of each task that runs."""
+        return {process.pid for process in self._running.values() if process.pid is not None}
+
     def _next_poll(self) -> float | None:
         polls = [process.next_poll() for process in self._running.values()]
         return min((poll for poll in polls if poll is not None), default=None)
@@ -152,4 +162,5 @@ class ItemRun:
                 if outcome := process.poll():
                     outcome.close()
                     del self._running[name]
+            reap_left_behind(self._pids())
             sleep(0.01)

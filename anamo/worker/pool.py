@@ -120,7 +120,7 @@ class Pool:
                 self._receive(child)
                 if not child.process.is_alive():
                     self._reap(child)
-            reap_adopted({child.process.pid or 0 for child in self._children})
+            reap_adopted(self._pids().__contains__)
         self._screen.draw(0)
         self._totals.stopped = self._ending
         return self._totals
@@ -166,7 +166,7 @@ class Pool:
             self._totals.left.update(held.values())
             return
         cause = _cause_of_death(child.process.exitcode)
-        kill_tasks(set(held.values()))
+        self._kill_tasks_of(child)
         if self._ending or self._replaced >= REPLACEMENTS * self._processes:
             self._totals.left.update(held.values())
             self._totals.errors.append(
@@ -177,6 +177,15 @@ class Pool:
         self._replaced += 1
         logger.warning("a worker process %s; starting another in its place", cause)
         self._start({**child.inherited, **held})
+
+    def _kill_tasks_of(self, child: _Child) -> None:
+        """Kill what a process that died has left running. Without a claim it ran nothing."""
+        since = child.claims.oldest()
+        if since is not None and child.process.pid is not None:
+            kill_tasks(child.process.pid, self._pids(), since)
+
+    def _pids(self) -> set[int]:
+        return {child.process.pid or 0 for child in self._children}
 
     # Messages
 

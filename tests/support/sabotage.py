@@ -24,7 +24,16 @@ sys.path.insert(0, str(ROOT))
 
 from anamo.aws import table, table_writes  # noqa: E402
 from anamo.core import transitions  # noqa: E402
-from anamo.worker import claim, heartbeat, log_delivery, loop, recorder, task_process  # noqa: E402
+from anamo.worker import (  # noqa: E402
+    cgroup,
+    claim,
+    heartbeat,
+    log_delivery,
+    loop,
+    process_tree,
+    recorder,
+    task_process,
+)
 
 
 def no_fence() -> None:
@@ -97,6 +106,16 @@ def no_delivery() -> None:
 def no_disk_check() -> None:
     """Blame the task for a full disk."""
     task_process.Outcome.disk_is_full = lambda self: False  # type: ignore[method-assign]
+
+
+def no_descent() -> None:
+    """Look for no processes outside a task's process group."""
+    process_tree.is_alive = lambda process: False
+
+
+def no_cgroups() -> None:
+    """Run tasks as where no cgroups can be made."""
+    cgroup.own_folder = lambda: None  # type: ignore[assignment]
 
 
 def no_subprocess() -> None:
