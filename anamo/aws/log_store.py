@@ -4,6 +4,7 @@ Guaranteed: memory stays flat however large a log is. Not guaranteed: that a log
 sending it again writes the same object.
 """
 
+import logging
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 
 from anamo.aws.consumed_capacity import CapacityMeter
-from anamo.aws.faults import error_code, translate
+from anamo.aws.faults import error_code, translate, unreadable
 from anamo.aws.session import renewed
 from anamo.core.errors import (
     AccessDenied,
@@ -24,6 +25,8 @@ from anamo.core.errors import (
     TransientError,
 )
 from anamo.core.log_entry import LogEntry
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
 """Bytes read at a time."""
@@ -137,12 +140,15 @@ class LogStore:
         """
         with self._faults():
             if isinstance(packed.body, bytes):
-                self._client.put_object(
+                answer = self._client.put_object(
                     Bucket=self.bucket,
                     Key=packed.key,
                     Body=packed.body,
                     ContentType="application/gzip",
                 )
+                if "ETag" not in answer:
+                    # Not S3's: a proxy on the way said that all is well
+                    raise TransientError(f"bucket {self.bucket}: the answer has no ETag")
             else:
                 self._put_file(packed.key, packed.body)
         self.meter.put()
@@ -209,6 +215,11 @@ class LogStore:
             yield
         except (ClientError, BotoCoreError) as error:
             raise self._fault(error, key) from error
+        except (AwsError, OSError):
+            raise
+        except Exception as error:
+            logger.debug("request to bucket %s", self.bucket, exc_info=True)
+            raise TransientError(f"bucket {self.bucket}: {unreadable(error)}") from error
 
     def _fault(self, error: ClientError | BotoCoreError, key: str) -> AwsError:
         code = error_code(error)

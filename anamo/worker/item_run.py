@@ -5,9 +5,10 @@ returns or raises, no task of the item is left running, and the recorder knows t
 comes of the claim. Not guaranteed: that every task was started.
 """
 
+import logging
 from collections import deque
 from collections.abc import Mapping
-from time import sleep
+from time import monotonic, sleep
 
 from anamo.core.errors import HostError
 from anamo.worker.claim import Claim
@@ -16,6 +17,11 @@ from anamo.worker.options import Options
 from anamo.worker.orphans import reap_left_behind
 from anamo.worker.recorder import Recorder
 from anamo.worker.task_process import Outcome, StopReason, TaskProcess
+
+WIDEN_SECONDS = 2.0
+"""How long fewer tasks run at once where the host had no room for more; then twice as many may."""
+
+logger = logging.getLogger(__name__)
 
 
 class ItemRun:
@@ -45,6 +51,7 @@ class ItemRun:
         self._todo = deque(claim.todo())
         self._running: dict[str, TaskProcess] = {}
         self._width = options.nested
+        self._widen_at = 0.0
         self._held_up = False
         self._fault: HostError | None = None
 
@@ -92,6 +99,7 @@ class ItemRun:
 
     def _start(self) -> None:
         self._held_up = False
+        self._widen()
         while self._may_start:
             name, script = self._todo.popleft()
             environment = {**self._environment, "PYANAMO_NESTED_TASK": name}
@@ -108,13 +116,24 @@ class ItemRun:
             except HostError as fault:
                 self._todo.appendleft((name, script))
                 if self._running:
-                    # The host has room for fewer tasks at once than -n asks for
-                    self._width = len(self._running)
+                    self._narrow(fault)
                 elif pending:
                     # Closing the files of the tasks that have ended may make room
                     self._held_up = True
                 else:
                     self._give_up(fault)
+
+    def _narrow(self, fault: HostError) -> None:
+        """Run no more tasks at once than now: the host has no room for more at present."""
+        self._width = len(self._running)
+        self._widen_at = monotonic() + WIDEN_SECONDS
+        logger.info("item %d: %d tasks at once: %s", self._claim.item.item_id, self._width, fault)
+
+    def _widen(self) -> None:
+        """Let more tasks run at once if there may be room again."""
+        if self._width < self._options.nested and monotonic() >= self._widen_at:
+            self._width = min(2 * self._width, self._options.nested)
+            self._widen_at = monotonic() + WIDEN_SECONDS
 
     def _collect(self) -> bool:
         """Hand in the tasks that ended; True if the claim's last result was among them."""
@@ -151,6 +170,8 @@ class ItemRun:
 
     def _next_poll(self) -> float | None:
         polls = [process.next_poll() for process in self._running.values()]
+        if self._todo and self._width < self._options.nested:
+            polls.append(self._widen_at)
         return min((poll for poll in polls if poll is not None), default=None)
 
     def _kill(self) -> None:

@@ -21,6 +21,7 @@ from anamo.aws.table_writes import Holder
 from anamo.core.errors import (
     AnamoError,
     AwsError,
+    DescriptorsExhausted,
     ItemRefused,
     TransientError,
     internal,
@@ -49,6 +50,10 @@ IDLE_SECONDS = 5.0
 
 CLAIM_SECONDS = 900.0
 """How long a claim is retried while DynamoDB cannot be reached."""
+
+DESCRIPTOR_SECONDS = 5.0
+"""How long a claim is retried while no descriptor is left: those of results that wait to be written
+are closed by then."""
 
 DELIVERY_SECONDS = 900.0
 """How long a worker claims nothing and waits for S3 to take each log that it has kept."""
@@ -106,11 +111,31 @@ class Worker:
             error = internal(fault)
         self._release_last_answer()
         self._recorder.close()
+        self._release_rest()
         kept = self._delivery.close()
         self._heartbeat.close()
         error = error or self._recorder.error or self._refusals()
         consumed = self._table.meter.consumed + self._logs.meter.consumed
-        return Finished(str(error or ""), len(self._claimer.held), kept, consumed)
+        return Finished(
+            str(error or ""), len(self._claimer.held), kept, consumed, self._control.own_signal
+        )
+
+    def _release_rest(self) -> None:
+        """Release the claims whose end nobody has recorded: time ran out, or an error came between.
+
+        If the recorder is still at work on one, its write or this one comes first, and the other
+        does not apply.
+        """
+        for claim in list(self._claims):
+            claim.lost = True
+            with suppress(AwsError):
+                released = self._table.release(claim.item, {}, claim.progress.ended)
+                self._claim_ended(claim, State.TODO.value if released else LOST)
+                if released:
+                    logger.warning(
+                        "item %d: released; there was no time to bring its log to S3",
+                        claim.item.item_id,
+                    )
 
     def _release_last_answer(self) -> None:
         """Release an item whose claim was won but whose reply was lost, if that is known by now."""
@@ -163,10 +188,16 @@ class Worker:
         return bool(self._control.stopping or self._control.start_no_more or self._recorder.error)
 
     def _claim(self) -> Item | None:
-        try:
+        def stop() -> bool:
+            return self._control.stopping
+
+        def claim() -> Item | None:
             return self._retries.retry(
-                self._claimer.claim, CLAIM_SECONDS, lambda: self._control.stopping, self._say
+                self._claimer.claim, CLAIM_SECONDS, stop, self._say, (DescriptorsExhausted,)
             )
+
+        try:
+            return self._retries.retry(claim, DESCRIPTOR_SECONDS, stop, self._say)
         except TransientError:
             if self._control.stopping:
                 return None
@@ -210,7 +241,11 @@ class Worker:
 
     def _claim_ended(self, claim: Claim, state: str) -> None:
         """Take note that a claim ended; called in the recorder's thread or the main one."""
-        self._claims.remove(claim)
+        try:
+            self._claims.remove(claim)
+        except ValueError:
+            # The other thread has ended it
+            return
         self._in_flight.drop(claim.item.lock_id)
         item = claim.item
         self._control.send(

@@ -65,12 +65,14 @@ class Finished:
         held: How many items were locked when it last found no item to claim.
         kept: Paths of the logs that S3 did not take.
         consumed: Requests and units of all it did.
+        own_signal: The signal that it was sent itself, if that is why it ends.
     """
 
     error: str = ""
     held: int = 0
     kept: tuple[str, ...] = ()
     consumed: ConsumedCapacity = NOTHING
+    own_signal: int | None = None
 
 
 class ForwardingHandler(logging.Handler):

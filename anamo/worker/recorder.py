@@ -34,6 +34,7 @@ from anamo.worker.claim import Claim
 from anamo.worker.control import Control
 from anamo.worker.log_delivery import LogDelivery
 from anamo.worker.task_process import Outcome
+from anamo.worker.thread import start_thread
 
 LINGER_SECONDS = 0.05
 """Shortest time that a result waits for others of its item: fifty short tasks cost a few writes
@@ -123,8 +124,7 @@ class Recorder:
         self._counting = threading.Lock()
         self._pending = 0
         self._claims = 0
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-        self._thread.start()
+        start_thread("recorder", self._run)
 
     # For the main thread
 
@@ -167,14 +167,21 @@ class Recorder:
         self._waits_shortened.set()
 
     def close(self) -> None:
-        """Write what has been handed in, then end the thread."""
+        """Write what has been handed in, and offer the kept logs to S3 once more.
+
+        The thread has ended then, unless the process must end first: packing or uploading a large
+        log, or waiting for S3 to answer, may take longer than is left. A log that S3 has refused is
+        waited for: it is about to be kept.
+        """
         self._queue.put(None)
-        # A join alone would not see what the parent sends meanwhile
+        # A join would not see what the parent sends meanwhile
         while not self._ended:
             if self._control.stopping:
                 self.shorten_waits()
-            self._control.wait(None)
-        self._thread.join()
+            leave_at = None if self._logs.refused else self._control.leave_at
+            if leave_at is not None and monotonic() >= leave_at:
+                return
+            self._control.wait(leave_at)
 
     # For the recorder's thread
 
@@ -182,11 +189,15 @@ class Recorder:
         following: _Result | None = None
         try:
             while (first := following or self._queue.get()) is not None:
-                group, following = self._gather(first)
-                self._commit(first.claim, group)
-        except Exception as error:
-            logger.debug("recorder", exc_info=True)
-            self.error = self.error or internal(error)
+                following = None
+                try:
+                    group, following = self._gather(first)
+                    self._commit(first.claim, group)
+                except Exception as error:
+                    # The thread goes on, since it must release the items of the other claims
+                    logger.debug("recorder", exc_info=True)
+                    self.error = self.error or internal(error)
+            self._logs.offer()
         finally:
             self._ended = True
             self._control.wake()

@@ -82,7 +82,7 @@ def _check(options: Options, signals: Signals, screen: Screen) -> WorkflowTable:
 def _limits(options: Options, began: float) -> Limits:
     until = None if options.wall_time is None else began + options.wall_time
     notice = SpotNotice() if has_metadata_service() else lambda: None
-    return Limits(options.grace, until, options.max_failures, notice)
+    return Limits(options.grace, until, options.max_failures, notice, options.lease)
 
 
 def _held_by_others(options: Options, totals: WorkerTotals) -> int:

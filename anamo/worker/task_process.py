@@ -28,7 +28,7 @@ from time import monotonic
 from typing import IO
 
 from anamo.core import command_line
-from anamo.core.errors import HostError
+from anamo.core.errors import HOST_ERRORS, HostError
 from anamo.core.log_entry import SUCCESSFUL
 from anamo.worker import cgroup
 from anamo.worker.process_tree import now as boot_seconds
@@ -38,18 +38,6 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit codes of POSIX shells for a program that cannot be executed, and for one not found."""
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
-
-_HOST_ERRORS = (
-    errno.EAGAIN,
-    errno.ENOMEM,
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.EROFS,
-    errno.EIO,
-)
-"""The host, not the task, is at fault: no process, memory, space or descriptor is available."""
 
 FULL = 256 * 1024
 """A disk with fewer bytes than this available counts as full."""
@@ -199,7 +187,7 @@ class TaskProcess:
         except ValueError as error:
             self._refuse(NOT_EXECUTABLE, str(error))
         except OSError as error:
-            if error.errno in _HOST_ERRORS:
+            if error.errno in HOST_ERRORS:
                 raise HostError(f"no process for a task: {error}") from error
             missing = error.errno in _MISSING
             what = "not found" if missing else os.strerror(error.errno or 0)

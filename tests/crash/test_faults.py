@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from tests.support.proxy import (
     cutting,
     dropping_reply,
     failing,
+    garbling,
     passing,
 )
 from tests.support.waiting import eventually
@@ -85,6 +87,67 @@ def test_a_database_that_refuses_half_of_the_writes_only_slows_down(
     assert fleet.table.states() == {"done": 15}
     assert len(fleet.ledger.starts()) == 30
     assert find_faults() == []
+
+
+GARBLED = [b"\xff\xfe{}", b"[]", b"null", b"", b'{"Attributes": {"it', b"<p>Please log in</p>"]
+"""Bodies that are no JSON object."""
+
+
+def is_renewal(request: Request) -> bool:
+    """Whether a request does nothing but renew a lease."""
+    return (
+        request.operation == "UpdateItem"
+        and request.json["UpdateExpression"] == "SET Lease_Expires = :expires"
+    )
+
+
+def test_garbled_replies_to_renewals_end_no_heartbeat(fleet: Fleet, database: Proxy) -> None:
+    bodies = iter(GARBLED)
+    renewed = 0
+
+    def behaviour(request: Request, forward: Forward) -> Reply | None:
+        nonlocal renewed
+        if not is_renewal(request):
+            return forward(request)
+        if body := next(bodies, None):
+            return garbling(body)(request, forward)
+        renewed += 1
+        return forward(request)
+
+    database.behaviour = behaviour
+    fleet.add([f"{fleet.ledger.script}|600"], "-n", ",")
+    worker = fleet.start("--lease", "2")
+    eventually(lambda: renewed >= 2, 60)
+    assert "the answer cannot be read" in worker.stderr
+    worker.signal(signal.SIGTERM)
+    assert worker.wait().returncode == 143
+    assert fleet.table.states() == {"todo": 1}
+    assert len(fleet.ledger.starts()) == 1
+
+
+@pytest.mark.parametrize("executed", [True, False])
+def test_garbled_replies_lose_no_claim_and_no_outcome(
+    executed: bool, fleet: Fleet, database: Proxy, find_faults: FindFaults
+) -> None:
+    garbled = [garbling(body, executed=executed) for body in GARBLED]
+    database.behaviour = at_random(0.3, 2, *garbled)
+    fleet.add([f"{fleet.ledger.script}|0,0,0"] * 20, "-n", ",")
+    ended = fleet.start("-i", "2", "-q").wait(120)
+    assert ended.returncode == 0, ended.stderr
+    assert fleet.table.states() == {"done": 20}
+    assert {item["Attempts"] for item in fleet.table.items()} == {1}
+    assert len(fleet.ledger.starts()) == 60
+    assert find_faults() == []
+
+
+def test_a_recorder_that_meets_what_nobody_expected_keeps_no_item(fleet: Fleet) -> None:
+    fleet.guard = "recording"
+    fleet.add([f"{fleet.ledger.script}|0,0"] * 3, "-n", ",")
+    ended = fleet.start().wait()
+    assert ended.returncode == 3
+    assert "internal error: RuntimeError: not expected" in ended.stderr
+    assert fleet.table.states() == {"todo": 3}
+    assert {item["Attempts"] for item in fleet.table.items()} == {0}
 
 
 def lose_the_database_in_mid_task(
@@ -197,6 +260,23 @@ def test_a_log_that_s3_refuses_is_kept_and_delivered_later(
     entries = [item["Log"] for item in fleet.table.items()]
     assert sum("AccessDenied; kept at" in entry.get("S3_Note", "") for entry in entries) == 1
     assert all(b"\nprecious" in log_of(entry, s3_client) for entry in entries)
+
+
+@pytest.mark.parametrize("script", ["echo precious", LARGE], ids=["small", "large"])
+def test_a_log_is_sent_again_when_the_answer_is_not_that_of_s3(
+    fleet: Fleet, store: Proxy, s3_client: S3Client, script: str
+) -> None:
+    uploads = iter(range(1))
+    page = garbling(b"<p>Please log in</p>", executed=False)
+    store.behaviour = lambda request, forward: (
+        page(request, forward)
+        if request.method in ("PUT", "POST") and next(uploads, None) is not None
+        else forward(request)
+    )
+    fleet.add([script])
+    ended = fleet.start().wait()
+    assert ended.returncode == 0, ended.stderr
+    assert b"\nprecious" in log_of(fleet.table.items()[0]["Log"], s3_client)
 
 
 def test_without_delivery_the_log_is_lost(fleet: Fleet, store: Proxy, s3_client: S3Client) -> None:

@@ -117,6 +117,23 @@ def failing(code: str, status: int = 400, message: str = "as the test wants it")
     return behaviour
 
 
+def garbling(body: bytes, *, executed: bool = True) -> Behaviour:
+    """Answer with status 200 and this body instead of what the endpoint says.
+
+    Args:
+        body: The body.
+        executed: Whether the endpoint executes the request.
+    """
+
+    def behaviour(request: Request, forward: Forward) -> Reply | None:
+        headers = forward(request).headers if executed else Message()
+        # As a page that a proxy puts in the place of the answer
+        del headers["ETag"], headers["x-amz-crc32"]
+        return Reply(200, headers, body)
+
+    return behaviour
+
+
 def skewing(seconds: float) -> Behaviour:
     """Pass, with the endpoint's clock that much ahead (behind, if negative) in its Date header."""
 

@@ -11,6 +11,7 @@ import dataclasses
 import os
 import runpy
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,17 +23,21 @@ from boto3.session import Session
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from anamo.aws import table, table_writes  # noqa: E402
+from anamo.aws import faults, table, table_writes  # noqa: E402
 from anamo.core import transitions  # noqa: E402
 from anamo.worker import (  # noqa: E402
     cgroup,
     claim,
+    control,
     heartbeat,
+    item_run,
     log_delivery,
     loop,
+    pool,
     process_tree,
     recorder,
     task_process,
+    worker_process,
 )
 
 
@@ -95,6 +100,49 @@ def no_retry() -> None:
     """Give up at the first fault."""
     recorder.RECORD_SECONDS = 0
     loop.CLAIM_SECONDS = 0
+
+
+def no_recording() -> None:
+    """Have the recorder meet an error that nobody expected."""
+
+    def commit(*_: Any) -> None:
+        raise RuntimeError("not expected")
+
+    recorder.Recorder._commit = commit  # type: ignore[method-assign, assignment]  # noqa: SLF001
+
+
+def no_threads() -> None:
+    """Have the system refuse threads, as a limit of processes does, which does not bind root."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    threading.Thread.start = start  # type: ignore[method-assign, assignment]
+
+
+def no_widening() -> None:
+    """Run few tasks at once for the rest of the item once the host had no room for more."""
+    item_run.ItemRun._widen = lambda self: None  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def no_descriptor_check() -> None:
+    """Take a lack of descriptors for a network that is down."""
+    faults._lacks_descriptors = lambda error: False  # noqa: SLF001
+
+
+def no_replacement() -> None:
+    """Take a process that a signal of its own ended for one that ended as it should."""
+    worker_process.WorkerProcess.cause_of_death = lambda self: None  # type: ignore[method-assign]
+
+
+def no_looks() -> None:
+    """Do not look after processes that something has stopped."""
+    pool.Pool._look = lambda self: None  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def no_leaving() -> None:
+    """Wait for the recorder until the parent kills the process."""
+    control.LEAVE_SECONDS = 600
 
 
 def no_delivery() -> None:
