@@ -14,6 +14,7 @@ from anamo.core.errors import HostError
 from anamo.worker.claim import Claim
 from anamo.worker.control import Control
 from anamo.worker.options import Options
+from anamo.worker.orphans import reap_left_behind
 from anamo.worker.recorder import Recorder
 from anamo.worker.task_process import DISK_FULL, Outcome, StopReason, TaskProcess
 
@@ -61,6 +62,7 @@ class ItemRun:
                 self._apply_stop_requests()
                 self._start()
                 ended = self._collect()
+                reap_left_behind(self._pids())
                 # Not if another task may start: nothing might end the wait
                 if (self._todo or self._running) and not self._may_start:
                     self._control.wait(self._next_poll())
@@ -98,7 +100,11 @@ class ItemRun:
             pending = self._recorder.pending
             try:
                 self._running[name] = TaskProcess(
-                    script, environment, self._options.timeout, self._options.grace
+                    script,
+                    environment,
+                    self._options.timeout,
+                    self._options.grace,
+                    self._pids,
                 )
             except HostError as fault:
                 self._todo.appendleft((name, script))
@@ -151,6 +157,10 @@ class ItemRun:
         self._todo.clear()
         self._claim.host_error = self._claim.host_error or reason
 
+    def _pids(self) -> set[int]:
+        """The first process of each task that runs."""
+        return {process.pid for process in self._running.values() if process.pid is not None}
+
     def _next_poll(self) -> float | None:
         polls = [process.next_poll() for process in self._running.values()]
         if self._todo and self._width < self._options.nested:
@@ -166,4 +176,5 @@ class ItemRun:
                 if outcome := process.poll():
                     outcome.close()
                     del self._running[name]
+            reap_left_behind(self._pids())
             sleep(0.01)

@@ -41,6 +41,7 @@ from anamo.worker.item_run import ItemRun
 from anamo.worker.log_delivery import LogDelivery, LogOrigin
 from anamo.worker.messages import Finished, ItemEnded
 from anamo.worker.options import Options
+from anamo.worker.orphans import reap_left_behind
 from anamo.worker.recorder import LOST, Recorder
 
 LAG_SECONDS = 1.0
@@ -199,6 +200,7 @@ class Worker:
     def _over(self) -> bool:
         """Whether no further item should be claimed."""
         self._control.look()
+        reap_left_behind(set())
         return bool(self._control.stopping or self._control.start_no_more or self._recorder.error)
 
     def _claim(self) -> Item | None:

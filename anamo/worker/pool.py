@@ -115,7 +115,7 @@ class Pool:
                 self._receive(child)
                 if not child.process.is_alive():
                     self._reap(child)
-            reap_adopted({child.pid for child in self._children})
+            reap_adopted(self._pids().__contains__)
         self._screen.draw(0)
         self._totals.stopped = self._ending
         return self._totals
@@ -161,7 +161,7 @@ class Pool:
         if cause is None or (child.finished and self._ending):
             self._totals.left.update(held.values())
             return
-        kill_tasks(set(held.values()))
+        self._kill_tasks_of(child)
         if self._ending or self._replaced >= REPLACEMENTS * self._processes:
             self._totals.left.update(held.values())
             self._totals.errors.append(f"a worker process {cause}; {_fate(child, len(held))}")
@@ -169,6 +169,15 @@ class Pool:
         self._replaced += 1
         logger.warning("a worker process %s; starting another in its place", cause)
         self._start({**child.inherited, **held})
+
+    def _kill_tasks_of(self, child: WorkerProcess) -> None:
+        """Kill what a process that died has left running. Without a claim it ran nothing."""
+        since = child.claims.oldest()
+        if since is not None:
+            kill_tasks(child.pid, self._pids(), since)
+
+    def _pids(self) -> set[int]:
+        return {child.pid for child in self._children}
 
     # Messages
 

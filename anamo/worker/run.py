@@ -21,11 +21,13 @@ from anamo.aws.table_writes import Holder
 from anamo.core.codec import ItemId
 from anamo.core.errors import AnamoError, AwsError, internal
 from anamo.core.log_entry import encoded_prefix
+from anamo.worker import cgroup
 from anamo.worker.control import Control
 from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.loop import Worker
 from anamo.worker.messages import Finished, ForwardingHandler
 from anamo.worker.options import Options
+from anamo.worker.orphans import become_subreaper
 from anamo.worker.pool import Limits, Pool
 from anamo.worker.progress import Screen, WorkerTotals, count_todo, summarise
 from anamo.worker.signals import Signals
@@ -47,6 +49,7 @@ def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
     table = _check(options, signals, screen)
     signals.check()
     holder = Holder(instance_id(), options.lease)
+    cgroup.remove_empty()
     pool = Pool(
         partial(_process, options, holder),
         options.processes,
@@ -111,6 +114,8 @@ def _process(
     inherited: Mapping[ItemId, str],
 ) -> None:
     """The life of one worker process."""
+    # What tasks leave behind stays with this process, so that it can be found and reaped
+    become_subreaper()
     control = Control(connection, options.grace)
     control.attach()
     anamo = logging.getLogger("anamo")

@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 from anamo.aws import faults, table, table_writes  # noqa: E402
 from anamo.core import transitions  # noqa: E402
 from anamo.worker import (  # noqa: E402
+    cgroup,
     claim,
     control,
     heartbeat,
@@ -34,6 +35,7 @@ from anamo.worker import (  # noqa: E402
     log_delivery,
     loop,
     pool,
+    process_tree,
     recorder,
     task_process,
     worker_process,
@@ -183,6 +185,16 @@ def no_host_count() -> None:
         return self.release(item, results, ended)
 
     table.WorkflowTable.give_back = release  # type: ignore[assignment,method-assign]
+
+
+def no_descent() -> None:
+    """Look for no processes outside a task's process group."""
+    process_tree.is_alive = lambda process: False
+
+
+def no_cgroups() -> None:
+    """Run tasks as where no cgroups can be made."""
+    cgroup.own_folder = lambda: None  # type: ignore[assignment]
 
 
 def no_subprocess() -> None:

@@ -6,11 +6,14 @@ A pool forks and adopts orphans, so each runs in a program of its own.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.support.environment import environment
@@ -36,6 +39,9 @@ def failed():
 
 def said_as(value):
     return sorted(value) if isinstance(value, set) else str(value)
+
+def run_task(script):
+    return subprocess.Popen(["bash", "-c", script], start_new_session=True).pid
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -145,15 +151,33 @@ def test_tasks_of_a_dead_process_are_ended(alone: Scripts, pool: Run) -> None:
             if inherited:
                 connection.send(Finished())
                 return
-            task = subprocess.Popen(
-                ["bash", "-c", "sleep 60 & wait"],
-                env={**os.environ, "PYANAMO_LOCK_ID": MINE},
-                start_new_session=True,
-            )
-            die_after(connection, 7, MINE)
+            InFlightClaims(connection.send, {}).add(7, MINE)
+            run_task("setsid sleep 600 & timeout 1h sleep 600 & wait")
+            die()
     """)
     assert tally["errors"] == []
     eventually(lambda: alone.alive() == [])
+
+
+def test_what_ended_tasks_of_a_dead_process_left_behind_runs_on(pool: Run) -> None:
+    tally = pool("""
+        from anamo.worker.process_tree import TICK, now
+        def work(connection, inherited):
+            if inherited:
+                connection.send(Finished())
+                return
+            left = run_task("exec sleep 600")
+            connection.send(Said(str(left)))
+            began = now()
+            while now() < began + 2 * TICK:
+                os.sched_yield()
+            InFlightClaims(connection.send, {}).add(7, MINE)
+            connection.send(Said(str(run_task("exec sleep 600"))))
+            die()
+    """)
+    left, killed = map(int, tally["seen"])
+    assert not psutil.pid_exists(killed)
+    os.kill(left, signal.SIGKILL)
 
 
 def test_after_so_many_failures_in_a_row_nothing_more_is_begun(pool: Run) -> None:
