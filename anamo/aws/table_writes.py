@@ -324,7 +324,7 @@ class TableWrites(TableRequests):
         return math.ceil(self.clock.now() + holder.lease)
 
     def _epoch(self) -> int:
-        return math.floor(self.clock.now())
+        return math.floor(self.clock.surely_past())
 
 
 def _check_source(transition: Transition, seen: Record) -> None:

@@ -133,7 +133,7 @@ class Claimer:
 
     def _take_over(self) -> Item | None:
         """Take over an item whose lease has expired. Items without a lease are other tools'."""
-        now = floor(self._table.clock.now())
+        now = floor(self._table.clock.surely_past())
         if now <= self._look_again and not self._in_flight.inherited:
             return None
         leased = [item for item in self._table.locked() if item.lease_expires is not None]

@@ -22,7 +22,7 @@ from boto3.session import Session
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from anamo.aws import table, table_writes  # noqa: E402
+from anamo.aws import clock, table, table_writes  # noqa: E402
 from anamo.core import transitions  # noqa: E402
 from anamo.worker import claim, heartbeat, log_delivery, loop, recorder, task_process  # noqa: E402
 
@@ -97,6 +97,12 @@ def no_delivery() -> None:
 def no_disk_check() -> None:
     """Blame the task for a full disk."""
     task_process.Outcome.disk_is_full = lambda self: False  # type: ignore[method-assign]
+
+
+def no_second_opinion() -> None:
+    """Believe the date of every answer."""
+    clock.LAST = 1
+    clock.DatabaseClock.surely_past = clock.DatabaseClock.now  # type: ignore[method-assign]
 
 
 def no_subprocess() -> None:
