@@ -24,7 +24,16 @@ sys.path.insert(0, str(ROOT))
 
 from anamo.aws import clock, table, table_writes  # noqa: E402
 from anamo.core import transitions  # noqa: E402
-from anamo.worker import claim, heartbeat, log_delivery, loop, recorder, task_process  # noqa: E402
+from anamo.worker import (  # noqa: E402
+    claim,
+    claimer,
+    heartbeat,
+    index_lag,
+    log_delivery,
+    loop,
+    recorder,
+    task_process,
+)
 
 
 def no_fence() -> None:
@@ -97,6 +106,22 @@ def no_delivery() -> None:
 def no_disk_check() -> None:
     """Blame the task for a full disk."""
     task_process.Outcome.disk_is_full = lambda self: False  # type: ignore[method-assign]
+
+
+def no_look_at_the_table() -> None:
+    """Believe an index that lists nothing."""
+
+    def believe(self: claimer.Claimer) -> None:
+        self.left = False
+
+    claimer.Claimer.claim_by_table = believe  # type: ignore[method-assign]
+
+
+def no_pauses() -> None:
+    """Claim what an index lists however often that was refused, and believe it in the end."""
+    index_lag.IndexLag.pause = 0.0  # type: ignore[method-assign, assignment]
+    index_lag.MOST_LAG = 0.0
+    no_look_at_the_table()
 
 
 def no_second_opinion() -> None:
