@@ -15,6 +15,13 @@ _ASSET_TAG = Path("/sys/devices/virtual/dmi/id/board_asset_tag")
 """On EC2's Nitro instances this holds the instance id."""
 
 _VENDOR = Path("/sys/devices/virtual/dmi/id/sys_vendor")
+"""On Nitro instances "Amazon EC2"."""
+
+_HYPERVISOR = Path("/sys/hypervisor/uuid")
+"""On Xen instances it begins with ec2, in either case; their vendor is Xen."""
+
+_FARGATE = "AWS_ECS_FARGATE"
+"""AWS_EXECUTION_ENV on Fargate, whose machines look like EC2 but offer containers no metadata."""
 
 _BATCH = {
     "job": "AWS_BATCH_JOB_ID",
@@ -79,7 +86,11 @@ def has_metadata_service(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether there is an instance metadata service that may be asked."""
     if environment.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         return False
-    return "AWS_EC2_METADATA_SERVICE_ENDPOINT" in environment or "Amazon" in _read(_VENDOR)
+    if "AWS_EC2_METADATA_SERVICE_ENDPOINT" in environment:
+        return True
+    if environment.get("AWS_EXECUTION_ENV") == _FARGATE:
+        return False
+    return "Amazon" in _read(_VENDOR) or _read(_HYPERVISOR).lower().startswith("ec2")
 
 
 def _ec2_instance(environment: Mapping[str, str]) -> str | None:

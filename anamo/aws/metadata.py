@@ -5,9 +5,12 @@ reached is the same as one that has nothing. Whether there is a service to ask i
 `instance.has_metadata_service`.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
@@ -53,8 +56,24 @@ class InstanceMetadata:
             return answer.read().decode() or None if answer.status == 200 else None
 
 
-class SpotNotice:
-    """Looks for the notice, two minutes ahead, that EC2 interrupts this Spot instance.
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """The notice that EC2 takes this Spot instance away.
+
+    Attributes:
+        what: What happens and when, in words.
+        at: When, in epoch seconds; None where the notice does not say it as documented.
+    """
+
+    what: str
+    at: float | None
+
+
+class SpotNotices:
+    """Looks for EC2's notices to a Spot instance.
+
+    The interruption notice comes two minutes ahead; a rebalance recommendation may come earlier, or
+    without an interruption after it.
 
     A service that never answered is asked only once: a container that cannot reach it (a hop limit
     of 1) would wait a second at each look. One that did answer may be slow while tasks use up the
@@ -65,12 +84,36 @@ class SpotNotice:
         self._metadata = InstanceMetadata()
         self._ask = True
         self._answered = False
+        self._recommended = False
 
-    def __call__(self) -> str | None:
-        """The notice as a sentence; None if there is none yet."""
+    def interruption(self) -> Interruption | None:
+        """The interruption notice; None if there is none yet."""
+        notice = self._get("latest/meta-data/spot/instance-action")
+        return _interruption(notice) if notice else None
+
+    def rebalance(self) -> bool:
+        """Whether EC2 recommends to rebalance: True once, at the first look that finds it."""
+        if self._recommended:
+            return False
+        path = "latest/meta-data/events/recommendations/rebalance"
+        self._recommended = self._get(path) is not None
+        return self._recommended
+
+    def _get(self, path: str) -> str | None:
         if not self._ask:
             return None
-        notice = self._metadata.get("latest/meta-data/spot/instance-action")
+        value = self._metadata.get(path)
         self._answered = self._answered or self._metadata.reachable
         self._ask = self._answered
-        return f"EC2 takes this Spot machine away: {notice}" if notice else None
+        return value
+
+
+def _interruption(notice: str) -> Interruption:
+    """The notice, which is JSON such as {"action": "stop", "time": "2026-01-31T09:30:00Z"}."""
+    try:
+        known = json.loads(notice)
+        when = datetime.strptime(known["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    except (ValueError, TypeError, KeyError):
+        return Interruption(f"EC2 takes this Spot machine away: {notice}", None)
+    what = f"EC2 will {known.get('action', 'stop')} this Spot machine at {known['time']}"
+    return Interruption(what, when.timestamp())

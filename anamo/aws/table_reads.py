@@ -6,7 +6,7 @@ condition of the write that follows decides.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -81,14 +81,37 @@ class TableLook:
     """What a page of the table itself holds that can be claimed, now or later.
 
     Attributes:
-        todo: ItemIDs of todo items, without those that are not whole numbers.
+        todo: Todo items, without those whose itemID is not a whole number.
         locked: Locked items, without results.
         rest: Where the next page begins; None after the last.
     """
 
-    todo: Sequence[int]
+    todo: Sequence[Item]
     locked: Sequence[Item]
     rest: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a table that is scanned.
+
+    Attributes:
+        number: Which of the parts, from 0.
+        parts: How many parts the table is divided into.
+        after: The key to go on after; None at the beginning.
+    """
+
+    number: int
+    parts: int
+    after: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScanPage:
+    """One page of a scan: its items, and what is yet to be read of its segment, if anything."""
+
+    records: Sequence[Record]
+    rest: Segment | None
 
 
 class TableReads(TableRequests):
@@ -108,11 +131,11 @@ class TableReads(TableRequests):
         unread = {int(key["itemID"]) for key in map(decode, left)}
         return ItemStates({item.item_id: item.state for item in read}, unread)
 
-    def todo(self, start: int, limit: int) -> list[int]:
-        """Up to `limit` itemIDs from `start` on that the index lists as todo, in order; without
-        those that are not whole numbers.
+    def todo(self, start: int, limit: int) -> list[Item]:
+        """Up to `limit` items from itemID `start` on that the index lists as todo, in order, with
+        itemID and lockID only; without those whose itemID is not a whole number.
         """
-        return self._item_ids(
+        return self._listed(
             "ItemState = :state AND itemID >= :start",
             {":state": State.TODO.value, ":start": start},
             Limit=limit,
@@ -124,22 +147,22 @@ class TableReads(TableRequests):
 
     def last(self, state: str) -> int | None:
         """The largest itemID that the index lists in a state; None if it is not a whole number."""
-        found = self._item_ids(
+        found = self._listed(
             "ItemState = :state", {":state": state}, Limit=1, ScanIndexForward=False
         )
-        return found[0] if found else None
+        return found[0].item_id if found else None
 
-    def _item_ids(self, condition: str, values: Values, **request: Any) -> list[int]:
+    def _listed(self, condition: str, values: Values, **request: Any) -> list[Item]:
         answer = self.send(
             self._client.query,
             IndexName=STATE_INDEX,
             KeyConditionExpression=condition,
             ExpressionAttributeValues=encode(values),
-            ProjectionExpression="itemID",
+            ProjectionExpression="itemID, lockID",
             **request,
         )
-        item_ids = map(key_of, map(decode, answer["Items"]))
-        return [item_id for item_id in item_ids if item_id is not None]
+        images = map(decode, answer["Items"])
+        return [Item.from_values(image) for image in images if key_of(image) is not None]
 
     def locked(self) -> Iterator[Item]:
         """The items that the index lists as locked, without results; a page is read when the one
@@ -171,11 +194,11 @@ class TableReads(TableRequests):
             ProjectionExpression=_TO_CLAIM,
             **request,
         )
-        found = [decode(each) for each in answer["Items"]]
-        keys = [key_of(each) for each in found if each["ItemState"] == State.TODO.value]
+        images = map(decode, answer["Items"])
+        found = [Item.from_values(image) for image in images if key_of(image) is not None]
         return TableLook(
-            [item_id for item_id in keys if item_id is not None],
-            [Item.from_values(each) for each in found if each["ItemState"] == State.LOCKED.value],
+            [item for item in found if item.state == State.TODO],
+            [item for item in found if item.state == State.LOCKED],
             answer.get("LastEvaluatedKey"),
         )
 
@@ -257,6 +280,19 @@ class TableReads(TableRequests):
             found += map(Record.from_values, images)
             left = unread + left
         return found
+
+    def scan(self, segment: Segment) -> ScanPage:
+        """Task ids and states of the next items of a segment (1 MB), read from the table itself."""
+        request: dict[str, Any] = {"Segment": segment.number, "TotalSegments": segment.parts}
+        if segment.after:
+            request["ExclusiveStartKey"] = segment.after
+        answer = self.send(
+            self._client.scan, ConsistentRead=True, **_projected(Projection.STEP), **request
+        )
+        rest = None
+        if "LastEvaluatedKey" in answer:
+            rest = replace(segment, after=answer["LastEvaluatedKey"])
+        return ScanPage([Record.from_values(decode(each)) for each in answer["Items"]], rest)
 
     def _batch(self, **request: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """The items of one BatchGetItem, and the keys that DynamoDB left unread."""

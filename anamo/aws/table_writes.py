@@ -6,13 +6,14 @@ Losing a race is a return value. Every method raises what a request raises (see 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from anamo.aws.dynamodb import Cancelled, ConditionFailed, TableRequests
+from anamo.aws.item_update import ItemUpdate, Results
 from anamo.core import transitions
-from anamo.core.codec import Values, decode, encode, mapping
-from anamo.core.item import NULL, Item, NestedTask, State, nested_values, new_values
+from anamo.core.codec import Values, decode, encode
+from anamo.core.item import NULL, Item, NestedTask, State, new_values
 from anamo.core.log_entry import LogEntry
 from anamo.core.record import Record
 from anamo.core.transitions import Transition
@@ -60,10 +61,6 @@ class Lost:
     current: Record | None
 
 
-Results = Mapping[str, LogEntry] | LogEntry
-"""What a claim writes: log entries of nested tasks by name, or that of the single task."""
-
-
 class TableWrites(TableRequests):
     """Changes items; threads may share it."""
 
@@ -73,7 +70,8 @@ class TableWrites(TableRequests):
         Args:
             items: Together at most TRANSACTION_BYTES.
             token: The write's own, so that DynamoDB answers with success when it is sent again
-                because its reply was lost.
+                because its reply was lost, for ten minutes. It is also the items' first lockID,
+                which no late write knows from an earlier life of an item that was removed.
 
         Raises:
             Throttled: The table throttles.
@@ -84,7 +82,7 @@ class TableWrites(TableRequests):
             {
                 "Put": {
                     "TableName": self.name,
-                    "Item": encode(new_values(item)),
+                    "Item": encode({**new_values(item), "lockID": token}),
                     "ConditionExpression": condition,
                     "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                 }
@@ -120,7 +118,7 @@ class TableWrites(TableRequests):
         """
         ended = sum(task.status == State.DONE.value for task in nested)
         values = {":todo": State.TODO.value, ":null": NULL, ":zero": 0, ":ended": ended}
-        update = _Update(NULL, values | self._as_seen(seen, force))
+        update = ItemUpdate(NULL, values | self._as_seen(seen, force))
         if nested:
             update.set_nested(nested)
         transition = transitions.REQUEUE_HELD if force else transitions.REQUEUE
@@ -133,7 +131,7 @@ class TableWrites(TableRequests):
             current = Record.from_values(failed.item)
             # A holder may have given it back, with its attempts and failed tasks as they were
             anew = (current.item.attempts, current.item.nested) == (0, tuple(nested))
-            applied = anew and _already_applied(current.item, State.TODO, NULL)
+            applied = anew and _already_applied(current.item, State.TODO, seen.item.lock_id)
             return None if applied else Lost(current)
         return None
 
@@ -164,6 +162,42 @@ class TableWrites(TableRequests):
             return Lost(Record.from_values(failed.item)) if failed.item else None
         return None
 
+    def hold(self, seen: Record) -> Lost | None:
+        """Keep a todo item from workers, provided that it is still as it was seen.
+
+        Returns:
+            None once it is held.
+
+        Raises:
+            ValueError: It was not seen as todo.
+        """
+        return self._move(transitions.HOLD, seen)
+
+    def resume(self, seen: Record) -> Lost | None:
+        """Let workers take a held item again, provided that it is still as it was seen.
+
+        Returns:
+            None once it is todo.
+
+        Raises:
+            ValueError: It was not seen as held.
+        """
+        return self._move(transitions.RESUME, seen)
+
+    def _move(self, transition: Transition, seen: Record) -> Lost | None:
+        _check_source(transition, seen)
+        (target,) = transition.targets
+        values = {":target": target.value, **self._as_seen(seen, force=True)}
+        try:
+            self._write(transition, seen.item.item_id, ItemUpdate(NULL, values), "NONE")
+        except ConditionFailed as failed:
+            if failed.item is None:
+                return Lost(None)
+            current = Record.from_values(failed.item)
+            applied = _already_applied(current.item, target, seen.item.lock_id)
+            return None if applied else Lost(current)
+        return None
+
     def _as_seen(self, seen: Record, force: bool) -> dict[str, Any]:
         """The values of `transitions.AS_SEEN`, and of UNHELD unless forced."""
         item = seen.item
@@ -172,16 +206,23 @@ class TableWrites(TableRequests):
 
     # A worker's transitions
 
-    def claim(self, item_id: int, lock_id: str, holder: Holder) -> Item | None:
+    def claim(self, seen: Item, lock_id: str, holder: Holder) -> Item | None:
         """Take a todo item; None if it is not todo any more.
 
         Args:
-            item_id: The item's key.
+            seen: The item as the index listed it.
             lock_id: The claim's token, minted for this claim.
             holder: Who claims it.
         """
-        values = {":todo": State.TODO.value}
-        return self._hold(transitions.CLAIM, item_id, lock_id, holder, values)
+        follows = seen.lock_id
+        while True:
+            values = {":todo": State.TODO.value, ":seen": follows, ":string": "S"}
+            item = self._hold(transitions.CLAIM, seen.item_id, lock_id, holder, values)
+            # What this claim won has ended by now where its own lockID is that of a todo item
+            if item is None or item.state != State.TODO or item.lock_id == lock_id:
+                return item if _already_applied(item, State.LOCKED, lock_id) else None
+            # Given back by a holder of whom the index does not know yet
+            follows = item.lock_id
 
     def take_over(self, seen: Item, lock_id: str, holder: Holder) -> Item | None:
         """Take a locked item whose lease has ended; None if another worker was quicker or the
@@ -193,7 +234,8 @@ class TableWrites(TableRequests):
             holder: Who claims it.
         """
         values = {":seen": seen.lock_id, ":epoch": self._epoch()}
-        return self._hold(transitions.TAKE_OVER, seen.item_id, lock_id, holder, values)
+        item = self._hold(transitions.TAKE_OVER, seen.item_id, lock_id, holder, values)
+        return item if _already_applied(item, State.LOCKED, lock_id) else None
 
     def _hold(
         self,
@@ -203,7 +245,8 @@ class TableWrites(TableRequests):
         holder: Holder,
         values: dict[str, Any],
     ) -> Item | None:
-        update = _Update(lock_id, values, {"#Log": "Log"})
+        """The item, as this claim made it or as another did; None if it is gone."""
+        update = ItemUpdate(lock_id, values, {"#Log": "Log"})
         update.values |= {
             ":locked": State.LOCKED.value,
             ":mine": lock_id,
@@ -217,27 +260,23 @@ class TableWrites(TableRequests):
         try:
             return Item.from_values(self._write(transition, item_id, update, "ALL_NEW"))
         except ConditionFailed as failed:
-            item = Item.from_values(failed.item) if failed.item else None
-            return item if _already_applied(item, State.LOCKED, lock_id) else None
+            return Item.from_values(failed.item) if failed.item else None
 
     def renew(self, item_id: int, lock_id: str, holder: Holder) -> bool:
         """Make the lease last from now; False if the claim is lost."""
-        update = _Update(lock_id, {":expires": self._expiry(holder)})
+        update = ItemUpdate(lock_id, {":expires": self._expiry(holder)})
         return self._settle(transitions.RENEW, item_id, State.LOCKED, update)
 
-    def record(
-        self, item: Item, holder: Holder, results: Mapping[str, LogEntry], ended: int
-    ) -> bool:
-        """Write up to GROUP_LIMIT results of nested tasks and renew the lease; False if the claim
-        is lost.
+    def record(self, item: Item, results: Mapping[str, LogEntry], ended: int) -> bool:
+        """Write up to GROUP_LIMIT results of nested tasks; False if the claim is lost.
 
         Args:
             item: The item as it was claimed.
-            holder: Whose lease it is.
-            results: Log entries by the names of the tasks.
+            results: Log entries by the names of the tasks, at least one.
             ended: How many nested tasks of the item have ended, these included.
         """
-        update = _Update(item.lock_id, {":expires": self._expiry(holder)})
+        ends = {f":{state}": state.value for state in (State.DONE, State.FAILED)}
+        update = ItemUpdate(item.lock_id, ends)
         update.add_results(results, ended)
         return self._settle(transitions.RECORD, item.item_id, State.LOCKED, update)
 
@@ -252,7 +291,7 @@ class TableWrites(TableRequests):
         """
         failures = item.failures + (state == State.FAILED)
         values = {":now": self.clock.timestamp(), ":failures": failures}
-        update = _Update(item.lock_id, values)
+        update = ItemUpdate(item.lock_id, values)
         update.add_results(results, ended)
         return self._settle(transitions.FINISH, item.item_id, state, update)
 
@@ -261,7 +300,7 @@ class TableWrites(TableRequests):
 
         The arguments are those of `finish`; `results` may be empty.
         """
-        update = _Update(item.lock_id, dict(_FREED))
+        update = ItemUpdate(item.lock_id, dict(_FREED))
         # Without results the table keeps what it has, Log_Length too: a single item may have the
         # log of an earlier try, and a record whose reply was lost may have been applied
         if results:
@@ -274,14 +313,14 @@ class TableWrites(TableRequests):
         The arguments are those of `finish`; `nested` is all its nested tasks with the statuses they
         are to have.
         """
-        update = _Update(item.lock_id, {**_FREED, ":failures": item.failures + 1})
+        update = ItemUpdate(item.lock_id, {**_FREED, ":failures": item.failures + 1})
         update.add_results(results, ended, statuses=not nested)
         if nested:
             update.set_nested(nested)
         return self._settle(transitions.RETRY, item.item_id, State.TODO, update)
 
     def _settle(
-        self, transition: Transition, item_id: int, target: State, update: "_Update"
+        self, transition: Transition, item_id: int, target: State, update: ItemUpdate
     ) -> bool:
         """Send a holder's write: True if it was applied, now or on an earlier try."""
         if target not in transition.targets:
@@ -293,15 +332,14 @@ class TableWrites(TableRequests):
             self._write(transition, item_id, update, "NONE")
         except ConditionFailed as failed:
             item = Item.from_values(failed.item) if failed.item else None
-            if ":null" not in update.values:
-                return _already_applied(item, target, update.lock_id)
-            # A transition that frees the item removes the lockID, and a later holder may have freed
-            # it too: the results tell whose write it was
-            return _already_applied(item, target, NULL) and update.is_in(failed.item or {})
+            # Where the claim goes on, a later write of this same claim may have come first
+            applied = _already_applied(item, target, update.lock_id)
+            # An operator may have made the item todo: the results tell whose write it was
+            return applied and (target != State.TODO or update.is_in(failed.item or {}))
         return True
 
     def _write(
-        self, transition: Transition, item_id: int, update: "_Update", returned: str
+        self, transition: Transition, item_id: int, update: ItemUpdate, returned: str
     ) -> Values:
         """Send a transition; gives the attributes that `returned` asks for."""
         expression = "SET " + ", ".join((*transition.set, *update.clauses))
@@ -339,60 +377,3 @@ def _already_applied(item: Item | None, target: State, lock_id: str) -> bool:
 
 
 _FREED = {":null": NULL, ":one": 1}
-
-
-@dataclass(slots=True)
-class _Update:
-    """What a transition's write needs beside its own clauses.
-
-    Attributes:
-        lock_id: The lockID of the claim; NULL where nobody claims the item.
-        values: The expressions' values by placeholder.
-        paths: Attribute names by placeholder.
-        clauses: What SET has beside the transition's own clauses.
-    """
-
-    lock_id: str
-    values: dict[str, Any]
-    paths: dict[str, str] = field(default_factory=dict)
-    clauses: list[str] = field(default_factory=list)
-
-    def set_nested(self, nested: Sequence[NestedTask]) -> None:
-        """Write the nested tasks: all at once, since an update expression has no room for hundreds
-        of paths.
-        """
-        self.paths["#TaskScript"] = "TaskScript"
-        self.values[":nested"] = nested_values(nested)
-        self.clauses.append("#TaskScript = :nested")
-
-    def add_results(self, results: Results, ended: int, *, statuses: bool = True) -> None:
-        """Write results; with `statuses` those of nested tasks too."""
-        if isinstance(results, LogEntry):
-            self.values |= {":entry": results.to_values(), ":n": results.lines}
-            self.paths["#Log"] = "Log"
-            self.clauses += ["#Log = :entry", "Log_Length = :n"]
-            return
-        # Absolute, since a write that is sent again must not count twice
-        self.values[":n"] = ended
-        self.clauses.append("Log_Length = :n")
-        for position, (name, entry) in enumerate(results.items()):
-            key = f"t{position}"
-            self.paths |= {"#Log": "Log", f"#{key}": name}
-            self.values[f":{key}"] = entry.to_values()
-            self.clauses.append(f"#Log.#{key} = :{key}")
-            if statuses:
-                state = State.DONE if entry.succeeded else State.FAILED
-                self.paths |= {"#TaskScript": "TaskScript", "#Status": "Status"}
-                self.values[f":{state}"] = state.value
-                self.clauses.append(f"#TaskScript.#{key}.#Status = :{state}")
-
-    def is_in(self, values: Values) -> bool:
-        """Whether an item has the results."""
-        log = mapping(values, "Log")
-        if ":entry" in self.values:
-            return bool(log == self.values[":entry"])
-        return all(
-            log.get(self.paths[f"#{key[1:]}"]) == entry
-            for key, entry in self.values.items()
-            if f"#{key[1:]}" in self.paths
-        )

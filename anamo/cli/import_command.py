@@ -64,6 +64,11 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
     add(
         "--create-table", action="store_true", help="make a table that is missing, billed on demand"
     )
+    add(
+        "--hold",
+        action="store_true",
+        help="add items as held: no worker takes them until `pyanamo.py resume`",
+    )
     add("--dry-run", action="store_true", help="check and count; write nothing, ask nothing of AWS")
     types.add_common_flags(made)
     return made
@@ -82,14 +87,17 @@ def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
         print(f"{found.lines:,} good lines; nothing was written (--dry-run)")
         return ExitStatus.OK
     # Here and not above, because neither --help nor --dry-run needs boto3
+    from anamo.core.item import State
     from anamo.importer.importer import import_all
 
     progress = partial(progress_bar, say=say)
-    imports = import_all(found, arguments.region, arguments.create_table, say, progress)
+    state = State.HELD if arguments.hold else State.TODO
+    imports = import_all(found, arguments.region, arguments.create_table, say, progress, state)
     for table, totals in imports:
         states = ", ".join(f"{count:,} {state}" for state, count in sorted(totals.existing.items()))
         there = f"{totals.existing.total():,} there already" + (f" ({states})" if states else "")
-        print(f"{table}: {totals.new:,} items new, {there}{duplicates(found, table)}")
+        new = f"{totals.new:,} items new" + (" and held" if arguments.hold and totals.new else "")
+        print(f"{table}: {new}, {there}{duplicates(found, table)}")
     return ExitStatus.OK
 
 

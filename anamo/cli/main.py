@@ -20,13 +20,16 @@ logger = logging.getLogger(__name__)
 
 
 class ExitStatus(IntEnum):
-    """What a script's exit code says. ITEMS_LEFT is an operator command's, which runs no task."""
+    """What a script's exit code says. ITEMS_LEFT is an operator command's, which runs no task;
+    UNFINISHED, sysexits' EX_TEMPFAIL, means that there is more to do: start it again.
+    """
 
     OK = 0
     TASKS_FAILED = 1
     ITEMS_LEFT = 1
     USAGE = 2
     AWS = 3
+    UNFINISHED = os.EX_TEMPFAIL
     HUNG_UP = 128 + signal.SIGHUP
     INTERRUPTED = 128 + signal.SIGINT
     TERMINATED = 128 + signal.SIGTERM

@@ -15,8 +15,8 @@ from typing import Any
 from anamo.core.codec import Values, key_of, mapping, number, text, whole
 
 NULL = "NULL"
-"""The value of `lockID`, `InstanceID`, `Lock_Date` and `Done_Date` before they mean anything: an
-index lists only items that have its key, and a key is never empty."""
+"""The value of `InstanceID`, `Lock_Date` and `Done_Date` before they mean anything, of `lockID` in
+other tools' items: an index lists only items that have its key, and a key is never empty."""
 
 SINGLE = ""
 """The name of a single item's task among results."""
@@ -32,12 +32,13 @@ TASK_ID_LIMIT = 1024
 
 
 class State(str, Enum):
-    """The states of an item; of a nested task too, which is never `locked`."""
+    """The states of an item; of a nested task too, which is never `locked` or `held`."""
 
     TODO = "todo"
     LOCKED = "locked"
     DONE = "done"
     FAILED = "failed"
+    HELD = "held"
 
     def __str__(self) -> str:
         return self.value
@@ -68,7 +69,8 @@ class Item:
         script: A single item's command line; None in a nested one.
         nested: A nested item's tasks in the order of their numbers; empty in a single one.
         state: One of `State`, or another tool's.
-        lock_id: The token of the last claim; NULL in an item that nobody has claimed.
+        lock_id: The token of the last claim, before that of the import; NULL in an item of another
+            tool or an earlier version that nobody has claimed.
         instance_id: The host or job of the last claim.
         lease_expires: Epoch seconds; None where no lease is held.
         attempts: Claims so far that were not given back in good order.
@@ -139,11 +141,11 @@ def _identity(content: list[object]) -> int:
 
 
 def new_values(item: Item) -> dict[str, Any]:
-    """The whole item as it is imported: in state todo, never claimed."""
+    """The whole item as it is imported: in its state, todo or held, and never claimed."""
     values: dict[str, Any] = {
         "itemID": item.item_id,
         "taskID": item.task_id,
-        "ItemState": State.TODO.value,
+        "ItemState": item.state,
         "Log": {},
         "Log_Length": 0,
         "lockID": NULL,

@@ -47,13 +47,14 @@ _HOLD = (
     "#Log = if_not_exists(#Log, :empty)",
 )
 
-_FREE = ("ItemState = :target", "lockID = :null", "InstanceID = :null")
+# The lockID stays, see CLAIM
+_FREE = ("ItemState = :target", "InstanceID = :null")
 
 IMPORT = Transition(
     "import",
     (),
-    (State.TODO,),
-    "An importer adds an item that the table does not have.",
+    (State.TODO, State.HELD),
+    "An importer adds an item that the table does not have; with --hold as held.",
     # Without it, a put would overwrite the state and results of an item imported before
     "attribute_not_exists(itemID)",
 )
@@ -63,8 +64,12 @@ CLAIM = Transition(
     (State.TODO,),
     (State.LOCKED,),
     "A worker takes a todo item.",
-    # The index that lists the item as todo lags behind, and two workers may read the same page
-    "ItemState = :todo",
+    # The index that lists the item as todo lags behind, and two workers may read the same page.
+    # Imports and claims set the lockID, to a value of their own, and each claim names the one that
+    # it follows: so it never returns to an earlier value, and a copy of a claim that arrives after
+    # the item was given back cannot bring that claim back to life. Other tools' items may have no
+    # lockID, or none that is text
+    "ItemState = :todo AND (lockID = :seen OR NOT attribute_type(lockID, :string))",
     _HOLD,
 )
 
@@ -84,7 +89,8 @@ RENEW = Transition(
     (State.LOCKED,),
     (State.LOCKED,),
     "The holder extends its lease.",
-    HELD_BY_ME,
+    # A renewal that arrives after a later one would shorten the lease of a live worker
+    f"{HELD_BY_ME} AND NOT Lease_Expires >= :expires",
     ("Lease_Expires = :expires",),
 )
 
@@ -93,8 +99,11 @@ RECORD = Transition(
     (State.LOCKED,),
     (State.LOCKED,),
     "The holder writes the results of nested tasks that ended.",
-    HELD_BY_ME,
-    ("Lease_Expires = :expires",),
+    # A record that arrives after a later one would set Log_Length back. Its tasks are those of no
+    # other write, and have ended all or none, so the first tells for all. Log_Length would not do:
+    # it may be another tool's. Nor does a record renew the lease, or it would have to be refused
+    # where a renewal overtook it
+    f"{HELD_BY_ME} AND NOT #TaskScript.#t0.#Status IN (:done, :failed)",
 )
 
 FINISH = Transition(
@@ -144,7 +153,6 @@ operator looked."""
 
 _AGAIN = (
     "ItemState = :todo",
-    "lockID = :null",
     "InstanceID = :null",
     "Attempts = :zero",
     "Failures = :zero",
@@ -171,9 +179,29 @@ REQUEUE_HELD = Transition(
     ("Lease_Expires",),
 )
 
+HOLD = Transition(
+    "hold",
+    (State.TODO,),
+    (State.HELD,),
+    "An operator keeps a todo item from being claimed.",
+    # A worker may have claimed it since; then it is the worker's
+    AS_SEEN,
+    ("ItemState = :target",),
+)
+
+RESUME = Transition(
+    "resume",
+    (State.HELD,),
+    (State.TODO,),
+    "An operator lets a held item be claimed again.",
+    # Another operator may have resumed it, and a worker may have run it, since
+    AS_SEEN,
+    ("ItemState = :target",),
+)
+
 REMOVE = Transition(
     "remove",
-    (State.TODO, State.LOCKED, State.DONE, State.FAILED),
+    (State.TODO, State.HELD, State.LOCKED, State.DONE, State.FAILED),
     (),
     "An operator deletes an item that no worker holds.",
     f"{AS_SEEN} AND {UNHELD}",
@@ -198,6 +226,8 @@ TRANSITIONS = (
     RETRY,
     REQUEUE,
     REQUEUE_HELD,
+    HOLD,
+    RESUME,
     REMOVE,
     REMOVE_HELD,
 )

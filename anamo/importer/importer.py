@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 from uuid import uuid4
@@ -23,7 +23,7 @@ from anamo.aws.retry import FIRST, LONGEST, RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import TRANSACTION_BYTES
 from anamo.core.errors import CredentialsExpired, TableMissing, Throttled
-from anamo.core.item import Item, new_values
+from anamo.core.item import Item, State, new_values
 from anamo.core.item_size import size_of
 from anamo.importer.task_file import TaskFile
 
@@ -63,6 +63,7 @@ def import_all(
     create: bool,
     say: Callable[[str], object],
     open_progress: OpenProgress,
+    state: State = State.TODO,
 ) -> Iterator[tuple[str, ImportTotals]]:
     """Import a task file into its tables.
 
@@ -72,6 +73,7 @@ def import_all(
         create: Make the tables that are missing.
         say: Takes messages for the user.
         open_progress: Shows how far the import of a table is.
+        state: The state of new items: TODO, or HELD until somebody resumes them.
 
     Yields:
         The name of each table, with what became of its items.
@@ -86,7 +88,7 @@ def import_all(
     for table in tables:
         _prepare(table, create, say)
     for table in tables:
-        items = list(task_file.items[table.name].values())
+        items = [replace(item, state=str(state)) for item in task_file.items[table.name].values()]
         with open_progress(table.name, len(items)) as progress:
             totals = Importer(table, progress, say).run(items)
         yield table.name, totals

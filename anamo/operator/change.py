@@ -1,8 +1,8 @@
-"""`pyanamo.py requeue` and `remove`: set items to todo, or delete them.
+"""`pyanamo.py requeue`, `remove`, `hold` and `resume`: change the state of items, or delete them.
 
 Guaranteed: nothing is changed before the operator has confirmed it; each item is changed by one
-conditional write, and only if it is still as the operator was shown it; an item that a worker holds
-is changed only with --force. That worker then finds its claim lost and writes nothing.
+conditional write, and only if it is still as the operator was shown it; an item that a worker has
+locked is changed only with --force. That worker then finds its claim lost and writes nothing.
 """
 
 import sys
@@ -33,7 +33,7 @@ TRIES = 20
 NAMED = 20
 """How many of the items that are not changed are named."""
 
-HELD = "is held by {}, whose lease has not ended; left as it is (--force takes it)"
+LOCKED = "is locked by {}, whose lease has not ended; left as it is (--force takes it)"
 
 ProgressBar = Callable[
     [str, int, Callable[[str], object]], AbstractContextManager[Callable[[int], object]]
@@ -47,6 +47,16 @@ class Action(str, Enum):
 
     REQUEUE = "requeue"
     REMOVE = "remove"
+    HOLD = "hold"
+    RESUME = "resume"
+
+
+_DONE = {
+    Action.REQUEUE: "requeued",
+    Action.REMOVE: "removed",
+    Action.HOLD: "held",
+    Action.RESUME: "resumed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +69,9 @@ class ChangeRequest:
         action: What to do.
         state: Items in this state only.
         names: Task ids or itemIDs; none for all items in `state`.
+        chosen: Which of these items are meant.
         all_nested: Nested tasks that are done run again too.
-        force: Change items that workers hold too.
+        force: Change items that workers have locked too.
         confirmed: Do not ask for confirmation.
     """
 
@@ -69,13 +80,14 @@ class ChangeRequest:
     action: Action
     state: str
     names: Sequence[str]
+    chosen: Callable[[Record], bool] = lambda record: True
     all_nested: bool = False
     force: bool = False
     confirmed: bool = False
 
 
 class Change:
-    """Requeues or removes items of one table."""
+    """Changes items of one table."""
 
     def __init__(
         self, request: ChangeRequest, say: Callable[[str], object], progress_bar: ProgressBar
@@ -86,7 +98,7 @@ class Change:
         self._retry = OperatorRetry(say)
         self._table = WorkflowTable(session.dynamodb_client(request.region), request.table)
         self._not_changed: list[str] = []
-        self._held = 0
+        self._locked = 0
 
     def run(self) -> bool:
         """Confirm the change, make it, and print how many items were changed.
@@ -102,7 +114,7 @@ class Change:
         found = selected_items(
             self._table, asked.names, asked.state, Projection.STANDING, self._retry, skip
         )
-        selected = [record for record in found if self._may_change(record)]
+        selected = [each for each in found if asked.chosen(each) and self._may_change(each)]
         if selected and not self._confirm(selected):
             self._say("nothing was changed")
             return False
@@ -111,21 +123,20 @@ class Change:
             self._say(line)
         if len(self._not_changed) > NAMED:
             self._say(f"and {len(self._not_changed) - NAMED:,} more left as they are")
-        if self._held:
-            held = count(self._held, "item")
-            self._say(f"{held} held by workers left as they are (--force takes them)")
-        done = {Action.REQUEUE: "requeued", Action.REMOVE: "removed"}[asked.action]
-        print(f"{asked.table}: {done} {count(changed, 'item')}")
+        if self._locked:
+            locked = count(self._locked, "item")
+            self._say(f"{locked} locked by workers left as they are (--force takes them)")
+        print(f"{asked.table}: {_DONE[asked.action]} {count(changed, 'item')}")
         return not self._not_changed
 
     def _may_change(self, record: Record) -> bool:
         if self._request.force or not record.leased(self._table.clock.surely_past()):
             return True
         if self._request.names:
-            self._not_changed.append(f"{_name(record)} {HELD.format(record.item.instance_id)}")
+            self._not_changed.append(f"{_name(record)} {LOCKED.format(record.item.instance_id)}")
         else:
             # Only counted: `--state locked` is meant for items whose workers are gone
-            self._held += 1
+            self._locked += 1
         return False
 
     # Confirmation
@@ -190,8 +201,13 @@ class Change:
 
     def _write(self, record: Record) -> Lost | None:
         force = self._request.force and record.state == State.LOCKED
-        if self._request.action is Action.REMOVE:
+        action = self._request.action
+        if action is Action.REMOVE:
             return self._table.remove(record, force)
+        if action is Action.HOLD:
+            return self._table.hold(record)
+        if action is Action.RESUME:
+            return self._table.resume(record)
         return self._table.requeue(record, requeued_tasks(record, self._all_tasks), force)
 
 
@@ -225,5 +241,5 @@ def _why(lost: Lost, seen: Record) -> str:
     if not lost.current:
         return "is gone"
     if _same_claim(lost.current, seen):
-        return HELD.format(lost.current.item.instance_id)
+        return LOCKED.format(lost.current.item.instance_id)
     return f"changed meanwhile and is {lost.current.state}; left as it is"

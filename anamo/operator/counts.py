@@ -23,7 +23,8 @@ from anamo.operator.table_scan import parallel_query
 
 logger = logging.getLogger(__name__)
 
-STATES = tuple(state.value for state in State)
+STATES = tuple(state.value for state in State if state is not State.HELD)
+"""The states that are always shown; `held`, and those of other tools, only where an item is."""
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ class TableCounts:
 
     @property
     def other(self) -> dict[str, int]:
-        """The number of items in each state that another tool defined."""
+        """The number of items that are held, or in a state that another tool defined."""
         return {state: n for state, n in sorted(self.items.items()) if state not in STATES}
 
     @property

@@ -3,6 +3,7 @@
 import shlex
 from dataclasses import dataclass
 
+from anamo.core.item import State
 from anamo.core.text import count, printable
 from anamo.operator import output
 from anamo.operator.counts import TableCounts
@@ -45,7 +46,7 @@ class Hints:
         ]
 
     def after_counting(self, counts: TableCounts) -> list[Hint]:
-        """What to do about expired leases and about items that no worker processes."""
+        """What to do about expired leases, held items and items that no worker processes."""
         hints = []
         if counts.expired:
             reason = (
@@ -53,6 +54,10 @@ class Hints:
                 "expired leases, or requeue them all"
             )
             hints.append((reason, self.command("requeue", counts.table, "--state", "locked")))
+        held = counts.items[State.HELD.value]
+        if held:
+            reason = f"{count(held, 'held item')}, which no worker takes; let them be taken"
+            hints.append((reason, self.command("resume", counts.table)))
         if counts.left and not counts.workers:
             start = self.command("", counts.table, "-b", "BUCKET")
             hints.append((f"no worker is running on {counts.table} now; start one", start))

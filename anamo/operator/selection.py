@@ -11,9 +11,11 @@ from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.errors import UsageError
+from anamo.core.item import State
 from anamo.core.record import Record
-from anamo.operator.counts import STATES
 from anamo.operator.table_scan import parallel_query
+
+STATES = tuple(state.value for state in State)
 
 DIGITS = 38
 """The most digits that a number in DynamoDB has."""

@@ -10,6 +10,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.item import State
 from anamo.operator import listing, output, steps, summary
+from anamo.operator.check import Gate, Verdict
 from anamo.operator.counts import TableCounts, count_table
 from anamo.operator.failures import Failures
 from anamo.operator.hints import Hints
@@ -82,6 +83,13 @@ class Status:
         if self._form == "table" and state == State.FAILED:
             for name, found in failures.items():
                 summary.print_failures(found, name, self._hints)
+
+    def check(self, patience: float | None) -> Verdict:
+        """Print a line for each step and say whether all are done; with `patience`, in seconds,
+        wait until they are or nobody has worked on them for that long.
+        """
+        gate = Gate(self._tables, self._retry, self._say)
+        return gate.check() if patience is None else gate.wait(patience)
 
     def report(self, path: str) -> None:
         """Write the HTML report about all steps to a file."""

@@ -50,17 +50,19 @@ def counts_object(counts: TableCounts) -> dict[str, Any]:
     own = {
         "table": counts.table,
         **{state: counts.items[state] for state in STATES},
+        "held": counts.items[State.HELD.value],
         "total": counts.items.total(),
         "tasks": {**tasks, "total": counts.tasks.total()},
         "workers": counts.workers,
         "expired": counts.expired,
     }
+    other = {state: n for state, n in counts.other.items() if state != State.HELD}
     # Another tool's state may have the name of one of these fields
-    return own | {f"state:{k}" if k in own else k: n for k, n in counts.other.items()}
+    return own | {f"state:{k}" if k in own else k: n for k, n in other.items()}
 
 
 def counts_row(counts: TableCounts) -> dict[str, object]:
-    """Counts as a line of TSV, by heading; states of other tools as `paused=3,waiting=1`."""
+    """Counts as a line of TSV, by heading; further states as `held=3,waiting=1`."""
     return {
         "table": counts.table,
         **{state: counts.items[state] for state in STATES},

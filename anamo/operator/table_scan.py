@@ -1,8 +1,9 @@
-"""Reads all items of a table that are in certain states, with parallel queries.
+"""Reads all items of a table, by parallel queries of its index or by a scan of the table itself.
 
-Guaranteed: every query page is read, so that a table of any size is read whole. Not guaranteed: a
+Guaranteed: every page is read, so that a table of any size is read whole; a scan sees every item
+that was in the table when it began, once, in a state that it had meanwhile. Not guaranteed: a
 consistent snapshot. A table that workers use changes while it is read, and the index lags behind
-it: an item may be seen in two states, or in none.
+it: a query may see an item in two states, or in none.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Part, Projection, QueryPage
+from anamo.aws.table_reads import Part, Projection, QueryPage, ScanPage, Segment
+from anamo.core.record import Record
 
 QUERY_THREADS = 8
 """Queries sent at once; the client's connection pool is larger than that."""
@@ -20,6 +22,36 @@ RANGES = 8
 assigns are evenly spread and other tools number items from 1, so the ranges are of equal size."""
 
 Query = tuple[Part, Projection]
+
+
+SEGMENTS = 8
+"""Parts of a table that are scanned at once."""
+
+
+def consistent_scan(table: WorkflowTable, retry: OperatorRetry) -> Iterator[Record]:
+    """The task ids and states of all items, from the table and not from an index.
+
+    Args:
+        table: The table to read. DynamoDB bills the whole of every item, at twice the price of an
+            index query.
+        retry: Sends the requests; it is called from several threads.
+
+    Raises:
+        AwsError: A request failed.
+    """
+
+    def read(segment: Segment) -> ScanPage:
+        return retry(lambda: table.scan(segment))
+
+    with ThreadPoolExecutor(SEGMENTS) as pool:
+        pending = {pool.submit(read, Segment(number, SEGMENTS)) for number in range(SEGMENTS)}
+        while pending:
+            ready, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in ready:
+                page = future.result()
+                if page.rest:
+                    pending.add(pool.submit(read, page.rest))
+                yield from page.records
 
 
 def parallel_query(

@@ -78,7 +78,7 @@ class Claimer:
         self._in_flight = in_flight
         self._random = draw or random.Random()
         self._clock = clock
-        self._candidates: list[int] = []
+        self._candidates: list[Item] = []
         self._read_at = 0.0
         self._listed_at: float | None = None
         self._rest: Mapping[str, Any] | None = None
@@ -115,7 +115,7 @@ class Claimer:
         except (AccessDenied, Throttled) as fault:
             logger.debug("reading the table: %s", fault)
             return None
-        todo = [item_id for item_id in look.todo if item_id not in self.refused]
+        todo = [seen for seen in look.todo if seen.item_id not in self.refused]
         ended = self._ended(look.locked, floor(self._table.clock.surely_past()))
         ended = [item for item in ended if self._missed[item.item_id] < MOST_MISSED]
         self._missed.update(item.item_id for item in ended)
@@ -176,8 +176,9 @@ class Claimer:
     def _claim_candidates(self) -> Item | None:
         """Claim the next candidate that nobody else has."""
         while self._candidates:
-            candidate = self._candidates.pop()
-            item = self._attempt(candidate, partial(self._table.claim, candidate), self._listed_at)
+            seen = self._candidates.pop()
+            claim = partial(self._table.claim, seen)
+            item = self._attempt(seen.item_id, claim, self._listed_at)
             if item:
                 return item
             if self._listed_at is not None:
@@ -235,17 +236,17 @@ class Claimer:
             self._random.shuffle(self._candidates)
         return bool(self._candidates)
 
-    def _page(self, start: int) -> list[int]:
+    def _page(self, start: int) -> list[Item]:
         """A page of candidates, without those to be skipped."""
         while True:
             self.reads += 1
             listed = self._table.todo(start, PAGE)
-            open_ = [item_id for item_id in listed if item_id not in self.refused]
-            self.listed = self.listed or bool(open_)
-            page = [item_id for item_id in open_ if not self.lag.skips(item_id)]
+            claimable = [seen for seen in listed if seen.item_id not in self.refused]
+            self.listed = self.listed or bool(claimable)
+            page = [seen for seen in claimable if not self.lag.skips(seen.item_id)]
             if page or len(listed) < PAGE:
                 return page
-            start = listed[-1] + 1
+            start = listed[-1].item_id + 1
 
     def _span(self) -> int:
         """Upper end of the itemIDs to start from, read once: other tools number items from 1, and a

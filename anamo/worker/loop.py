@@ -84,7 +84,7 @@ class Worker:
         origin = LogOrigin(options.table, options.prefix, host_name(), host_metadata())
         self._delivery = LogDelivery(logs, origin, control)
         self._recorder = Recorder(
-            table, self._delivery, holder, options.retries, control, self._claim_ended
+            table, self._delivery, options.retries, control, self._claim_ended
         )
         self._heartbeat = Heartbeat(table, holder, lambda: list(self._claims), control.wake)
         self._environment = {"PYANAMO": options.program, **os.environ}

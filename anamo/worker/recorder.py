@@ -19,7 +19,7 @@ from time import monotonic, sleep
 
 from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_writes import GROUP_LIMIT, Holder
+from anamo.aws.table_writes import GROUP_LIMIT
 from anamo.core.errors import (
     AnamoError,
     AwsError,
@@ -92,7 +92,6 @@ class Recorder:
         self,
         table: WorkflowTable,
         logs: LogDelivery,
-        holder: Holder,
         retries: int,
         control: Control,
         claim_ended: Callable[[Claim, str], object],
@@ -102,7 +101,6 @@ class Recorder:
         Args:
             table: Where results go.
             logs: Brings their logs to S3.
-            holder: Who holds the claims.
             retries: How often a failed item is given back before it stays failed.
             control: Woken whenever something was written.
             claim_ended: Called in the recorder's thread with each claim that ended and the state
@@ -111,7 +109,6 @@ class Recorder:
         self.error: AnamoError | None = None
         self._table = table
         self._logs = logs
-        self._holder = holder
         self._item_retries = retries
         self._control = control
         self._claim_ended = claim_ended
@@ -288,7 +285,7 @@ class Recorder:
         ended = progress.ended
         results = entries if item.is_nested or not entries else entries[SINGLE]
         if not last:
-            return State.LOCKED.value, lambda: table.record(item, self._holder, entries, ended)
+            return State.LOCKED.value, lambda: table.record(item, entries, ended)
         if not progress.complete:
             return State.TODO.value, lambda: table.release(item, results, ended)
         if progress.failed and item.failures < self._item_retries:

@@ -13,7 +13,7 @@ from typing import Any
 from anamo.aws import session
 from anamo.aws.instance import has_metadata_service, instance_id
 from anamo.aws.log_store import LogStore
-from anamo.aws.metadata import SpotNotice
+from anamo.aws.metadata import SpotNotices
 from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
@@ -78,7 +78,12 @@ def _check(options: Options, signals: Signals, screen: Screen) -> WorkflowTable:
 
 def _limits(options: Options, began: float) -> Limits:
     until = None if options.wall_time is None else began + options.wall_time
-    notice = SpotNotice() if has_metadata_service() else lambda: None
+    notices = SpotNotices() if has_metadata_service() else None
+
+    def notice() -> str | None:
+        interruption = notices.interruption() if notices else None
+        return interruption.what if interruption else None
+
     return Limits(options.grace, until, options.max_failures, notice)
 
 

@@ -3,7 +3,7 @@
 Hypothesis draws what happens next. Each step goes through the real table module to DynamoDB Local,
 and to `tests.support.reference`, a table in plain Python. The promises are checked on what DynamoDB
 returns; then each answer must be the one that the reference gives, and the table must hold exactly
-what the reference holds.
+what the reference holds. Replies are lost, and any write may arrive late, past others, and again.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ AGAIN = ("retry", "requeue", "requeue by force")
 SETTLING = ("renew", "record", "finish", "release", "retry")
 EDGES: Mapping[str, set[tuple[str | None, str | None]]] = {
     "look": set(),
+    "copy": set(),
     "import": {(None, "todo")},
     "claim": {("todo", "locked")},
     "take over": {("locked", "locked")},
@@ -126,7 +127,10 @@ class Write:
 
 @dataclass(frozen=True)
 class Ask:
-    """A request for an item, as `Write`, by whom and under which lockID."""
+    """A request for an item, as `Write`, by whom and under which lockID.
+
+    once: what the reference makes of a single request, which names the lockID that was seen.
+    """
 
     name: str
     key: int
@@ -134,6 +138,22 @@ class Ask:
     holder: Holder
     send: Callable[[], Item | None]
     refer: Callable[[], bool]
+    once: Callable[[], bool]
+
+
+@dataclass
+class Late:
+    """A write that has yet to arrive.
+
+    arrive, refer: what executes it, and what the reference makes of it. minted: its sender's time.
+    by: the claim and its write, if it is one.
+    """
+
+    step: Step
+    arrive: Callable[[], object]
+    refer: Callable[[], bool]
+    minted: float
+    by: tuple[Held, Write] | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +180,8 @@ ROLES = st.sampled_from(("holder", "holder", "holder", "loser", "stranger"))
 PICKS = st.integers(0, 9)
 TASKS = st.sets(st.sampled_from((SINGLE, "Task_0", "Task_1", "Task_2")))
 SELDOM = st.sampled_from((False, False, True))
+FATES = st.sampled_from(("answered", "answered", "answered", "lost", "delayed"))
+"""What becomes of a write: delayed is one that arrives later, after its sender gave it up."""
 WAITS = st.sampled_from((0.0, 0.5, 3.0, 11.0, 21.5, 41.5))
 WRITES = st.sampled_from((*SETTLING, "record", "abandon"))
 MEANT = {
@@ -175,21 +197,21 @@ DEEDS = st.sampled_from(("requeue", "requeue", *MEANT, "import", "import"))
 ASKING: dict[str, st.SearchStrategy[Any]] = {
     "pick": PICKS,
     "holder": st.sampled_from(HOLDERS),
-    "lost": SELDOM,
+    "fate": FATES,
 }
 OPERATING: dict[str, st.SearchStrategy[Any]] = {
     "what": DEEDS,
     "pick": PICKS,
     "wait": WAITS,
     "stale": SELDOM,
-    "lost": SELDOM,
+    "fate": FATES,
 }
 WRITING: dict[str, st.SearchStrategy[Any]] = {
     "role": ROLES,
     "pick": PICKS,
     "tasks": TASKS,
     "bad": TASKS,
-    "lost": SELDOM,
+    "fate": FATES,
 }
 # One rule for all: hypothesis leaves some of several rules out of a history, most of them often
 WHAT_HAPPENS = st.one_of(
@@ -203,6 +225,7 @@ WHAT_HAPPENS = st.one_of(
             ("a_worker_writes", {**WRITING, "what": WRITES}),
             ("a_worker_has_had_no_reply", {"gives_up": st.booleans()}),
             ("the_operator_acts", OPERATING),
+            ("a_write_arrives_late", {"pick": PICKS}),
         )
     )
 )
@@ -220,6 +243,7 @@ class TableMachine(RuleBasedStateMachine):
         self.numbers = count(1)
         self.claims: list[Held] = []
         self.unanswered: list[Ask] = []
+        self.late: list[Late] = []
         self.locked: list[Item] = []
         self.listed: list[Image] = []
         self.raw: dict[int, Any] = {}
@@ -241,18 +265,24 @@ class TableMachine(RuleBasedStateMachine):
 
     # Claim and take over
 
-    def a_worker_claims(self, pick: int, holder: Holder, *, taken: bool, lost: bool) -> None:
+    def a_worker_claims(self, pick: int, holder: Holder, *, taken: bool, fate: str) -> None:
         if not self.model.items:
             return
         free = [key for key, item in self.model.items.items() if item["ItemState"] == "todo"]
         keys = [item.item_id for item in ITEMS] if taken else free or list(self.model.items)
         key, lock = keys[pick % len(keys)], self._mint("claim")
-        send = partial(self.table.claim, key, lock, holder)
-        refer = partial(self.model.claim, key, lock, holder.instance_id, holder.lease)
-        self._ask(Ask("claim", key, lock, holder, send, refer), lost=lost)
+        # The index may be behind, but does not list an item as todo under a claim yet to end
+        there = self.model.items.get(key, {"ItemState": "none"})
+        last = there["lockID"] if there["ItemState"] == "todo" and pick % 2 else "earlier"
+        seen = replace(next(item for item in ITEMS if item.item_id == key), lock_id=last)
+        send = partial(self.table.claim, seen, lock, holder)
+        who = (lock, holder.instance_id, holder.lease)
+        refer = partial(self.model.claim, key, None, who)
+        once = partial(self.model.claim, key, last, who)
+        self._ask(Ask("claim", key, lock, holder, send, refer, once), fate)
 
     def a_worker_takes_over(
-        self, pick: int, holder: Holder, wait: float, *, stale: bool, lost: bool
+        self, pick: int, holder: Holder, wait: float, *, stale: bool, fate: str
     ) -> None:
         self.model.now += wait
         now = [] if stale else list(self.table.locked())
@@ -264,25 +294,26 @@ class TableMachine(RuleBasedStateMachine):
         send = partial(self.table.take_over, seen, lock, holder)
         who = (lock, holder.instance_id, holder.lease)
         refer = partial(self.model.take_over, seen.item_id, seen.lock_id, who)
-        self._ask(Ask("take over", seen.item_id, lock, holder, send, refer), lost=lost)
+        self._ask(Ask("take over", seen.item_id, lock, holder, send, refer, refer), fate)
 
     def a_worker_has_had_no_reply(self, *, gives_up: bool) -> None:
         """It asks again for the item it may have; or writes no more, and gives the item back."""
         silent = [held for held in self.claims if held.unanswered]
         silent.sort(key=lambda held: not self.model.holds(held.key, held.lock))
         if self.unanswered and not (silent and gives_up):
-            self._ask(self.unanswered.pop(0), lost=False)
+            self._ask(self.unanswered.pop(0), "answered")
         elif silent:
             silent[0].unanswered = None
-            self._settle("giving up", silent[0], self._release(silent[0], {}), lost=False)
+            self._settle("giving up", silent[0], self._release(silent[0], {}), "answered")
 
-    def _ask(self, ask: Ask, *, lost: bool) -> None:
-        self.client.losing = lost
+    def _ask(self, ask: Ask, fate: str) -> None:
+        self._decide(fate)
         try:
             item = ask.send()
         except Unreachable:
             self.unanswered.append(ask)
-            self._did("worker", Step(ask.name, ask.key, ask.lock, ask.refer()))
+            step = Step(ask.name, ask.key, ask.lock)
+            self._did("worker", self._without_reply(fate, step, ask.once))
             return
         allowed = ask.refer()
         wins = allowed or self.model.holds(ask.key, ask.lock)
@@ -295,7 +326,7 @@ class TableMachine(RuleBasedStateMachine):
     # What a holder writes
 
     def a_worker_writes(
-        self, what: str, role: str, pick: int, tasks: Set[str], bad: Set[str], *, lost: bool
+        self, what: str, role: str, pick: int, tasks: Set[str], bad: Set[str], *, fate: str
     ) -> None:
         role, held = self._choose(role, pick, nested=what == "record")
         # Of one that should not write, results of all its tasks
@@ -317,7 +348,7 @@ class TableMachine(RuleBasedStateMachine):
         else:
             write = self._retry(held, self._entries(held, names, {*bad, *names[:1]}))
         if write is not None:
-            self._settle(role, held, write, lost=lost)
+            self._settle(role, held, write, fate)
 
     def _renewal(self, held: Held) -> Write:
         send = partial(self.table.renew, held.key, held.lock, held.holder)
@@ -326,9 +357,8 @@ class TableMachine(RuleBasedStateMachine):
 
     def _record(self, held: Held, entries: Entries) -> Write | None:
         progress = held.claim.with_results(entries)
-        send = partial(self.table.record, held.claim.item, held.holder, entries, progress.ended)
-        results = self._results(entries)
-        refer = partial(self.model.record, held.key, held.lock, held.holder.lease, results)
+        send = partial(self.table.record, held.claim.item, entries, progress.ended)
+        refer = partial(self.model.record, held.key, held.lock, self._results(entries))
         return Write("record", send, refer, "locked", entries) if entries else None
 
     def _finish(self, held: Held, entries: Entries) -> Write | None:
@@ -358,28 +388,28 @@ class TableMachine(RuleBasedStateMachine):
         refer = partial(self.model.retry, held.key, held.lock, self._results(entries))
         return Write("retry", send, refer, "todo", entries)
 
-    def _settle(self, role: str, held: Held, write: Write, *, lost: bool) -> None:
+    def _settle(self, role: str, held: Held, write: Write, fate: str) -> None:
         made = False
         if held.unanswered and write.name != "renew":
-            (write, made), lost = held.unanswered, False
+            (write, made), fate = held.unanswered, "answered"
             held.unanswered = None
         if write.target != "locked":
             held.until = -math.inf  # Its tasks have ended, or are stopped
-        self.client.losing = lost
+        self._decide(fate)
         step = Step(write.name, held.key, held.lock)
         try:
             said = write.send()
         except Unreachable:
-            allowed = write.refer()
+            step = self._without_reply(fate, step, write.refer, (held, write))
             if write.name != "renew":  # The next renewal is another
-                held.unanswered = write, allowed
-            self._did(role, replace(step, allowed=allowed))
+                held.unanswered = write, bool(step.allowed)
+            self._did(role, step)
             return
         allowed = write.refer()
         made = made or allowed
         if not said:
             held.until = -math.inf
-        elif write.target == "locked":
+        elif write.name == "renew":
             held.until = math.ceil(self.model.now + held.holder.lease)
         if said and made:
             held.claim.note(write.entries)
@@ -394,7 +424,8 @@ class TableMachine(RuleBasedStateMachine):
         """Whether the item is as the write would have left it."""
         if write.target == "todo":
             results = self._results(write.entries)
-            return self.model.stands(held.key, "todo", NOBODY) and self.model.has(held.key, results)
+            freed = self.model.stands(held.key, "todo", held.lock)
+            return freed and self.model.has(held.key, results)
         return self.model.stands(held.key, write.target, held.lock)
 
     # The operator and the clock
@@ -404,14 +435,14 @@ class TableMachine(RuleBasedStateMachine):
         self._import(ITEMS, again=False)
 
     def the_operator_acts(
-        self, what: str, pick: int, wait: float, *, stale: bool, lost: bool
+        self, what: str, pick: int, wait: float, *, stale: bool, fate: str
     ) -> None:
         self.model.now += wait
         if not stale or not self.listed:
             self.listed = list(self.raw.values())
         meant = [each for each in self.listed if each["ItemState"]["S"] in MEANT.get(what, ())]
         if not meant:
-            self._import(ITEMS[: 1 + pick % 3], again=lost)
+            self._import(ITEMS[: 1 + pick % 3], again=fate == "lost")
             return
         seen, force = meant[pick % len(meant)], what.endswith("by force")
         key = int(seen["itemID"]["N"])
@@ -421,14 +452,15 @@ class TableMachine(RuleBasedStateMachine):
         send, refer, made = (self._removal if what.startswith("remove") else self._requeueing)(
             seen, force, what == "requeue all"
         )
-        self.client.losing = lost
+        self._decide(fate)
+        step = Step(what, key)
         try:
             said, allowed = send(), refer()
         except Unreachable:
-            allowed = refer()
+            allowed = bool(self._without_reply(fate, step, refer).allowed)
             said = send()
-            refer()
-        self._did("operator", Step(what, key, "", allowed, said is None, made()))
+            allowed = refer() or allowed
+        self._did("operator", replace(step, allowed=allowed, said=said is None, expected=made()))
 
     def _requeueing(self, seen: Any, force: bool, done_too: bool) -> Operation:
         record, image = Record.from_values(decode(seen)), plain({"M": seen})
@@ -446,11 +478,44 @@ class TableMachine(RuleBasedStateMachine):
             lambda: image["itemID"] not in self.model.items,
         )
 
+    # The network
+
+    def _decide(self, fate: str) -> None:
+        self.client.losing, self.client.delaying = fate == "lost", fate == "delayed"
+
+    def _without_reply(
+        self,
+        fate: str,
+        step: Step,
+        refer: Callable[[], bool],
+        by: tuple[Held, Write] | None = None,
+    ) -> Step:
+        """What a write has done whose sender has no reply: something, or nothing yet."""
+        if fate == "lost":
+            return replace(step, allowed=refer())
+        self.late.append(Late(step, self.client.delayed, refer, self.model.now, by))
+        return Step()
+
+    def a_write_arrives_late(self, pick: int) -> None:
+        """One that its sender has given up arrives, or a copy of one that has arrived before."""
+        if self.late and pick % 2:
+            late = self.late.pop(pick % len(self.late))
+            late.arrive()
+            allowed = self.model.at(late.minted, late.refer)
+            if late.by and late.by[0].unanswered and late.by[0].unanswered[0] is late.by[1]:
+                late.by[0].unanswered = late.by[1], allowed
+            self.client.sent.append(late.arrive)
+            self._did("latecomer", replace(late.step, allowed=allowed))
+        elif self.client.sent:
+            self.client.sent[-1 - pick % len(self.client.sent)]()
+            self._did("latecomer", Step("copy", allowed=False))
+
     def _import(self, items: Sequence[Item], *, again: bool) -> None:
         """Import items, and send it again as the SDK does for want of a reply."""
         token = uuid4().hex
         said = [dict(self.table.insert(items, token).existing) for _ in range(1 + again)]
-        there = self.model.insert({it.item_id: (it.task_id, SCRIPTS[it.task_id]) for it in items})
+        new = {item.item_id: (item.task_id, SCRIPTS[item.task_id]) for item in items}
+        there = self.model.insert(new, token)
         self._did("operator", Step("import", 0, "", not there, said, [there] * (1 + again)))
 
     # The promises
@@ -560,7 +625,6 @@ def check_image(image: Image, lines: Mapping[str, int]) -> None:
     """What holds for an item at any time."""
     state, states = image["ItemState"], statuses(image)
     assert ("Lease_Expires" in image) is (state == "locked"), "a lease without a holder, or none"
-    assert (image["lockID"] == NOBODY) is (state == "todo"), "a holder without a lock, or none"
     assert (image["InstanceID"] == NOBODY) is (state == "todo")
     assert image["Attempts"] >= (state != "todo"), "too few attempts"
     if states:
@@ -579,6 +643,9 @@ def check_change(before: Image | None, now: Image | None, step: Step, time: floa
         return
     if step.name in SETTLING:
         assert before["lockID"] == step.lock, f"{step.name} by another than the holder"
+    if now is not None and was == then == "locked" and step.name != "take over":
+        assert before["Lease_Expires"] <= now["Lease_Expires"], "the lease moved back"
+        assert before["Log_Length"] <= now["Log_Length"], "fewer tasks have ended"
     if step.name in {"take over", "requeue", "requeue all", "remove"}:
         assert before.get("Lease_Expires", 0) < time, f"{step.name} while a lease goes on"
     if now is not None:
@@ -595,7 +662,8 @@ def check_attempts(before: Image, now: Image, step: Step) -> None:
         assert now["Attempts"] - before["Attempts"] == counts.get(step.name, 0), (
             "attempts miscounted"
         )
-        assert (before["lockID"] != now["lockID"]) is (step.name in counts)
+    claimed = step.name in {"claim", "take over"}
+    assert (before["lockID"] != now["lockID"]) is claimed, "a lock changed, or not"
 
 
 def check_tasks(before: Image, now: Image, step: Step) -> None:
@@ -645,6 +713,8 @@ WORTH_TRYING = {
     *product(SETTLING, ("holder",), (True,)),
     *product(SETTLING, ("loser", "stranger"), (False,)),
     *product(("import", "requeue", "remove"), ("operator",), (True, False)),
+    *product(("renew", "record"), ("latecomer",), (False,)),
+    ("copy", "latecomer", False),
 }
 
 
@@ -694,6 +764,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> None:
         (sabotage.no_claim_condition, "two workers hold one item|claim made"),
         (sabotage.no_lease, "two workers hold one item|take over while a lease goes on"),
         (sabotage.no_recognition, "[a-z ]+ has another answer"),
+        (sabotage.no_succession, "copy made|claim .*"),
         (no_import_condition, "import made"),
         (no_seen_lock, "take over is not allowed, and yet changed"),
     ],

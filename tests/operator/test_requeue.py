@@ -38,7 +38,7 @@ def test_failed_nested_tasks_are_todo_again(run: Run, small: Any) -> None:
     assert (ended.returncode, ended.stdout) == (0, f"{table.name}: requeued 1 item\n")
     item = table.item(half_failed()["itemID"])
     assert statuses(item) == ["done", "todo", "done"]
-    assert (item["ItemState"], item["lockID"], item["InstanceID"]) == ("todo", "NULL", "NULL")
+    assert (item["ItemState"], item["InstanceID"]) == ("todo", "NULL")
     assert (item["Attempts"], item["Failures"], item["Log_Length"]) == (0, 0, 2)
     assert len(item["Log"]) == 3
     assert table.states() == {"todo": 1, "done": 1}
@@ -134,11 +134,11 @@ def test_only_items_nobody_holds_are_freed(run: Run, small: Any, command: str) -
     words = [command, "-t", table.name, "--state", "locked", "--yes"]
     ended = run("pyanamo.py", *words)
     assert ended.returncode == 0
-    assert "1 item held by workers left as they are" in ended.stderr
+    assert "1 item locked by workers left as they are" in ended.stderr
     assert [item["taskID"] for item in table.items() if item["ItemState"] == "locked"] == ["Live"]
     named = run("pyanamo.py", *words, "Live")
     assert named.returncode == 1
-    assert f"is held by {items[0]['InstanceID']}" in named.stderr
+    assert f"is locked by {items[0]['InstanceID']}" in named.stderr
     assert run("pyanamo.py", *words, "--force").returncode == 0
     assert table.states()["locked"] == 0
 

@@ -1,5 +1,5 @@
 """What stands in for the world in the model: a clock moved by hand, a connection that loses
-replies.
+replies and delays requests.
 """
 
 from __future__ import annotations
@@ -27,10 +27,17 @@ class HandDrivenClock(DatabaseClock):
 
 
 class LossyClient:
-    """A client that loses the reply to the next write when it is told to."""
+    """A client that loses the reply to the next write when it is told to.
+
+    losing: whether it will. delaying: whether it does not execute that write either, which is
+    `delayed` then. sent: the writes that it has executed. Calling one of these executes it.
+    """
 
     def __init__(self, client: DynamoDBClient) -> None:
         self.losing = False
+        self.delaying = False
+        self.sent: list[Callable[[], object]] = []
+        self.delayed: Callable[[], object] = lambda: None
         self._client = client
 
     def __getattr__(self, name: str) -> Any:
@@ -45,9 +52,17 @@ class LossyClient:
         return self._treat(self._client.delete_item, request)
 
     def _treat(self, method: Callable[..., Any], request: dict[str, Any]) -> Any:
-        if not self.losing:
+        def execute() -> None:
+            with suppress(ClientError):
+                method(**request)
+
+        if not self.delaying:
+            self.sent.append(execute)
+        if not (self.losing or self.delaying):
             return method(**request)
-        self.losing = False
-        with suppress(ClientError):
-            method(**request)
+        if self.delaying:
+            self.delayed = execute
+        else:
+            execute()
+        self.losing = self.delaying = False
         raise ConnectionClosedError(endpoint_url="http://127.0.0.1")

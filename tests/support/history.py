@@ -6,7 +6,7 @@ matter which process sent it and whether that process is still alive.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -94,12 +94,26 @@ def faults(history: dict[int, list[dict[str, Any]]], starts: Iterable[Start] = (
         for before, after in pairwise(states):
             found += [f"item {item_id}: {fault}" for fault in _step_faults(before, after)]
         found += [f"item {item_id}: {fault}" for fault in _rerun(states, by_item[item_id])]
+        found += [f"item {item_id}: {fault}" for fault in _revived(states)]
     return found
+
+
+def _revived(states: list[dict[str, Any]]) -> list[str]:
+    """Claims that took the item more than once."""
+    taken = Counter(
+        after["lockID"]
+        for before, after in pairwise(states)
+        if after["ItemState"] == "locked"
+        and (before["ItemState"], before["lockID"]) != ("locked", after["lockID"])
+    )
+    again = "was claimed again by a claim that had ended"
+    return [again for number in taken.values() if number > 1]
 
 
 def _step_faults(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """What is wrong with one write."""
-    return [*_state_faults(before, after), *_task_faults(before, after)]
+    setbacks = _setbacks(before, after)
+    return [*_state_faults(before, after), *setbacks, *_task_faults(before, after)]
 
 
 def _state_faults(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -117,6 +131,18 @@ def _state_faults(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     elif was == "locked" and now in ENDED and before["lockID"] != after["lockID"]:
         found.append("was ended by a worker that did not hold it")
     return found
+
+
+def _setbacks(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What has gone back while one claim went on."""
+    claims = [(image["ItemState"], image["lockID"]) for image in (before, after)]
+    if claims[0][0] != "locked" or claims[0] != claims[1]:
+        return []
+    gone = {
+        "has a shorter lease than before": "Lease_Expires",
+        "has fewer ended tasks than before": "Log_Length",
+    }
+    return [fault for fault, name in gone.items() if before[name] > after[name]]
 
 
 def _task_faults(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ mistake was made twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -39,35 +39,53 @@ class Reference:
     now: float
     items: dict[int, dict[str, Any]] = field(default_factory=dict)
 
-    def insert(self, new: Mapping[int, tuple[str, str | list[str]]]) -> dict[int, str]:
+    def insert(self, new: Mapping[int, tuple[str, str | list[str]]], token: str) -> dict[int, str]:
         """Add items, given as taskID and script or nested scripts, unless one of them is there;
-        the states of those that are.
+        the states of those that are. Their lockID is the token.
         """
         there = {key: str(self.items[key]["ItemState"]) for key in new if key in self.items}
         if not there:
-            self.items |= {key: _new(key, *given) for key, given in new.items()}
+            self.items |= {key: _new(key, token, *given) for key, given in new.items()}
         return there
 
-    def claim(self, key: int, lock: str, instance: str, lease: int) -> bool:
-        """A worker takes a todo item."""
-        return self._state(key) == "todo" and self._hold(key, lock, instance, lease)
+    def at(self, then: float, change: Callable[[], bool]) -> bool:
+        """Make a change that arrives now with the time of its sender."""
+        now, self.now = self.now, then
+        try:
+            return change()
+        finally:
+            self.now = now
+
+    def claim(self, key: int, seen: str | None, who: tuple[str, str, int]) -> bool:
+        """A worker takes a todo item.
+
+        Args:
+            key: The item's.
+            seen: The lockID that the request names; None for whatever is there.
+            who: The claim's lockID, the worker's InstanceID, the length of its leases.
+        """
+        ended = self.stands(key, "todo", who[0])
+        return self.stands(key, "todo", seen) and not ended and self._hold(key, *who)
 
     def take_over(self, key: int, seen: str, who: tuple[str, str, int]) -> bool:
-        """A worker takes an item whose lease has ended; `who` is as for `claim`."""
+        """A worker takes an item whose lease has ended; the arguments are those of `claim`."""
         item = self.items.get(key, {})
         ended = item.get("Lease_Expires", math.inf) < math.floor(self.now)
         return self.holds(key, seen) and ended and self._hold(key, *who)
 
     def renew(self, key: int, lock: str, lease: int) -> bool:
-        """The holder makes its lease last from now."""
-        if not self.holds(key, lock):
+        """The holder makes its lease last from now, if that is longer."""
+        expires = math.ceil(self.now + lease)
+        if not self.holds(key, lock) or self.items[key].get("Lease_Expires", 0) >= expires:
             return False
-        self.items[key]["Lease_Expires"] = math.ceil(self.now + lease)
+        self.items[key]["Lease_Expires"] = expires
         return True
 
-    def record(self, key: int, lock: str, lease: int, results: Results) -> bool:
-        """The holder writes results."""
-        return self.renew(key, lock, lease) and self._write(key, results)
+    def record(self, key: int, lock: str, results: Results) -> bool:
+        """The holder writes results of tasks that have none yet."""
+        now = statuses(self.items[key]) if self.holds(key, lock) else {}
+        fresh = all(now.get(name) == "todo" for name in results)
+        return fresh and self._write(key, results)
 
     def finish(self, key: int, lock: str, state: str, results: Results) -> bool:
         """The holder ends the item."""
@@ -109,7 +127,7 @@ class Reference:
         wanted = {
             name: "todo" if status in again else status for name, status in statuses(seen).items()
         }
-        free = bool(item) and (item["ItemState"], item["Attempts"]) == ("todo", 0)
+        free = self.stands(seen["itemID"], "todo", seen["lockID"]) and item["Attempts"] == 0
         return free and statuses(item) == wanted
 
     def remove(self, seen: Mapping[str, Any], *, force: bool) -> bool:
@@ -122,9 +140,9 @@ class Reference:
         """Whether the item is held under a claim."""
         return self.stands(key, "locked", lock)
 
-    def stands(self, key: int, state: str, lock: str) -> bool:
-        """Whether the item is in a state that it got under a claim."""
-        return self._state(key) == state and self.items[key]["lockID"] == lock
+    def stands(self, key: int, state: str, lock: str | None) -> bool:
+        """Whether the item is in a state, and its last claim is that one; None is any."""
+        return self._state(key) == state and lock in {None, self.items[key]["lockID"]}
 
     def has(self, key: int, results: Results) -> bool:
         """Whether an item has these results."""
@@ -150,7 +168,7 @@ class Reference:
     def _free(self, key: int, attempts: int) -> bool:
         item = self.items[key]
         item.pop("Lease_Expires", None)
-        item |= {"ItemState": "todo", "lockID": NOBODY, "InstanceID": NOBODY}
+        item |= {"ItemState": "todo", "InstanceID": NOBODY}
         item["Attempts"] += attempts
         return True
 
@@ -190,14 +208,14 @@ def statuses(item: Mapping[str, Any]) -> dict[str, str]:
     return {name: task["Status"] for name, task in script.items()} if "Nested_Tasks" in item else {}
 
 
-def _new(key: int, task_id: str, script: str | list[str]) -> dict[str, Any]:
+def _new(key: int, token: str, task_id: str, script: str | list[str]) -> dict[str, Any]:
     item = {
         "itemID": key,
         "taskID": task_id,
         "ItemState": "todo",
         "Log": {},
         "Log_Length": 0,
-        "lockID": NOBODY,
+        "lockID": token,
         "InstanceID": NOBODY,
         "Lock_Date": NOBODY,
         "Done_Date": NOBODY,

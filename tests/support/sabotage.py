@@ -39,26 +39,36 @@ from anamo.worker import (  # noqa: E402
 def no_fence() -> None:
     """Let a worker write whether or not it still holds the item."""
     for name in ("RENEW", "RECORD", "FINISH", "RELEASE", "RETRY"):
-        fenced = getattr(transitions, name)
-        anybody = "attribute_exists(itemID) OR ItemState = :locked OR lockID = :mine"
-        setattr(transitions, name, dataclasses.replace(fenced, condition=anybody))
+        weaken(name, transitions.HELD_BY_ME)
+
+
+def no_order() -> None:
+    """Let an older renewal or record of a claim undo a newer one."""
+    weaken("RENEW", "NOT Lease_Expires >= :expires")
+    weaken("RECORD", "NOT #TaskScript.#t0.#Status IN (:done, :failed)")
 
 
 def no_claim_condition() -> None:
     """Let two workers claim one item."""
-    free = dataclasses.replace(
-        transitions.CLAIM, condition="attribute_exists(itemID) OR ItemState = :todo"
-    )
-    transitions.CLAIM = free
+    weaken("CLAIM", transitions.CLAIM.condition)
+
+
+def no_succession() -> None:
+    """Let a claim be made once more after the item was given back."""
+    weaken("CLAIM", "(lockID = :seen OR NOT attribute_type(lockID, :string))")
+
+
+def weaken(name: str, clause: str) -> None:
+    """Make a clause of a transition's condition true whatever the item is."""
+    guarded = getattr(transitions, name)
+    assert clause in guarded.condition, f"{name} has no clause {clause}"
+    always = guarded.condition.replace(clause, f"({clause} OR attribute_exists(itemID))")
+    setattr(transitions, name, dataclasses.replace(guarded, condition=always))
 
 
 def no_lease() -> None:
     """Let an item be taken over although its lease goes on."""
-    transitions.TAKE_OVER = dataclasses.replace(
-        transitions.TAKE_OVER,
-        condition="ItemState = :locked AND lockID = :seen AND (Lease_Expires < :epoch OR "
-        "Lease_Expires >= :epoch)",
-    )
+    weaken("TAKE_OVER", "Lease_Expires < :epoch")
     table.WorkflowTable.locked = _ended(table.WorkflowTable.locked)  # type: ignore[method-assign]
 
 

@@ -40,21 +40,22 @@ class FakeTable(WorkflowTable):
         self.leases: list[Item] = []
         self.taken_over: list[int] = []
 
-    def todo(self, start: int, limit: int) -> list[int]:
+    def todo(self, start: int, limit: int) -> list[Item]:
         self.reads.append(start)
         self.listed -= self.lost.keys()
-        return sorted(item_id for item_id in self.listed if item_id >= start)[:limit]
+        ids = sorted(item_id for item_id in self.listed if item_id >= start)[:limit]
+        return [Item(item_id, "Task", "true") for item_id in ids]
 
     def last_todo(self) -> int | None:
         return max(self.listed, default=None)
 
-    def claim(self, item_id: int, lock_id: str, holder: Holder) -> Item | None:
-        if item_id in self.stale:
-            self.lost[item_id] = len(self.reads)
+    def claim(self, seen: Item, lock_id: str, holder: Holder) -> Item | None:
+        if seen.item_id in self.stale:
+            self.lost[seen.item_id] = len(self.reads)
             return None
-        self.listed.remove(item_id)
-        self.claimed.append(item_id)
-        return Item(item_id, "Task", "true", lock_id=lock_id, instance_id=holder.instance_id)
+        self.listed.remove(seen.item_id)
+        self.claimed.append(seen.item_id)
+        return replace(seen, lock_id=lock_id, instance_id=holder.instance_id)
 
     def locked(self) -> Iterator[Item]:
         yield from self.leases
@@ -209,7 +210,7 @@ def test_on_a_real_table_every_item_is_found_and_held(table: Table) -> None:
 
 def test_the_table_itself_gives_what_its_index_does_not_list() -> None:
     table = FakeTable(set())
-    table.look = lambda rest: TableLook([7], [leased(1, 1000)], None)  # type: ignore[method-assign]
+    table.look = lambda rest: TableLook([Item(7, "Task", "true")], [leased(1, 1000)], None)  # type: ignore[method-assign]
     found = claimer(table)
     table.listed = {7}
     item = found.claim_by_table()
@@ -271,5 +272,5 @@ def test_a_look_at_a_real_table_shows_what_can_be_claimed_and_where_it_ends(tabl
     while rest := looks[-1].rest:
         looks.append(ours.look(rest))
     assert len(looks) > 1
-    assert [item_id for look in looks for item_id in look.todo] == [1]
+    assert [item.item_id for look in looks for item in look.todo] == [1]
     assert [item.item_id for look in looks for item in look.locked] == [2]

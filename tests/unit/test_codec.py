@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,7 @@ def test_items_of_another_tool_stop_no_reader(odd: Table) -> None:
         assert [record.item.item_id for record in records] == ids
         assert len(ours.of_task("Odd", "todo", projection)) == len(ids)
         assert len(ours.read(range(1, 6), projection)) == 5
-    assert ours.todo(0, 100) == [1, 2, 3, 4]
+    assert [item.item_id for item in ours.todo(0, 100)] == [1, 2, 3, 4]
     assert ours.last_todo() is None
     (held,) = ours.locked()
     assert held.lease_expires == LARGEST
@@ -139,10 +140,12 @@ def test_items_of_another_tool_stop_no_reader(odd: Table) -> None:
 def test_items_of_another_tool_stop_no_writer(odd: Table) -> None:
     ours = WorkflowTable(odd.client, odd.name)
     again = WorkflowTable(odd.client, odd.name)
-    claimed = ours.claim(2, "mine", Holder("i-me", 60))
+    second = replace(single_item("Odd", "true"), item_id=2)
+    claimed = ours.claim(second, "mine", Holder("i-me", 60))
     assert isinstance(claimed, Item)
-    assert again.claim(2, "another", Holder("i-me", 60)) is None, "an odd item was returned"
-    assert ours.claim(FOREIGN_ID, "mine", Holder("i-me", 60)) is None
+    assert again.claim(second, "another", Holder("i-me", 60)) is None, "an odd item was returned"
+    foreign = replace(second, item_id=FOREIGN_ID)
+    assert ours.claim(foreign, "mine", Holder("i-me", 60)) is None
     assert ours.insert([Item(2, "Odd", "true")], "token").existing == {2: "locked"}
     (locked,) = ours.read([5], Projection.WHOLE)
     assert isinstance(ours.remove(locked, force=False), Lost)

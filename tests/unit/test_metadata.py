@@ -7,10 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
-from anamo.aws.metadata import InstanceMetadata, SpotNotice
+from anamo.aws import instance
+from anamo.aws.instance import has_metadata_service
+from anamo.aws.metadata import InstanceMetadata, Interruption, SpotNotices
 
 
 @pytest.mark.parametrize(
@@ -26,10 +29,69 @@ def test_only_a_service_that_never_answered_is_given_up(
         return path if self.reachable else None
 
     monkeypatch.setattr(InstanceMetadata, "get", get)
-    notice = SpotNotice()
+    notices = SpotNotices()
     for _ in answers:
-        notice()
+        notices.interruption()
     assert len(answers) - len(list(left)) == asked
+
+
+@pytest.mark.parametrize(
+    ("notice", "interruption"),
+    [
+        ("", None),
+        (
+            '{"action": "terminate", "time": "2026-01-31T09:30:00Z"}',
+            Interruption(
+                "EC2 will terminate this Spot machine at 2026-01-31T09:30:00Z", 1769851800
+            ),
+        ),
+        ("soon", Interruption("EC2 takes this Spot machine away: soon", None)),
+        ("[]", Interruption("EC2 takes this Spot machine away: []", None)),
+        ('{"time": 7}', Interruption('EC2 takes this Spot machine away: {"time": 7}', None)),
+    ],
+)
+def test_a_notice_says_when_the_machine_goes(
+    notice: str, interruption: Interruption | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InstanceMetadata, "get", lambda self, path: notice or None)
+    assert SpotNotices().interruption() == interruption
+
+
+def test_a_recommendation_to_rebalance_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"latest/meta-data/events/recommendations/rebalance": "{}"}
+    monkeypatch.setattr(InstanceMetadata, "get", lambda self, path: there.get(path))
+    notices = SpotNotices()
+    assert [notices.rebalance() for _ in range(3)] == [True, False, False]
+    there.clear()
+    assert not SpotNotices().rebalance()
+
+
+@pytest.mark.parametrize(
+    ("vendor", "hypervisor", "environment", "asked"),
+    [
+        ("Amazon EC2", "", {}, True),
+        ("Xen", "ec2e1916-9099-7caf-fd21-012345abcdef", {}, True),
+        ("Xen", "EC2E1916-9099-7CAF-FD21-012345ABCDEF", {}, True),
+        ("Xen", "45a1d0e2-0000-7caf-fd21-012345abcdef", {}, False),
+        ("QEMU", "", {}, False),
+        ("Amazon EC2", "", {"AWS_EXECUTION_ENV": "AWS_ECS_FARGATE"}, False),
+        ("Amazon EC2", "", {"AWS_EXECUTION_ENV": "AWS_ECS_EC2"}, True),
+        ("Amazon EC2", "", {"AWS_EC2_METADATA_DISABLED": "true"}, False),
+        ("QEMU", "", {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9"}, True),
+    ],
+)
+def test_the_service_is_asked_on_ec2_and_nowhere_else(
+    vendor: str,
+    hypervisor: str,
+    environment: dict[str, str],
+    asked: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, text in (("_VENDOR", vendor), ("_HYPERVISOR", hypervisor)):
+        (tmp_path / name).write_text(f"{text}\n")
+        monkeypatch.setattr(instance, name, tmp_path / name)
+    assert has_metadata_service(environment) is asked
 
 
 @contextmanager

@@ -230,11 +230,11 @@ def test_writes_are_metered_through_a_wrapped_client_even_if_their_reply_is_lost
     inserted = ours.meter.consumed
     assert (inserted.requests, inserted.write_units) == (1, 0)
     holder = Holder("host", 60)
-    assert ours.claim(item.item_id, "mine", holder)
+    assert ours.claim(item, "mine", holder)
     claimed = ours.meter.consumed
     assert claimed.requests == 2
     assert claimed.write_units > 1
-    assert ours.claim(item.item_id, "other", holder) is None
+    assert ours.claim(item, "other", holder) is None
     assert ours.meter.consumed.write_units == claimed.write_units + 1
 
 

@@ -80,8 +80,10 @@ STATES: Mapping[str, Mapping[str, Any] | None] = {
     "failed under my claim": ended("failed", MINE),
     "done under another": ended("done", OTHERS),
     "failed under another": ended("failed", OTHERS),
+    "held": {"ItemState": {"S": "held"}},
     "in a state of another tool": {**held(MINE), "ItemState": {"S": "paused"}},
-    "released": {**ended("todo", NULL), "Attempts": {"N": "0"}},
+    "released": {**ended("todo", OTHERS), "Attempts": {"N": "0"}},
+    "requeued from me": {**ended("todo", MINE), "Attempts": {"N": "0"}},
 }
 """What an item may be when a write arrives: what differs from a new item."""
 
@@ -92,12 +94,12 @@ ATTEMPTS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Item], object]
         transitions.IMPORT,
         lambda table, seen: not table.insert([ITEM], uuid4().hex).existing,
     ),
-    "claim": (transitions.CLAIM, lambda table, seen: table.claim(ITEM.item_id, "new", HOLDER)),
+    "claim": (transitions.CLAIM, lambda table, seen: table.claim(seen, "new", HOLDER)),
     "take over": (transitions.TAKE_OVER, lambda table, seen: table.take_over(seen, "new", HOLDER)),
     "renew": (transitions.RENEW, lambda table, seen: table.renew(ITEM.item_id, MINE, HOLDER)),
     "record": (
         transitions.RECORD,
-        lambda table, seen: table.record(MY_ITEM, HOLDER, RESULTS, 1),
+        lambda table, seen: table.record(MY_ITEM, RESULTS, 1),
     ),
     "finish as done": (
         transitions.FINISH,
@@ -117,7 +119,7 @@ ATTEMPTS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Item], object]
 MINE_TO_CHANGE = {"locked by me", "locked by me, lease ended"}
 LEGAL: Mapping[Transition, set[str]] = {
     transitions.IMPORT: {"absent"},
-    transitions.CLAIM: {"todo", "released"},
+    transitions.CLAIM: {"todo", "released", "requeued from me"},
     transitions.TAKE_OVER: {"locked by me, lease ended", "locked by another, lease ended"},
     transitions.RENEW: MINE_TO_CHANGE,
     transitions.RECORD: MINE_TO_CHANGE,
@@ -130,9 +132,7 @@ LANDED = {
     ("finish as done", "done under my claim"),
     ("finish as failed", "failed under my claim"),
 }
-"""Where a write finds that it was executed before: it says so, and writes nothing. A free item is
-what release and retry leave behind.
-"""
+"""Where a write finds that it was executed before: it says so, and writes nothing."""
 
 COMBINATIONS = [
     (attempt, state, state in LEGAL[transition])
@@ -189,10 +189,16 @@ OPERATIONS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Record], obj
         lambda table, seen: table.requeue(seen, AGAIN, force=True),
         LOCKED,
     ),
+    "hold": (
+        transitions.HOLD,
+        lambda table, seen: table.hold(seen),
+        LEGAL[transitions.CLAIM],
+    ),
+    "resume": (transitions.RESUME, lambda table, seen: table.resume(seen), {"held"}),
     "remove": (
         transitions.REMOVE,
         lambda table, seen: table.remove(seen, force=False),
-        FREE | UNHELD | {"todo", "released"},
+        FREE | UNHELD | LEGAL[transitions.CLAIM] | {"held"},
     ),
     "remove --force": (
         transitions.REMOVE_HELD,
@@ -278,7 +284,8 @@ def moved(table: Table, attempt: str, state: str) -> tuple[dict[str, Any], dict[
 def test_an_import_writes_the_whole_item(shared: Table) -> None:
     removed, changed = moved(shared, "import", "absent")
     assert removed == {}
-    assert changed == new_values(ITEM)
+    assert changed == {**new_values(ITEM), "lockID": changed["lockID"]}
+    assert len(changed["lockID"]) == 32
 
 
 @pytest.mark.parametrize(
@@ -303,10 +310,10 @@ def test_renewing_moves_the_end_of_the_lease_and_nothing_else(shared: Table) -> 
     assert abs(changed["Lease_Expires"] - time.time() - HOLDER.lease) < 60
 
 
-def test_recording_writes_results_and_renews(shared: Table) -> None:
+def test_recording_writes_results_and_leaves_the_lease(shared: Table) -> None:
     removed, changed = moved(shared, "record", "locked by me, lease ended")
     assert removed == {}
-    assert set(changed) == {"Lease_Expires", "Log", "Log_Length", "TaskScript"}
+    assert set(changed) == {"Log", "Log_Length", "TaskScript"}
     assert changed["Log_Length"] == 1
     assert changed["Log"] == {"Task_0": undecimal(entry().to_values())}
     assert changed["TaskScript"] == {
@@ -338,14 +345,13 @@ def test_releasing_keeps_results_and_takes_the_attempt_back(shared: Table) -> No
     assert set(removed) == {"Lease_Expires"}
     assert set(changed) == {
         "ItemState",
-        "lockID",
         "InstanceID",
         "Attempts",
         "Log",
         "Log_Length",
         "TaskScript",
     }
-    assert (changed["ItemState"], changed["lockID"], changed["InstanceID"]) == ("todo", NULL, NULL)
+    assert (changed["ItemState"], changed["InstanceID"]) == ("todo", NULL)
     assert (changed["Attempts"], changed["Log_Length"]) == (1, 1)
 
 
@@ -363,7 +369,7 @@ def test_releasing_without_results_leaves_those_there_are(shared: Table, item: I
 def test_retrying_makes_the_tasks_todo_that_it_is_given(shared: Table) -> None:
     removed, changed = moved(shared, "retry", "locked by me")
     assert set(removed) == {"Lease_Expires"}
-    assert (changed["ItemState"], changed["lockID"]) == ("todo", NULL)
+    assert (changed["ItemState"], changed["InstanceID"]) == ("todo", NULL)
     assert (changed["Failures"], changed["Attempts"], changed["Log_Length"]) == (1, 1, 1)
     assert set(changed["Log"]) == {"Task_0", "Task_1"}
     statuses = {name: task["Status"] for name, task in changed["TaskScript"].items()}
@@ -382,19 +388,23 @@ def test_a_single_item_gets_its_entry_and_its_lines(shared: Table) -> None:
 def test_a_claim_brings_back_the_whole_item(shared: Table) -> None:
     bring_to(shared, "todo")
     table = WorkflowTable(shared.client, shared.name)
-    item = table.claim(ITEM.item_id, "new", HOLDER)
+    item = table.claim(ITEM, "new", HOLDER)
     assert item is not None
     assert replace(item, lease_expires=None) == replace(
         ITEM, state="locked", lock_id="new", instance_id="i-me", attempts=1
     )
 
 
-def test_an_item_of_another_tool_without_counter_and_log_can_be_run(shared: Table) -> None:
+@pytest.mark.parametrize("lock", [{}, {"lockID": {"N": "7"}}, {"lockID": {"NULL": True}}])
+def test_an_item_of_another_tool_without_counter_and_log_can_be_run(
+    shared: Table, lock: dict[str, Any]
+) -> None:
     image = encode(new_values(ITEM))
-    del image["Attempts"], image["Log"]
+    del image["Attempts"], image["Log"], image["lockID"]
+    image |= lock
     shared.client.put_item(TableName=shared.name, Item=image)
     table = WorkflowTable(shared.client, shared.name)
-    item = table.claim(ITEM.item_id, MINE, HOLDER)
+    item = table.claim(ITEM, MINE, HOLDER)
     assert item is not None
     assert item.attempts == 1
     assert table.finish(item, State.DONE, LAST, 2)
@@ -409,11 +419,41 @@ def test_fifty_results_go_in_one_write(shared: Table) -> None:
     item = nested_item("Task-50", [f"seq {k}" for k in range(50)])
     table = WorkflowTable(shared.client, shared.name)
     table.insert([item], uuid4().hex)
-    claimed = table.claim(item.item_id, MINE, HOLDER)
+    claimed = table.claim(item, MINE, HOLDER)
     assert claimed is not None
     assert table.finish(claimed, State.DONE, {task.name: entry() for task in item.nested}, 50)
     log = shared.item(item.item_id)["Log"]
     assert sorted(log) == sorted(task.name for task in item.nested)
+
+
+# Writes that arrive late
+
+
+def test_an_older_renewal_leaves_the_lease_and_the_claim_is_not_lost(shared: Table) -> None:
+    before, _ = bring_to(shared, "locked by me")
+    assert WorkflowTable(shared.client, shared.name).renew(ITEM.item_id, MINE, HOLDER)
+    assert attributes(shared) == before, "its lease ended later than the renewal's"
+
+
+def test_an_older_record_leaves_the_results_and_the_claim_is_not_lost(shared: Table) -> None:
+    bring_to(shared, "locked by me")
+    table = WorkflowTable(shared.client, shared.name)
+    assert table.record(MY_ITEM, RESULTS, 1)
+    assert table.record(MY_ITEM, {"Task_1": entry()}, 2)
+    before = attributes(shared)
+    assert table.record(MY_ITEM, RESULTS, 1)
+    assert attributes(shared) == before
+
+
+def test_the_lockid_of_an_item_leads_from_claim_to_claim(shared: Table) -> None:
+    """A claim takes an item whose lockID the index did not know yet, but never a second time."""
+    bring_to(shared, "released")
+    table = WorkflowTable(shared.client, shared.name)
+    first = table.claim(ITEM, "first", HOLDER)
+    assert first
+    assert table.release(first, {}, 0)
+    assert table.claim(ITEM, "first", HOLDER) is None, "it had its turn"
+    assert table.claim(ITEM, "second", HOLDER)
 
 
 # Lost replies
@@ -458,11 +498,10 @@ def test_a_write_whose_reply_was_lost_is_known_to_have_landed(
 def test_a_release_whose_reply_was_lost_is_known_to_have_landed(
     shared: Table, unlucky: WorkflowTable, attempt: str
 ) -> None:
-    """It takes the lockID away; but only the holder may free an item."""
     bring_to(shared, "locked by me")
     assert ATTEMPTS[attempt][1](unlucky, MY_ITEM)
     after = plain({"M": attributes(shared)})
-    assert (after["ItemState"], after["lockID"], after["Attempts"]) == ("todo", NULL, 1)
+    assert (after["ItemState"], after["lockID"], after["Attempts"]) == ("todo", MINE, 1)
 
 
 def test_a_lost_reply_is_not_taken_for_a_landed_write_of_somebody_else(
@@ -481,8 +520,9 @@ def test_a_lost_reply_is_not_taken_for_a_landed_write_of_somebody_else(
 
 @pytest.mark.parametrize("attempt", ["release", "retry"])
 def test_another_holders_release_is_not_taken_for_a_landed_one(shared: Table, attempt: str) -> None:
-    """Both leave a todo item without lockID; the results tell whose it was."""
-    image = encode({**new_values(ITEM), "Log": {"Task_0": entry("Other").to_values()}})
+    """Both leave a todo item; the lockID tells whose it was."""
+    results = {name: each.to_values() for name, each in LAST.items()}
+    image = encode({**new_values(ITEM), "Log": results, "lockID": OTHERS})
     shared.client.put_item(TableName=shared.name, Item=image)
     assert not ATTEMPTS[attempt][1](WorkflowTable(shared.client, shared.name), MY_ITEM)
 
@@ -507,14 +547,14 @@ def test_two_lost_replies_are_a_fault_to_be_tried_again(
     proxy.behaviour = on("UpdateItem", dropping_reply, first=2)
     bring_to(shared, "todo")
     with pytest.raises(TransientError):
-        unlucky.claim(ITEM.item_id, "new", HOLDER)
-    item = unlucky.claim(ITEM.item_id, "new", HOLDER)
+        unlucky.claim(ITEM, "new", HOLDER)
+    item = unlucky.claim(ITEM, "new", HOLDER)
     assert item is not None
     assert (item.lock_id, item.attempts) == ("new", 1)
 
 
 def test_only_the_holder_may_settle() -> None:
     for transition in TRANSITIONS:
-        fenced = transition.condition == HELD_BY_ME
+        fenced = transition.condition.startswith(HELD_BY_ME)
         others = {"import", "claim", "take over", *OPERATIONS}
         assert fenced is not (transition.name in others), transition.name
