@@ -93,6 +93,9 @@ def crowd(client: Any, name: str, workers: int, most: int, seed: int = 1) -> Cro
         while take():
             began = time.monotonic()
             item = claimer.claim()
+            while item is None and claimer.listed and claimer.lag.pause:
+                time.sleep(claimer.lag.pause)
+                item = claimer.claim()
             if item is None:
                 break
             slowest = max(slowest, time.monotonic() - began)

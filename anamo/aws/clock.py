@@ -1,18 +1,56 @@
 """DynamoDB's time.
 
 Guaranteed: hosts whose own clocks are wrong agree on leases to within about a second plus a
-request's round-trip time, since every answer's Date header corrects the clock. Between two answers
-the time follows the monotonic clock, so setting a host's clock has no effect.
+request's round-trip time, since every answer's Date header corrects the clock. An answer whose date
+most of the last answers contradict changes nothing. Between two answers the time follows the
+monotonic clock, so setting a host's clock has no effect.
+
+Not guaranteed: the time, where most answers are dated wrong; or at once after the monotonic clock
+has stood still (a suspended laptop), until five answers have shown it.
 """
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
+LAST = 9
+"""Answers that are remembered; before there are so many, the host's own clock is one more voice."""
+
+NEAR_SECONDS = 5.0
+"""How far apart answers may be that agree: servers' clocks, and the drift of the host's between
+two renewals of a long lease, differ by less."""
+
+CONFIRMING = 4
+"""Answers that have to agree, and three quarters of the last ones, until a time is believed to
+have passed. As many as a worker has had when it first looks for leases that have ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """What one answer says of the offset between DynamoDB's clock and the monotonic one."""
+
+    earliest: float
+    latest: float
+
+    def is_near(self, other: "_Range") -> bool:
+        """Whether both can be true, but for NEAR_SECONDS."""
+        return (
+            self.earliest - other.latest <= NEAR_SECONDS
+            and other.earliest - self.latest <= NEAR_SECONDS
+        )
+
+    def votes(self, answers: "tuple[_Range, ...]") -> int:
+        """How many of some answers are near."""
+        return sum(map(self.is_near, answers))
+
 
 class DatabaseClock:
-    """Epoch seconds by DynamoDB's servers; by the host until the first answer."""
+    """Epoch seconds by DynamoDB's servers; by the host until the first answer.
+
+    Threads may share it: what two of them learn at the same moment may be learned once.
+    """
 
     def __init__(
         self,
@@ -21,10 +59,27 @@ class DatabaseClock:
     ) -> None:
         self._monotonic = monotonic
         self._offset = wall() - monotonic()
+        self._last: tuple[_Range, ...] = (_Range(self._offset, self._offset),)
 
     def now(self) -> float:
         """Epoch seconds."""
         return self._monotonic() + self._offset
+
+    def surely_past(self) -> float:
+        """Epoch seconds that are surely over, to tell by whether a lease has ended: the present
+        time if it is confirmed, or else the earliest that one of the last answers leaves possible.
+        """
+        last, offset = self._last, self._offset
+        if _Range(offset, offset).votes(last) < max(CONFIRMING, 3 / 4 * len(last)):
+            offset = min(offset, *(answer.earliest for answer in last))
+        return self._monotonic() + offset
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the newest answer contradicts the present time: it is wrong, or the monotonic
+        clock has stood still, which further answers will tell.
+        """
+        return not self._last[-1].is_near(_Range(self._offset, self._offset))
 
     def monotonic(self) -> float:
         """Seconds from an arbitrary start, to measure durations with."""
@@ -38,7 +93,9 @@ class DatabaseClock:
         """Correct the clock by the Date header of an answer.
 
         The header has whole seconds, and was made between sending and now: that gives a range for
-        the offset between the two clocks, and the present offset is moved into it.
+        the offset between the two clocks. The present offset is moved into the range of the newest
+        answer with which most of the last ones agree: one that is dated a day ahead counts only
+        when as many others are.
 
         Args:
             headers: The answer's, with names in lower case.
@@ -46,8 +103,13 @@ class DatabaseClock:
         """
         try:
             date = parsedate_to_datetime(headers["date"]).timestamp()
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, OverflowError, TypeError, ValueError):
             return
-        earliest = date - self._monotonic()
-        latest = date + 1 - sent
-        self._offset = min(max(self._offset, earliest), latest)
+        answer = _Range(date - self._monotonic(), date + 1 - sent)
+        # Replaced and not changed, since other threads may be reading it
+        last = self._last = (*self._last, answer)[-LAST:]
+        # Nearly always the newest itself, and this runs for every answer
+        believed = answer
+        if 2 * answer.votes(last) <= len(last):
+            believed = max(reversed(last), key=lambda each: each.votes(last))
+        self._offset = min(max(self._offset, believed.earliest), believed.latest)

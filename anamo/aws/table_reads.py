@@ -15,6 +15,9 @@ from anamo.core.errors import AwsError, Throttled
 from anamo.core.item import Item, State
 from anamo.core.record import Record
 
+_TO_CLAIM = "itemID, taskID, ItemState, lockID, InstanceID, Lease_Expires, Attempts"
+"""What a worker has to know of a locked item to take it over."""
+
 
 @dataclass(frozen=True, slots=True)
 class ItemStates:
@@ -66,6 +69,21 @@ class QueryPage:
     records: Sequence[Record]
     rest: Part | None
     units: float
+
+
+@dataclass(frozen=True, slots=True)
+class TableLook:
+    """What a page of the table itself holds that can be claimed, now or later.
+
+    Attributes:
+        todo: Todo items, without those whose itemID is not a whole number.
+        locked: Locked items, without results.
+        rest: Where the next page begins; None after the last.
+    """
+
+    todo: Sequence[Item]
+    locked: Sequence[Item]
+    rest: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +166,34 @@ class TableReads(TableRequests):
             IndexName=STATE_INDEX,
             KeyConditionExpression="ItemState = :state",
             ExpressionAttributeValues=encode({":state": State.LOCKED.value}),
-            ProjectionExpression="itemID, taskID, ItemState, lockID, InstanceID,"
-            " Lease_Expires, Attempts",
+            ProjectionExpression=_TO_CLAIM,
         )
         return map(Item.from_values, pages)
+
+    def look(self, rest: Mapping[str, Any] | None) -> TableLook:
+        """The next page of the table, read from it and not from an index, so that it shows every
+        write before. DynamoDB reads 1 MB at most, for 256 read units.
+
+        Args:
+            rest: Where it begins: what the page before says; None is the first page.
+        """
+        request: dict[str, Any] = {"ExclusiveStartKey": rest} if rest else {}
+        answer = self.send(
+            self._client.scan,
+            ConsistentRead=True,
+            FilterExpression="ItemState IN (:todo, :locked)",
+            ExpressionAttributeValues=encode(
+                {":todo": State.TODO.value, ":locked": State.LOCKED.value}
+            ),
+            ProjectionExpression=_TO_CLAIM,
+            **request,
+        )
+        found = [Item.from_values(decode(image)) for image in answer["Items"]]
+        return TableLook(
+            [item for item in found if item.state == State.TODO],
+            [item for item in found if item.state == State.LOCKED],
+            answer.get("LastEvaluatedKey"),
+        )
 
     # Operators
 

@@ -258,7 +258,7 @@ class TableWrites(TableRequests):
         return math.ceil(self.clock.now() + holder.lease)
 
     def _epoch(self) -> int:
-        return math.floor(self.clock.now())
+        return math.floor(self.clock.surely_past())
 
 
 def _already_applied(item: Item | None, target: State, lock_id: str) -> bool:

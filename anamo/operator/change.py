@@ -130,7 +130,7 @@ class Change:
         return not self._not_changed
 
     def _may_change(self, record: Record) -> bool:
-        if self._request.force or not record.leased(self._table.clock.now()):
+        if self._request.force or not record.leased(self._table.clock.surely_past()):
             return True
         if self._request.names:
             self._not_changed.append(f"{_name(record)} {LOCKED.format(record.item.instance_id)}")
@@ -155,7 +155,7 @@ class Change:
     def _question(self, selected: Sequence[Record]) -> str:
         asked = self._request
         items = f"{count(len(selected), f'{asked.state} item')} of table {asked.table}"
-        held = sum(record.leased(self._table.clock.now()) for record in selected)
+        held = sum(record.leased(self._table.clock.surely_past()) for record in selected)
         forced = f", {held:,} of them from workers that hold them" if held else ""
         if asked.action is Action.REMOVE:
             return f"Remove {items}{forced}? Their logs in S3 stay."
@@ -194,7 +194,7 @@ class Change:
             lost = self._retry(partial(self._write, record))
             if lost is None or not lost.current or not _same_claim(lost.current, record):
                 break
-            if not self._request.force and lost.current.leased(self._table.clock.now()):
+            if not self._request.force and lost.current.leased(self._table.clock.surely_past()):
                 break
             record = lost.current
         return lost

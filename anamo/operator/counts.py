@@ -95,7 +95,7 @@ def count_table(
     for page in parallel_query(table, projections, retry):
         counts.units += page.units
         for record in _with_progress(table, page.records, retry):
-            _add(counts, record, table.clock.now())
+            _add(counts, record, table.clock.surely_past())
             if note:
                 note(record)
     logger.info("table %s: %s read units", table.name, f"{counts.units:,.1f}")

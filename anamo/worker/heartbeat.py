@@ -58,7 +58,10 @@ class Heartbeat:
         wait = interval
         while not self._ended.wait(wait):
             renewed = [self._renew(claim) for claim in self._claims()]
-            wait = interval if all(renewed) else min(interval / 2, RETRY_SECONDS)
+            # A machine that was suspended renews by the time it went to sleep, until some answers
+            # agree on a later one
+            settled = all(renewed) and not self._table.clock.doubtful
+            wait = interval if settled else min(interval / 2, RETRY_SECONDS)
 
     def _renew(self, claim: Claim) -> bool:
         """Whether the claim needs no further renewal now."""

@@ -11,6 +11,7 @@ the leases alive (`heartbeat`).
 import logging
 import os
 import shlex
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
@@ -45,7 +46,8 @@ from anamo.worker.orphans import reap_left_behind
 from anamo.worker.recorder import LOST, Recorder
 
 LAG_SECONDS = 1.0
-"""How long after finding nothing a worker looks again, since the index lags behind the table."""
+"""How long after finding nothing a worker looks again, since the index lags behind the table: then
+the table itself is asked."""
 
 IDLE_SECONDS = 5.0
 """Longest time between two looks of a worker that waits for items; the first are shorter."""
@@ -166,19 +168,49 @@ class Worker:
 
     def _next(self) -> Item | None:
         """The next item, claimed; None if there is none left, or none should be claimed."""
-        until: float | None = None
-        nap = LAG_SECONDS
+        lag = self._claimer.lag
+        idle_since: float | None = None
+        due = self._options.idle_timeout
+        nap = 0.0
         while self._ready():
-            item = self._claim()
-            if item:
+            if item := self._claim(self._claimer.claim):
                 return item
-            until = until or monotonic() + max(LAG_SECONDS, self._options.idle_timeout)
-            left = until - monotonic()
-            if left <= 0 and not self._awaits_inheritance():
-                break
-            self._control.sleep(min(nap, left) if left > 0 else nap)
-            nap = min(2 * nap, IDLE_SECONDS)
+            idle_since = idle_since or monotonic()
+            waited = monotonic() - idle_since
+            if waited >= due and not self._awaits_own():
+                if item := self._claim(self._claimer.claim_by_table):
+                    return item
+                if self._nothing_left(waited):
+                    break
+                # What others are just claiming is asked for soon, a large table less and less often
+                due = max(waited + LAG_SECONDS, lag.wait, 0 if self._claimer.left else 2 * waited)
+            nap = min(2 * nap, IDLE_SECONDS) or lag.pause or LAG_SECONDS
+            self._nap(nap, due - waited)
         return None
+
+    def _nap(self, seconds: float, left: float) -> None:
+        """Wait so many seconds, or for what is left until the last look; then for the record of a
+        claim of this process too, since it may give the item back.
+        """
+        if left > 0:
+            self._control.sleep(min(seconds, left))
+        else:
+            claims = self._recorder.claims
+            self._control.sleep(seconds, lambda: self._recorder.claims == claims)
+
+    def _awaits_own(self) -> bool:
+        """Whether an item that this process answers for may yet become one to be claimed."""
+        return self._recorder.claims > 0 or self._awaits_inheritance()
+
+    def _nothing_left(self, waited: float) -> bool:
+        """Whether there is nothing to be claimed, now that the index gave no claim for so many
+        seconds and the table has been asked.
+        """
+        left = self._claimer.left
+        if left is None:
+            settled = self._claimer.lag.settled(waited, listed=self._claimer.listed)
+            left = waited < LAG_SECONDS or not settled
+        return not left and not self._awaits_own()
 
     def _ready(self) -> bool:
         """Wait until a further claim may be made; False if none should be."""
@@ -203,17 +235,17 @@ class Worker:
         reap_left_behind(set())
         return bool(self._control.stopping or self._control.start_no_more or self._recorder.error)
 
-    def _claim(self) -> Item | None:
+    def _claim(self, claim: Callable[[], Item | None]) -> Item | None:
         def stop() -> bool:
             return self._control.stopping
 
-        def claim() -> Item | None:
+        def claim_unless_exhausted() -> Item | None:
             return self._retries.retry(
-                self._claimer.claim, CLAIM_SECONDS, stop, self._say, (DescriptorsExhausted,)
+                claim, CLAIM_SECONDS, stop, self._say, (DescriptorsExhausted,)
             )
 
         try:
-            return self._retries.retry(claim, DESCRIPTOR_SECONDS, stop, self._say)
+            return self._retries.retry(claim_unless_exhausted, DESCRIPTOR_SECONDS, stop, self._say)
         except TransientError:
             if self._control.stopping:
                 return None

@@ -82,6 +82,18 @@ def test_without_put_object_an_outcome_is_recorded_and_its_log_kept(stage: Stage
 
 
 @pytest.mark.parametrize("allowed", [True, False])
+def test_scan_is_what_shows_that_nothing_is_left_and_a_worker_can_do_without(
+    stage: Stage, allowed: bool
+) -> None:
+    stage.fill(LINE)
+    policy = worker(stage) if allowed else without(worker(stage), "dynamodb:Scan")
+    worked = stage.work(stage.account.user(policy), "--debug")
+    assert worked.returncode == 0
+    assert ("Scan: " in worked.stderr) == (not allowed)
+    assert stage.states() == Counter(done=1)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
 def test_abort_multipart_upload_is_what_clears_away_an_upload_that_broke_off(
     stage: Stage, make_proxy: Callable[[str], Proxy], allowed: bool
 ) -> None:
@@ -224,7 +236,7 @@ def test_an_operator_is_told_that_a_log_is_gone_because_it_may_list_the_bucket(
 # Nothing else
 
 NEEDED = {
-    "worker": {*STARTS, "s3:PutObject", "s3:AbortMultipartUpload"},
+    "worker": {*STARTS, "dynamodb:Scan", "s3:PutObject", "s3:AbortMultipartUpload"},
     "importer": {*IMPORTS, "dynamodb:CreateTable"},
     "operator": {*REQUESTS, "s3:ListBucket"},
 }

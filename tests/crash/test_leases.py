@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
+from itertools import count
 
 import pytest
 
 from tests.support.fleet import Fleet, tree
-from tests.support.proxy import Proxy, cutting, failing, on, passing, skewing
+from tests.support.proxy import Proxy, Request, cutting, dating, failing, on, passing, skewing
 from tests.support.waiting import eventually
 
 FindFaults = Callable[[], list[str]]
@@ -93,6 +95,50 @@ def skewed(proxy: Proxy, seconds: float) -> str:
     """The URL of a DynamoDB that far ahead."""
     proxy.behaviour = skewing(seconds)
     return proxy.url
+
+
+def look_for_ended_leases(fleet: Fleet, dynamodb: str, make_proxy: Callable[[str], Proxy]) -> int:
+    """Have a worker look at twelve live leases, by replies of which one in ten is dated a day
+    ahead, the first right before it asks for leases; how many it broke.
+    """
+    fleet.add(["true"] * 12)
+    for item in fleet.table.items():
+        fleet.table.client.update_item(
+            TableName=fleet.table.name,
+            Key={"itemID": {"N": str(item["itemID"])}},
+            UpdateExpression="SET ItemState = :locked, lockID = :theirs, Lease_Expires = :later",
+            ExpressionAttributeValues={
+                ":locked": {"S": "locked"},
+                ":theirs": {"S": "theirs"},
+                ":later": {"N": str(int(time.time()) + 600)},
+            },
+        )
+
+    pages = count(1)
+
+    def second_page(request: Request) -> bool:
+        """Whether nothing was todo from a random place on, nor is from the beginning on."""
+        todo = ":start" in request.json.get("ExpressionAttributeValues", {})
+        return todo and next(pages) == 2
+
+    proxy = make_proxy(dynamodb)
+    proxy.behaviour = dating(86_400, second_page)
+    fleet.environment["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.url
+    assert fleet.start().wait().returncode == 0
+    return sum(item["lockID"] != "theirs" for item in fleet.table.items())
+
+
+def test_one_reply_in_ten_that_is_dated_a_day_ahead_breaks_no_lease(
+    fleet: Fleet, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    assert look_for_ended_leases(fleet, dynamodb, make_proxy) == 0
+
+
+def test_without_a_second_opinion_one_such_reply_breaks_a_lease(
+    fleet: Fleet, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    fleet.guard = "second_opinion"
+    assert look_for_ended_leases(fleet, dynamodb, make_proxy) > 0
 
 
 def test_a_heartbeat_that_is_cut_off_does_not_stop_the_task(

@@ -22,9 +22,10 @@ from tests.support.fleet import Fleet
 from tests.support.proxy import Proxy
 from tests.support.table import Table
 
-DESCRIBED, LAST, NOTHING_LEFT = 1, 1, 6
+DESCRIBED, LAST, NOTHING_LEFT, LOOK = 1, 1, 6, 1
 """Requests of a worker whatever it does: the table is described; its last item asked for; twice it
-looks for todo items, from a random place and from the beginning, and for ended leases.
+looks for todo items, from a random place and from the beginning, and for ended leases; in the end
+it looks at a page of the table itself.
 """
 
 
@@ -44,7 +45,8 @@ def test_a_single_item_costs_a_claim_a_finish_a_log_object_and_its_share_of_a_pa
     pages = -(-items // PAGE)
     # A page that begins near the end is short, and another is read from the beginning
     assert asked["Query"] <= LAST + 2 * pages + NOTHING_LEFT
-    assert asked.total() == asked["UpdateItem"] + asked["Query"] + DESCRIBED
+    assert asked.total() == asked["UpdateItem"] + asked["Query"] + DESCRIBED + LOOK
+    assert asked["Scan"] == LOOK
     assert log_objects(store) == items
     counted = (asked.total() - DESCRIBED) / items
     said = re.search(

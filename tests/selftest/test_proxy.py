@@ -22,6 +22,7 @@ from tests.support.proxy import (
     Reply,
     Request,
     cutting,
+    dating,
     dropping_reply,
     failing,
     on,
@@ -198,3 +199,18 @@ def test_it_stands_before_s3_too(
         client.put_object(Bucket=bucket, Key="another", Body=body)
     client.close()
     assert s3_client.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
+
+
+def test_dating_sends_one_reply_in_ten_ahead_from_a_certain_request_on(
+    dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    proxy = make_proxy(dynamodb)
+    proxy.behaviour = dating(86_400, lambda request: request.operation == "DescribeLimits")
+    client = boto3.client("dynamodb", endpoint_url=proxy.url)
+    operations = [client.list_tables] * 3 + [client.describe_limits] + [client.list_tables] * 11
+    ahead = [
+        parsedate_to_datetime(operation()["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
+        > time.time() + 80_000
+        for operation in operations
+    ]
+    assert [number for number, late in enumerate(ahead) if late] == [3, 13]

@@ -146,6 +146,23 @@ def skewing(seconds: float) -> Behaviour:
     return behaviour
 
 
+def dating(seconds: float, begins: Callable[[Request], bool], every: int = 10) -> Behaviour:
+    """Pass, with one Date header in so many that much ahead: the first is that of the first reply
+    to a request of which `begins` is true.
+    """
+    ahead = skewing(seconds)
+    counted = count()
+    begun = threading.Event()
+
+    def behaviour(request: Request, forward: Forward) -> Reply | None:
+        if begun.is_set() or begins(request):
+            begun.set()
+            return (passing if next(counted) % every else ahead)(request, forward)
+        return forward(request)
+
+    return behaviour
+
+
 def on(operation: str, behaviour: Behaviour, first: int = sys.maxsize) -> Behaviour:
     """Treat the first so many requests of one operation in a certain way, and pass all else."""
     seen = count(1)

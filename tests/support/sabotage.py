@@ -23,14 +23,16 @@ from boto3.session import Session
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from anamo.aws import faults, table, table_writes  # noqa: E402
+from anamo.aws import clock, faults, table, table_writes  # noqa: E402
 from anamo.core import transitions  # noqa: E402
 from anamo.worker import (  # noqa: E402
     cgroup,
     claim,
+    claimer,
     control,
     heartbeat,
     host,
+    index_lag,
     item_run,
     log_delivery,
     loop,
@@ -195,6 +197,28 @@ def no_descent() -> None:
 def no_cgroups() -> None:
     """Run tasks as where no cgroups can be made."""
     cgroup.own_folder = lambda: None  # type: ignore[assignment]
+
+
+def no_look_at_the_table() -> None:
+    """Believe an index that lists nothing."""
+
+    def believe(self: claimer.Claimer) -> None:
+        self.left = False
+
+    claimer.Claimer.claim_by_table = believe  # type: ignore[method-assign]
+
+
+def no_pauses() -> None:
+    """Claim what an index lists however often that was refused, and believe it in the end."""
+    index_lag.IndexLag.pause = 0.0  # type: ignore[method-assign, assignment]
+    index_lag.MOST_LAG = 0.0
+    no_look_at_the_table()
+
+
+def no_second_opinion() -> None:
+    """Believe the date of every answer."""
+    clock.LAST = 1
+    clock.DatabaseClock.surely_past = clock.DatabaseClock.now  # type: ignore[method-assign]
 
 
 def no_subprocess() -> None:

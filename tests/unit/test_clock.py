@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anamo.aws.clock import DatabaseClock
+from anamo.aws.clock import CONFIRMING, DatabaseClock
 
 NOON = 1_800_000_000
 
@@ -98,3 +98,66 @@ def test_an_answer_without_a_date_teaches_nothing(headers: dict[str, str]) -> No
 
 def test_a_timestamp_is_utc_in_iso_8601() -> None:
     assert Hosts().clock().timestamp() == "2027-01-15T08:00:00Z"
+
+
+DAY = 86_400
+
+
+def dated(host: Hosts, clock: DatabaseClock, ahead: float) -> None:
+    """An answer whose date is that far ahead."""
+    date = datetime.fromtimestamp(int(host.server() + ahead), timezone.utc)
+    clock.learn({"date": format_datetime(date, usegmt=True)}, clock.monotonic())
+
+
+@given(
+    st.floats(-3600, 3600),
+    st.sampled_from([-DAY, DAY]),
+    st.integers(4, 9),
+    st.integers(10, 60),
+)
+def test_one_answer_in_ten_that_is_a_day_off_moves_no_clock(
+    wrong_by: float, off: int, first: int, answers: int
+) -> None:
+    host = Hosts(wrong_by)
+    clock = host.clock()
+    for number in range(answers):
+        host.passed += 1
+        dated(host, clock, off if number % 10 == first else 0)
+        assert clock.now() == pytest.approx(host.server(), abs=1)
+        assert clock.surely_past() <= host.server() + 1
+        if number >= 10:
+            assert clock.surely_past() == pytest.approx(host.server(), abs=1)
+
+
+@given(st.lists(st.booleans(), max_size=3))
+def test_of_the_first_answers_none_alone_makes_a_time_pass(wrong: list[bool]) -> None:
+    """Whatever the present time is taken for: a lease has ended only when nothing speaks for the
+    contrary."""
+    host = Hosts()
+    clock = host.clock()
+    for each in wrong:
+        dated(host, clock, DAY if each else 0)
+    assert clock.surely_past() <= host.server()
+
+
+@pytest.mark.parametrize("wrong_by", [-3600, 3600])
+def test_four_answers_that_agree_are_believed_against_the_hosts_clock(wrong_by: float) -> None:
+    host = Hosts(wrong_by)
+    clock = host.clock()
+    for _ in range(CONFIRMING):
+        host.ask(clock)
+    assert clock.surely_past() == pytest.approx(host.server(), abs=1)
+
+
+def test_after_the_monotonic_clock_stood_still_five_answers_tell() -> None:
+    host = Hosts()
+    clock = host.clock()
+    for _ in range(20):
+        host.ask(clock)
+    for _ in range(4):
+        dated(host, clock, 5 * 3600)
+        assert clock.doubtful
+        assert clock.surely_past() <= host.server()
+    dated(host, clock, 5 * 3600)
+    assert not clock.doubtful
+    assert clock.now() == pytest.approx(host.server() + 5 * 3600, abs=1)

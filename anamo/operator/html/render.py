@@ -90,7 +90,7 @@ def _read_step(
     step = StepData(position, TableCounts(table.name))
 
     def note(record: Record) -> None:
-        step.add(record, table.clock.now())
+        step.add(record, table.clock.surely_past())
         cells = matrix.setdefault(record.item.task_id, {})
         cells.setdefault(table.name, Counter())[record.state] += 1
 
