@@ -18,7 +18,7 @@ from anamo.aws.table_writes import Holder
 from anamo.core.codec import SMALLEST_ID, ItemId, encode
 from anamo.core.errors import AccessDenied, AwsError, Throttled
 from anamo.core.item import NULL, Item, new_values, single_item
-from anamo.worker.claimer import PAGE, PAGE_SECONDS, Claimer
+from anamo.worker.claimer import PAGE, PAGE_SECONDS, TABLE_PAGES, Claimer
 from anamo.worker.in_flight_claims import InFlightClaims
 from tests.support.table import Table
 
@@ -229,7 +229,9 @@ def test_a_table_is_read_on_from_call_to_call_until_nothing_is_left() -> None:
 
     def look(rest: object) -> TableLook:
         asked.append(rest)
-        return TableLook([], [leased(len(asked), 1 << 40)], {"page": 2} if rest is None else None)
+        number = len(asked)
+        more = {"page": number + 1} if number <= TABLE_PAGES else None
+        return TableLook([], [leased(number, 1 << 40)], more)
 
     table.look = look  # type: ignore[method-assign]
     found = claimer(table)
@@ -238,8 +240,9 @@ def test_a_table_is_read_on_from_call_to_call_until_nothing_is_left() -> None:
         assert found.claim_by_table() is None
         left.append(found.left)
     assert left == [None, False]
-    assert asked == [None, {"page": 2}]
-    assert found.held == {1: "L1", 2: "L2"}
+    pages = range(1, TABLE_PAGES + 2)
+    assert asked == [None, *({"page": number} for number in pages[1:])]
+    assert found.held == {number: f"L{number}" for number in pages}
 
 
 @pytest.mark.parametrize("fault", [AccessDenied("no"), Throttled("later")])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from anamo.aws.clock import DatabaseClock
 from anamo.aws.table_writes import Holder
 from anamo.core.errors import TransientError
 from anamo.core.item import Item
@@ -23,6 +24,7 @@ class Table:
     """A table whose renewals do what a test says, one after the other; then they succeed."""
 
     def __init__(self, *renewals: Renew) -> None:
+        self.clock = DatabaseClock()
         self._renewals = iter(renewals)
         self.renewed = 0
 
