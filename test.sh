@@ -50,6 +50,7 @@ fi
 
 prepare_venv "$venv" requirements.txt requirements-quick.txt demo/requirements.txt \
   requirements-dev.txt
+prepare_venv "$prepared/linters" requirements-linters.txt
 prepare_engine "$prepared" "$venv"
 prepare_chromium
 

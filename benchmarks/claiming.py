@@ -100,7 +100,7 @@ def crowd(client: Any, name: str, workers: int, most: int, seed: int = 1) -> Cro
                 break
             slowest = max(slowest, time.monotonic() - began)
             in_flight.drop(item.lock_id)
-            result.claims[number].append(item.item_id)
+            result.claims[number].append(int(item.item_id))
             reads = claimer.reads
         with counting:
             result.conflicts += claimer.conflicts

@@ -6,6 +6,8 @@ answers' Date headers and add up consumed capacity, whatever wraps the client. N
 room sees an error code.
 """
 
+import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -15,11 +17,13 @@ from botocore.model import OperationModel
 
 from anamo.aws.clock import DatabaseClock
 from anamo.aws.consumed_capacity import READS, WRITES, CapacityMeter
-from anamo.aws.faults import translate
+from anamo.aws.faults import translate, unreadable
 from anamo.aws.session import renewed
-from anamo.core.codec import Values, decode, text
+from anamo.core.codec import ItemId, Values, decode, text
 from anamo.core.errors import AwsError, ItemRefused, TableMissing, Throttled, TransientError
 from anamo.core.item import NULL, Item
+
+logger = logging.getLogger(__name__)
 
 STATE_INDEX = "ItemStateIndex"
 
@@ -87,11 +91,14 @@ class TableRequests:
             request["TableName"] = self.name
         sending = _sending.set(self)
         try:
-            return method(**request)
+            return _whole(method(**request), request)
         except ClientError as error:
             raise self._renew(_from_dynamodb(error, self.name)) from error
         except BotoCoreError as error:
             raise self._renew(translate(error)) from error
+        except Exception as error:
+            logger.debug("request to table %s", self.name, exc_info=True)
+            raise TransientError(f"table {self.name}: {unreadable(error)}") from error
         finally:
             _sending.reset(sending)
 
@@ -127,12 +134,52 @@ def _note_time(context: dict[str, Any], **_: Any) -> None:
         context["pyanamo_sent"] = table.clock.monotonic()
 
 
+class _NotAnAnswer(Exception):
+    """What came with status 200 is not what DynamoDB answers."""
+
+
+_MEMBERS = {
+    "BatchGetItem": "Responses",
+    "DescribeTable": "Table",
+    "Query": "Items",
+    "Scan": "Items",
+}
+"""What an answer to these operations always has."""
+
+
+def _check(parsed: Mapping[str, Any], model: OperationModel, http_response: Any) -> None:
+    """Raise _NotAnAnswer for an answer that cannot be DynamoDB's.
+
+    botocore takes a body that is no JSON, the page of a proxy say, for an answer without members.
+    To an update that would mean that it was applied.
+    """
+    member = _MEMBERS.get(model.name)
+    if member and member not in parsed:
+        raise _NotAnAnswer(f"it has no {member}")
+    said_nothing = parsed.keys() <= {"ResponseMetadata"}
+    if said_nothing and not isinstance(json.loads(http_response.content), dict):
+        raise _NotAnAnswer("it is no JSON object")
+
+
+def _whole(answer: Mapping[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The answer; raises _NotAnAnswer where the item that the request asks for is not in it."""
+    if request.get("ReturnValues") == "ALL_NEW" and "Attributes" not in answer:
+        raise _NotAnAnswer("it has no item")
+    return answer
+
+
 def _learn(
-    parsed: Mapping[str, Any], model: OperationModel, context: Mapping[str, Any], **_: Any
+    parsed: Mapping[str, Any],
+    model: OperationModel,
+    context: Mapping[str, Any],
+    http_response: Any,
+    **_: Any,
 ) -> None:
     """Set the clock and add to the meter by an answer, which may be an error."""
     if not (table := _sending.get()):
         return
+    if "Error" not in parsed:
+        _check(parsed, model, http_response)
     headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     table.clock.learn(headers, context["pyanamo_sent"])
     if "Error" not in parsed:
@@ -161,7 +208,7 @@ class Cancelled(Exception):
         super().__init__()
         self._reasons = reasons
 
-    def states_there(self, items: Sequence[Item], table: str) -> dict[int, str]:
+    def states_there(self, items: Sequence[Item], table: str) -> dict[ItemId, str]:
         """The states of the items that exist already.
 
         Args:
@@ -176,7 +223,7 @@ class Cancelled(Exception):
             TransientError: Another transaction writes the same items.
             AwsError: DynamoDB refuses the transaction for another reason.
         """
-        there = {}
+        there: dict[ItemId, str] = {}
         codes = set()
         for item, reason in zip(items, self._reasons, strict=False):
             code = reason.get("Code", "None")

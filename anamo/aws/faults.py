@@ -4,6 +4,7 @@ Guaranteed: throttling, passing faults, missing credentials and missing permissi
 in the same way for all services. Codes that only one service uses are left to its own module.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,7 @@ from anamo.core.errors import (
     AwsError,
     CredentialsExpired,
     CredentialsMissing,
+    DescriptorsExhausted,
     RegionMissing,
     Throttled,
     TransientError,
@@ -98,10 +100,30 @@ def translate(error: ClientError | BotoCoreError) -> AwsError:
         return RegionMissing()
     if isinstance(error, exceptions.InvalidRegionError):
         return RegionMissing(str(error))
+    if isinstance(error, _UNREACHABLE) and _lacks_descriptors(error):
+        return DescriptorsExhausted()
     for classes, kind, advice in _BY_CLASS:
         if isinstance(error, classes):
             return kind(f"{_first_line(error)} — {advice}")
     return AwsError(_first_line(error))
+
+
+def _lacks_descriptors(error: BaseException | None) -> bool:
+    """Whether an error comes of one that says that no descriptor is left."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def unreadable(error: Exception) -> TransientError:
+    """The error for an answer that botocore could not read: it is not what the service sends.
+
+    A proxy on the way may have cut it off or replaced it. botocore raises whatever its parser meets
+    then, `AttributeError` and `UnicodeDecodeError` among others.
+    """
+    return TransientError(f"the answer cannot be read: {type(error).__name__}: {_excerpt(error)}")
 
 
 def error_code(error: ClientError | BotoCoreError) -> str:
@@ -118,6 +140,11 @@ def _from_answer(error: ClientError) -> AwsError:
         if code in codes:
             return kind(f"{said} — {advice}")
     return TransientError(said) if status >= 500 else AwsError(f"{said} ({code})")
+
+
+def _excerpt(error: Exception) -> str:
+    """The message's beginning: it may quote the whole answer."""
+    return _first_line(error)[:200]
 
 
 def _first_line(error: Exception) -> str:

@@ -4,6 +4,8 @@ Guaranteed: memory stays flat however large a log is. Not guaranteed: that a log
 sending it again writes the same object.
 """
 
+import logging
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -14,7 +16,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 
 from anamo.aws.consumed_capacity import CapacityMeter
-from anamo.aws.faults import error_code, translate
+from anamo.aws.faults import error_code, translate, unreadable
 from anamo.aws.session import renewed
 from anamo.core.errors import (
     AccessDenied,
@@ -24,6 +26,8 @@ from anamo.core.errors import (
     TransientError,
 )
 from anamo.core.log_entry import LogEntry
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
 """Bytes read at a time."""
@@ -84,9 +88,25 @@ class Inflate:
 
 
 def located(address: str) -> tuple[str, str]:
-    """Bucket and key of an s3:// address. The key is not unquoted: its escapes are part of it."""
-    bucket, _, key = address.removeprefix("s3://").partition("/")
-    return bucket, key
+    """Bucket and key of an s3:// address. The key is not unquoted: its escapes are part of it.
+
+    Raises:
+        LogMissing: It is not one; another tool may have written it.
+    """
+    match = re.fullmatch(r"s3://([A-Za-z0-9._-]{3,255})/(.+)", address, re.DOTALL)
+    if not match:
+        raise LogMissing(f"{address} is not an s3:// address of a log")
+    return match[1], match[2]
+
+
+def _bounds(span: str, address: str) -> tuple[int, int | None]:
+    """First and last byte of a span; the last is None for all. Raises LogMissing if it is odd."""
+    if not span:
+        return 0, None
+    match = re.fullmatch(r"([0-9]{1,15})-([0-9]{1,15})", span)
+    if not match:
+        raise LogMissing(f"{address}: {span!r} is not a range of bytes")
+    return int(match[1]), int(match[2])
 
 
 class LogStore:
@@ -137,12 +157,15 @@ class LogStore:
         """
         with self._faults():
             if isinstance(packed.body, bytes):
-                self._client.put_object(
+                answer = self._client.put_object(
                     Bucket=self.bucket,
                     Key=packed.key,
                     Body=packed.body,
                     ContentType="application/gzip",
                 )
+                if "ETag" not in answer:
+                    # Not S3's: a proxy on the way said that all is well
+                    raise TransientError(f"bucket {self.bucket}: the answer has no ETag")
             else:
                 self._put_file(packed.key, packed.body)
         self.meter.put()
@@ -162,7 +185,7 @@ class LogStore:
             AwsError: Or one of its subclasses: BucketMissing, AccessDenied, TransientError.
         """
         inflate = Inflate(self.address(key))
-        first, last = map(int, span.split("-")) if span else (0, None)
+        first, last = _bounds(span, self.address(key))
         position, resumed = first, -1
         while resumed != position and (last is None or position <= last):
             resumed = position
@@ -209,6 +232,11 @@ class LogStore:
             yield
         except (ClientError, BotoCoreError) as error:
             raise self._fault(error, key) from error
+        except (AwsError, OSError):
+            raise
+        except Exception as error:
+            logger.debug("request to bucket %s", self.bucket, exc_info=True)
+            raise TransientError(f"bucket {self.bucket}: {unreadable(error)}") from error
 
     def _fault(self, error: ClientError | BotoCoreError, key: str) -> AwsError:
         code = error_code(error)

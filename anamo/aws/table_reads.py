@@ -4,24 +4,19 @@ Not guaranteed: that what an index lists is still so. Index reads are eventually
 condition of the write that follows decides.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from enum import Enum
 from typing import Any
 
 from anamo.aws.dynamodb import STATE_INDEX, TASK_INDEX, TRANSACTION_LIMIT, TableRequests
-from anamo.core.codec import KEY_LIMIT, Values, decode, encode, key_of, text
+from anamo.core.codec import LARGEST_ID, ItemId, Values, above, decode, encode, key_of, text
 from anamo.core.errors import AwsError, Throttled
 from anamo.core.item import Item, State
 from anamo.core.record import Record
 
 _TO_CLAIM = "itemID, taskID, ItemState, lockID, InstanceID, Lease_Expires, Attempts"
 """What a worker has to know of a locked item to take it over."""
-
-LARGEST_NUMBER = Decimal("9.9999999999999999999999999999999999999E+125")
-"""The largest that DynamoDB has, so no itemID comes after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +29,8 @@ class ItemStates:
             that throttles answers in part.
     """
 
-    states: Mapping[int, str]
-    unread: Set[int]
+    states: Mapping[ItemId, str]
+    unread: Set[ItemId]
 
 
 class Projection(Enum):
@@ -57,8 +52,8 @@ class Part:
     """The items of a state from one itemID to another, both included; None is open."""
 
     state: str
-    first: int | None = None
-    last: int | None = None
+    first: ItemId | None = None
+    last: ItemId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +114,7 @@ class TableReads(TableRequests):
 
     # Workers and the importer
 
-    def states(self, item_ids: Sequence[int]) -> ItemStates:
+    def states(self, item_ids: Sequence[ItemId]) -> ItemStates:
         """The states of those of up to 100 items that are in the table.
 
         Raises:
@@ -128,12 +123,12 @@ class TableReads(TableRequests):
         keys = [encode({"itemID": item_id}) for item_id in item_ids]
         images, left = self._batch(Keys=keys, ProjectionExpression="itemID, ItemState")
         read = map(Item.from_values, images)
-        unread = {int(key["itemID"]) for key in map(decode, left)}
+        unread = set(map(key_of, map(decode, left)))
         return ItemStates({item.item_id: item.state for item in read}, unread)
 
-    def todo(self, start: int, limit: int) -> list[Item]:
+    def todo(self, start: ItemId, limit: int) -> list[Item]:
         """Up to `limit` items from itemID `start` on that the index lists as todo, in order, with
-        itemID and lockID only; without those whose itemID is not a whole number.
+        itemID and lockID only.
         """
         return self._listed(
             "ItemState = :state AND itemID >= :start",
@@ -141,12 +136,12 @@ class TableReads(TableRequests):
             Limit=limit,
         )
 
-    def last_todo(self) -> int | None:
+    def last_todo(self) -> ItemId | None:
         """The largest itemID that the index lists as todo."""
         return self.last(State.TODO.value)
 
-    def last(self, state: str) -> int | None:
-        """The largest itemID that the index lists in a state; None if it is not a whole number."""
+    def last(self, state: str) -> ItemId | None:
+        """The largest itemID that the index lists in a state; None if it lists none."""
         found = self._listed(
             "ItemState = :state", {":state": state}, Limit=1, ScanIndexForward=False
         )
@@ -161,8 +156,7 @@ class TableReads(TableRequests):
             ProjectionExpression="itemID, lockID",
             **request,
         )
-        images = map(decode, answer["Items"])
-        return [Item.from_values(image) for image in images if key_of(image) is not None]
+        return list(map(Item.from_values, map(decode, answer["Items"])))
 
     def locked(self) -> Iterator[Item]:
         """The items that the index lists as locked, without results; a page is read when the one
@@ -194,8 +188,7 @@ class TableReads(TableRequests):
             ProjectionExpression=_TO_CLAIM,
             **request,
         )
-        images = map(decode, answer["Items"])
-        found = [Item.from_values(image) for image in images if key_of(image) is not None]
+        found = [Item.from_values(decode(image)) for image in answer["Items"]]
         return TableLook(
             [item for item in found if item.state == State.TODO],
             [item for item in found if item.state == State.LOCKED],
@@ -225,10 +218,8 @@ class TableReads(TableRequests):
         )
         rest = None
         if "LastEvaluatedKey" in answer:
-            read = decode(answer["LastEvaluatedKey"])["itemID"]
-            first = math.floor(max(read, -KEY_LIMIT)) + 1
-            # A whole number of 39 digits cannot be sent, nor can anything of ours follow it
-            rest = Part(part.state, first, part.last) if first < KEY_LIMIT else None
+            first = above(key_of(decode(answer["LastEvaluatedKey"])))
+            rest = None if first is None else Part(part.state, first, part.last)
         units = float(answer["ConsumedCapacity"]["CapacityUnits"])
         return QueryPage(
             [Record.from_values(decode(each)) for each in answer["Items"]], rest, units
@@ -249,7 +240,7 @@ class TableReads(TableRequests):
                 if state in found:
                     raise AwsError(f"table {self.name}: a scan of {STATE_INDEX} gave {state} twice")
                 found.add(state)
-                key = {"ItemState": state, "itemID": LARGEST_NUMBER}
+                key = {"ItemState": state, "itemID": LARGEST_ID}
                 request["ExclusiveStartKey"] = encode(key)
             elif "LastEvaluatedKey" in answer:
                 request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
@@ -266,7 +257,7 @@ class TableReads(TableRequests):
         )
         return list(map(Record.from_values, pages))
 
-    def read(self, item_ids: Sequence[int], projection: Projection) -> list[Record]:
+    def read(self, item_ids: Sequence[ItemId], projection: Projection) -> list[Record]:
         """Those of some items that are in the table, read from it and not from an index.
 
         Raises:

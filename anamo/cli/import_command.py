@@ -67,7 +67,7 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
     add(
         "--hold",
         action="store_true",
-        help="add items as held: no worker takes them until `pyanamo.py resume`",
+        help="add items as held: no worker takes them until they are resumed",
     )
     add("--dry-run", action="store_true", help="check and count; write nothing, ask nothing of AWS")
     types.add_common_flags(made)
@@ -80,6 +80,8 @@ def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
 
     layout = Layout(arguments.separator, arguments.nested_separator)
     found = read(arguments.data, layout, types.unique(arguments.table))
+    if found.warning:
+        say(found.warning)
     if arguments.dry_run:
         for table, items in found.items.items():
             tasks = sum(item.tasks for item in items.values())

@@ -8,7 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 
 from anamo.cli.console import Messages
@@ -84,6 +84,8 @@ class LiveLine:
         """Show the present state, with so many items claimed."""
         from rich.text import Text
 
+        with self._while_there():
+            sys.stderr.flush()
         if running and monotonic() < self._draw_at:
             return
         self._draw_at = monotonic() + DRAW_SECONDS
@@ -124,8 +126,10 @@ class ItemLines:
         if not self._quiet:
             self.say(item_line(item))
 
-    def draw(self, running: int) -> None:
-        """Nothing is drawn."""
+    def draw(self, running: int) -> None:  # noqa: ARG002
+        """Print what could not be printed before; nothing is drawn."""
+        with suppress(OSError):
+            sys.stderr.flush()
 
     def close(self) -> None:
         """Nothing is taken away."""

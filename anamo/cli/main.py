@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from enum import IntEnum
 
+from anamo.cli import standard_streams
 from anamo.cli.console import Messages, configure_logging
 from anamo.core.errors import AnamoError, UsageError, internal
 from anamo.worker.signals import Interrupted
@@ -53,7 +54,7 @@ def run(parser: argparse.ArgumentParser, command: Command, words: list[str]) -> 
     Raises:
         SystemExit: The command line asks for help or the version, or cannot be parsed.
     """
-    _reserve_standard_streams()
+    standard_streams.reserve()
     arguments = parser.parse_args(words)
     say = Messages(parser.prog)
     try:
@@ -82,10 +83,3 @@ def _log_host_facts() -> None:
 
     for fact in host_facts():
         logger.debug("%s", fact)
-
-
-def _reserve_standard_streams() -> None:
-    """Open what the caller closed of descriptors 0 to 2, so that no file takes their place."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(descriptor)

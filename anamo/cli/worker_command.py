@@ -9,6 +9,7 @@ from anamo.cli import arguments as types
 from anamo.cli import operator_commands
 from anamo.cli.console import Messages, configure_logging
 from anamo.cli.main import ExitStatus, run
+from anamo.cli.standard_streams import unwaiting_stderr
 from anamo.core.errors import UsageError
 from anamo.worker.options import Options
 from anamo.worker.signals import Signals
@@ -138,7 +139,8 @@ def add_limits(made: argparse.ArgumentParser) -> None:
         type=count,
         default=10,
         metavar="N",
-        help="fail an item after N workers were lost while they held it (default: %(default)s)",
+        help="fail an item after N claims without an outcome: a worker was lost, or its host could "
+        "not run it (default: %(default)s)",
     )
 
 
@@ -217,7 +219,8 @@ def main(words: list[str], program: str = SCRIPT) -> int:
     """
     if words and not words[0].startswith("-"):
         return run(operator_commands.parser(program), operator_commands.main, words)
-    return run(parser(program), work_through, types.without_aliases(words, ORIGINAL_FLAGS))
+    with unwaiting_stderr(program):
+        return run(parser(program), work_through, types.without_aliases(words, ORIGINAL_FLAGS))
 
 
 def console_script() -> int:

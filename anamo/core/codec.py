@@ -1,12 +1,13 @@
 """DynamoDB attribute values as plain Python values, and readers of what another tool wrote.
 
-Guaranteed: `decode` and the readers never raise, whatever an item holds. Not guaranteed: that
-`encode` takes what no item of ours holds, such as floats or numbers of more than 38 digits.
+Guaranteed: `decode` and the readers never raise, whatever an item holds, and `encode` takes the
+itemID and the numbers of any item. Not guaranteed: that it takes what no item has, such as floats.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Context, Decimal
 from functools import cache
 from typing import Any
 
@@ -19,14 +20,36 @@ Attributes = Mapping[str, Any]
 LARGEST = 1e15
 """What a larger number is read as: more than any count or time, and not too long to be shown."""
 
-KEY_LIMIT = Decimal(10**38)
-"""Whole numbers below it have at most 38 digits, as DynamoDB's numbers do."""
+ItemId = int | Decimal
+"""An itemID: an int where it is a whole number of at most 38 digits, as all of ours are. Another
+tool's may be any number that DynamoDB has, and a Decimal then."""
+
+DIGITS = 38
+"""The most digits of a number in DynamoDB."""
+
+SMALLEST = Decimal("1E-130")
+"""The smallest number above 0 that DynamoDB has."""
+
+LARGEST_ID = Decimal("9.9999999999999999999999999999999999999E+125")
+"""The largest number that DynamoDB has, so no itemID comes after it."""
+
+SMALLEST_ID = LARGEST_ID.copy_negate()
+"""No itemID comes before it."""
+
+_NUMBERS = Context(prec=DIGITS, Emin=SMALLEST.adjusted(), Emax=LARGEST_ID.adjusted(), traps=[])
+
+_EXACT = Context(prec=1000, traps=[])
+"""More digits than any number that DynamoDB writes out."""
 
 
 def encode(values: Values) -> dict[str, Any]:
     """Plain values as DynamoDB takes them."""
     serialize = _serializer()
-    return {name: serialize(value) for name, value in values.items()}
+    # The library refuses some of the smallest numbers that DynamoDB has
+    return {
+        name: {"N": str(value)} if isinstance(value, Decimal) else serialize(value)
+        for name, value in values.items()
+    }
 
 
 def decode(attributes: Attributes) -> dict[str, Any]:
@@ -49,13 +72,18 @@ def _decode_tolerantly(attribute: Any) -> Any:
     if "L" in attribute:
         return [_decode_tolerantly(value) for value in attribute["L"]]
     if "N" in attribute:
-        return Decimal(attribute["N"])
+        return _decimal(attribute["N"])
     if "NS" in attribute:
-        return set(map(Decimal, attribute["NS"]))
+        return set(map(_decimal, attribute["NS"]))
     try:
         return _deserializer()(attribute)
     except TypeError:
         return None
+
+
+def _decimal(written: str) -> Decimal:
+    """A number without the zeros at its end, of which DynamoDB writes up to 125."""
+    return _EXACT.create_decimal(written).normalize(_EXACT)
 
 
 # Imported at the first use: neither --help nor an import's --dry-run should wait for boto3
@@ -104,9 +132,39 @@ def mapping(values: Values, name: str) -> Values:
     return value if isinstance(value, dict) else {}
 
 
-def key_of(values: Values) -> int | None:
-    """The itemID; None where it is not a whole number of at most 38 digits, and so not ours."""
+def key_of(values: Values) -> ItemId:
+    """The itemID. Each item of a table has one; 0 stands for one that was not read."""
     value = values.get("itemID")
-    if not isinstance(value, (int, Decimal)) or not -KEY_LIMIT < value < KEY_LIMIT:
+    if not isinstance(value, (int, Decimal)):
+        return 0
+    key = Decimal(value)
+    whole_number = key.adjusted() < DIGITS and key == key.to_integral_value()
+    return int(key) if whole_number else key
+
+
+def key_named(name: str) -> ItemId | None:
+    """The itemID that a text is, in any spelling of the number; None where it is not one."""
+    if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", name):
         return None
-    return int(value) if value == int(value) else None
+    key = _decimal(name)
+    if not key:
+        return 0
+    fits = SMALLEST.adjusted() <= key.adjusted() <= LARGEST_ID.adjusted()
+    return key_of({"itemID": key}) if fits and len(key.as_tuple().digits) <= DIGITS else None
+
+
+def above(key: ItemId) -> ItemId | None:
+    """The next number that DynamoDB has; None after its largest."""
+    following = _NUMBERS.next_plus(Decimal(key))
+    # Not abs(), which would round
+    if following.copy_abs() < SMALLEST:
+        return SMALLEST if key == 0 else 0
+    return following if following.is_finite() else None
+
+
+def below(key: ItemId) -> ItemId | None:
+    """The number that comes before it in DynamoDB; None before its smallest."""
+    opposite = above(-key if isinstance(key, int) else key.copy_negate())
+    if opposite is None or isinstance(opposite, int):
+        return opposite
+    return opposite.copy_negate()

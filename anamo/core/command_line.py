@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping
 
 # No argument of a process has a NUL, so no script that can be run contains these marks
-_MARKED = re.compile(r"\0(\w*)\0", re.ASCII)
+_MARKED = re.compile(r"\0([^\0]*)\0")
 
 _DOLLAR = "\0\0"
 
@@ -32,14 +32,27 @@ def split(script: str, variables: Mapping[str, str]) -> list[str]:
     Raises:
         ValueError: A quote is not closed, the script ends in a backslash, or it contains a NUL.
     """
-    if "\0" in script:
-        raise ValueError("it contains a NUL character")
-    words = shlex.split(_mark_variables(script))
 
     def value(mark: re.Match[str]) -> str:
-        return variables.get(mark[1], "") if mark[1] else "$"
+        return variables.get(mark[1].strip("${}"), "") if mark[1] else "$"
 
-    return [_MARKED.sub(value, word) for word in words]
+    return [_MARKED.sub(value, word) for word in _marked_words(script)]
+
+
+def program_as_written(script: str) -> str:
+    """The first word of a Task Script with its variables unexpanded, for messages: the value of a
+    variable may be a secret.
+
+    Args:
+        script: A command line that `split` splits into at least one word.
+    """
+    return _MARKED.sub(lambda mark: mark[1] or "$", _marked_words(script)[0])
+
+
+def _marked_words(script: str) -> list[str]:
+    if "\0" in script:
+        raise ValueError("it contains a NUL character")
+    return shlex.split(_mark_variables(script))
 
 
 def check(script: str) -> None:
@@ -75,7 +88,7 @@ def _mark_variables(script: str) -> str:
             quote = "" if quote else piece
         elif piece == "$" and quote != "'" and (reference := _REFERENCE.match(script, position)):
             length = len(reference[0])
-            piece = f"\0{reference[1] or reference[2]}\0"
+            piece = f"\0{reference[0]}\0"
         marked.append(piece)
         position += length
     return "".join(marked)

@@ -4,7 +4,20 @@ An exception's docstring is its default message. Losing a race is not an excepti
 value of `aws.table`. Only `cli` turns exceptions into exit codes.
 """
 
+import errno
 import inspect
+
+HOST_ERRORS = (
+    errno.EAGAIN,
+    errno.ENOMEM,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EROFS,
+    errno.EIO,
+)
+"""Of an OSError that is the host's fault: no process, memory, space or descriptor is available."""
 
 
 class AnamoError(Exception):
@@ -15,8 +28,16 @@ class AnamoError(Exception):
 
 
 def internal(error: Exception) -> AnamoError:
-    """The exception that reports an error nobody expected."""
+    """The exception that reports an error nobody expected, if it is not the host's."""
+    if isinstance(error, OSError) and error.errno in HOST_ERRORS:
+        return HostError(f"{error}{_ADVICE.get(error.errno, '')}")
     return AnamoError(f"internal error: {type(error).__name__}: {error} (see --debug)")
+
+
+_ADVICE = {
+    errno.EMFILE: "; this process may open more files after 'ulimit -n NUMBER'",
+    errno.EAGAIN: "; this user may have more processes after 'ulimit -u NUMBER'",
+}
 
 
 class UsageError(AnamoError):
@@ -41,6 +62,10 @@ class Throttled(TransientError):
 
 class Unreachable(TransientError):
     """The endpoint cannot be reached: check the network, the region and AWS_ENDPOINT_URL."""
+
+
+class DescriptorsExhausted(Unreachable):
+    """No file descriptor is left for a connection: see 'ulimit -n'."""
 
 
 class CredentialsExpired(TransientError):

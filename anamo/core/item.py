@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from anamo.core.codec import Values, key_of, mapping, number, text, whole
+from anamo.core.codec import ItemId, Values, key_of, mapping, number, text, whole
 
 NULL = "NULL"
 """The value of `InstanceID`, `Lock_Date` and `Done_Date` before they mean anything, of `lockID` in
@@ -20,9 +20,6 @@ other tools' items: an index lists only items that have its key, and a key is ne
 
 SINGLE = ""
 """The name of a single item's task among results."""
-
-FOREIGN_ID = -1
-"""Stands for an itemID that is not a whole number: no item of ours has it, so no write finds it."""
 
 ID_BITS = 53
 """JavaScript and jq read integers of up to 53 bits exactly."""
@@ -64,7 +61,7 @@ class Item:
     """One item of a workflow table, without its results.
 
     Attributes:
-        item_id: The key, made of what is to be run.
+        item_id: The key, made of what is to be run; a Decimal only in another tool's item.
         task_id: The user's name for it, which several items may share.
         script: A single item's command line; None in a nested one.
         nested: A nested item's tasks in the order of their numbers; empty in a single one.
@@ -75,10 +72,12 @@ class Item:
         lease_expires: Epoch seconds; None where no lease is held.
         attempts: Claims so far that were not given back in good order.
         failures: How often it has ended as failed or been retried.
+        host_errors: How many of its attempts ended in a host error.
+        host_error: The last of these, else empty.
         log_length: Lines of output of a single item; how many tasks of a nested one have ended.
     """
 
-    item_id: int
+    item_id: ItemId
     task_id: str
     script: str | None
     nested: tuple[NestedTask, ...] = ()
@@ -88,18 +87,19 @@ class Item:
     lease_expires: int | None = None
     attempts: int = 0
     failures: int = 0
+    host_errors: int = 0
+    host_error: str = ""
     log_length: int = 0
 
     @classmethod
     def from_values(cls, values: Values) -> "Item":
         """The item that a table holds. What another tool left out, or wrote in another form, counts
-        as unset; an itemID that cannot be ours is read as FOREIGN_ID.
+        as unset.
         """
         nested = _nested(mapping(values, "TaskScript"))
         lease = number(values, "Lease_Expires")
-        item_id = key_of(values)
         return cls(
-            item_id=FOREIGN_ID if item_id is None else item_id,
+            item_id=key_of(values),
             task_id=text(values, "taskID", NULL),
             script=None if nested else text(values, "TaskScript"),
             nested=nested,
@@ -109,6 +109,8 @@ class Item:
             lease_expires=None if lease is None else int(lease),
             attempts=whole(values, "Attempts"),
             failures=whole(values, "Failures"),
+            host_errors=whole(values, "Host_Errors"),
+            host_error=text(values, "Host_Error"),
             log_length=whole(values, "Log_Length"),
         )
 

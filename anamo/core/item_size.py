@@ -26,7 +26,10 @@ SMALLEST_TAIL = 64
 
 CLAIM_ROOM = 2_500
 """Bytes for what claims and their end write beside the log: lockID, InstanceID (up to 1,024
-bytes), dates, lease, counters."""
+bytes), dates, lease, counters, host error."""
+
+HOST_ERROR_LIMIT = 500
+"""Bytes of the host error in an item."""
 
 BUCKET_LIMIT = 63
 """Bytes of a bucket's name."""

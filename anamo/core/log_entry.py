@@ -1,5 +1,6 @@
 """The log entry: what the table keeps of a task's end, and where the task's whole log is."""
 
+import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,10 @@ NOTE_LIMIT = 100
 
 PREFIX_LIMIT = 64
 """Bytes of the log prefix once it is percent-encoded."""
+
+NESTED_PART_LIMIT = 100
+"""Bytes of a nested task's name in a log key, likewise. Other tools may give longer names, which
+differ anywhere: a digest stands for the rest."""
 
 TASK_PART_LIMIT = 200
 """Bytes of a task id in a log key once it is percent-encoded; a longer one is cut, since itemID
@@ -95,13 +100,26 @@ class LogEntry:
 SUCCESSFUL = "Execution Successful"
 
 
-def abandoned_entry(claims: int) -> LogEntry:
-    """The entry of a task whose workers died while they ran it, `claims` times."""
+def abandoned_entry(claims: int, host_errors: int = 0, host_error: str = "") -> LogEntry:
+    """The entry of a task of an item that no worker could finish.
+
+    Args:
+        claims: How many claims of the item ended without an outcome.
+        host_errors: How many of them ended in a host error; in the others, workers died.
+        host_error: The last of these.
+    """
+    lost = claims - host_errors
+    said = []
+    if host_errors:
+        said.append(f"{host_errors} of {claims} claims ended in a host error: {host_error}")
+    if lost > 0:
+        said.append(f"{lost} workers were lost while they held it; does it use up the memory?")
+    what = "abandoned after" if lost > 0 else "host errors in"
     return LogEntry(
-        status=f"Execution Failed: abandoned after {claims} claims",
+        status=f"Execution Failed: {what} {claims} claims",
         stdout="",
-        stderr=f"{claims} workers were lost while they held this item; does it use up the memory?",
-        exit_code=137,
+        stderr="\n".join(said),
+        exit_code=137 if lost > 0 else 1,
         seconds=0.0,
         max_rss_mb=0.0,
         s3="",
@@ -126,10 +144,18 @@ def log_key(prefix: str, table: str, item: Item, lock_id: str, first: str | None
     # A cut may leave half of an escape, and a part of dots alone means another folder to some tools
     task = task.removesuffix("%") if task[-2:-1] != "%" else task[:-2]
     task = task.replace(".", "%2E") if task in (".", "..") else task
-    nested = f"-{quote(first, safe='')}" if first else ""
+    nested = f"-{_nested_part(first)}" if first else ""
     return "/".join(
         [*encoded_prefix(prefix), quote(table), task, f"{item.item_id}-{lock_id}{nested}.log.gz"]
     )
+
+
+def _nested_part(name: str) -> str:
+    encoded = quote(name, safe="")
+    if len(encoded) <= NESTED_PART_LIMIT:
+        return encoded
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return f"{encoded[: NESTED_PART_LIMIT - len(digest) - 1].partition('%')[0]}-{digest}"
 
 
 def encoded_prefix(prefix: str) -> list[str]:

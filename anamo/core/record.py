@@ -6,6 +6,7 @@ Guaranteed: any item that another tool wrote can be read; what it lacks counts a
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from anamo.core.codec import Values, mapping, text, whole
 from anamo.core.item import NULL, SINGLE, Item, State, task_order
@@ -25,6 +26,7 @@ class Record:
         locked: When it was claimed last, in UTC as ISO 8601, or "NULL".
         ended: When it ended last, likewise.
         logs: The log entries of its tasks in their order; a single item's is called SINGLE.
+        seen: What the table holds as `lockID` and `Log_Length`, in whatever form; None for nothing.
     """
 
     item: Item
@@ -32,6 +34,7 @@ class Record:
     locked: str
     ended: str
     logs: Mapping[str, LogEntry]
+    seen: tuple[Any, Any] = (None, None)
 
     @classmethod
     def from_values(cls, values: Values) -> "Record":
@@ -43,6 +46,7 @@ class Record:
             locked=text(values, "Lock_Date", NULL),
             ended=text(values, "Done_Date", NULL),
             logs=_logs(mapping(values, "Log")),
+            seen=(values.get("lockID"), values.get("Log_Length")),
         )
 
     @property

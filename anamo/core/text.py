@@ -28,5 +28,6 @@ def printable(text: str) -> str:
 
 def natural_sort_key(name: str) -> tuple[object, ...]:
     """Sort key that puts Sample9 before Sample10."""
-    parts = re.split("([0-9]+)", name)
-    return tuple(int(part) if odd % 2 else part for odd, part in enumerate(parts))
+    parts = re.split("0*([0-9]+)", name)
+    # Of two numbers the longer is the larger; Python makes no int of more than 4,300 digits
+    return tuple((len(part), part) if odd % 2 else part for odd, part in enumerate(parts))

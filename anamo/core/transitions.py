@@ -47,6 +47,8 @@ _HOLD = (
     "#Log = if_not_exists(#Log, :empty)",
 )
 
+_ENDED = ("Lease_Expires", "Host_Error", "Host_Errors")
+
 # The lockID stays, see CLAIM
 _FREE = ("ItemState = :target", "InstanceID = :null")
 
@@ -67,8 +69,9 @@ CLAIM = Transition(
     # The index that lists the item as todo lags behind, and two workers may read the same page.
     # Imports and claims set the lockID, to a value of their own, and each claim names the one that
     # it follows: so it never returns to an earlier value, and a copy of a claim that arrives after
-    # the item was given back cannot bring that claim back to life. Other tools' items may have no
-    # lockID, or none that is text
+    # the item was given back cannot bring that claim back to life. For the same reason a claim that
+    # was refused is tried again under a new lockID only. Other tools' items may have no lockID, or
+    # none that is text
     "ItemState = :todo AND (lockID = :seen OR NOT attribute_type(lockID, :string))",
     _HOLD,
 )
@@ -113,7 +116,7 @@ FINISH = Transition(
     "The holder ends the item with its last results.",
     HELD_BY_ME,
     ("ItemState = :target", "Done_Date = :now", "Failures = :failures"),
-    ("Lease_Expires",),
+    _ENDED,
 )
 
 RETRY = Transition(
@@ -127,6 +130,16 @@ RETRY = Transition(
     ("Lease_Expires",),
 )
 
+RETRY_PART = Transition(
+    "retry in part",
+    (State.LOCKED,),
+    (State.LOCKED,),
+    "The holder sets failed nested tasks to todo: more than fit in one write with the retry.",
+    # Its tasks have ended, so nothing runs before the retry; if it dies in between, whoever takes
+    # the item over runs these tasks
+    HELD_BY_ME,
+)
+
 RELEASE = Transition(
     "release",
     (State.LOCKED,),
@@ -134,6 +147,17 @@ RELEASE = Transition(
     "The holder gives the item back with the results it has.",
     HELD_BY_ME,
     (*_FREE, "Attempts = Attempts - :one"),
+    ("Lease_Expires",),
+)
+
+GIVE_BACK = Transition(
+    "give back",
+    (State.LOCKED,),
+    (State.TODO,),
+    "The holder gives the item back after a host error, such as a full disk.",
+    HELD_BY_ME,
+    # Attempts stays as the claim raised it: an item that fills every disk must fail in the end
+    (*_FREE, "Host_Error = :why", "Host_Errors = if_not_exists(Host_Errors, :zero) + :one"),
     ("Lease_Expires",),
 )
 
@@ -166,7 +190,7 @@ REQUEUE = Transition(
     "An operator makes an item that no worker holds todo again.",
     f"{AS_SEEN} AND {UNHELD}",
     _AGAIN,
-    ("Lease_Expires",),
+    _ENDED,
 )
 
 REQUEUE_HELD = Transition(
@@ -176,6 +200,30 @@ REQUEUE_HELD = Transition(
     "An operator makes a held item todo again; its holder finds the claim lost.",
     AS_SEEN,
     _AGAIN,
+    _ENDED,
+)
+
+_IN_PART = ("ItemState = :failed", "lockID = :token")
+
+REQUEUE_PART = Transition(
+    "requeue in part",
+    (State.FAILED, State.DONE, State.LOCKED),
+    (State.FAILED,),
+    "An operator sets nested tasks to todo: more than fit in one write with the requeue.",
+    # No worker runs an item that is failed, and requeueing it finds the tasks that are left. If it
+    # stayed locked, it could be taken over, or its holder could go on
+    f"{AS_SEEN} AND {UNHELD}",
+    _IN_PART,
+    ("Lease_Expires",),
+)
+
+REQUEUE_HELD_PART = Transition(
+    "requeue in part --force",
+    (State.LOCKED,),
+    (State.FAILED,),
+    "An operator does so with a held item; its holder finds the claim lost.",
+    AS_SEEN,
+    _IN_PART,
     ("Lease_Expires",),
 )
 
@@ -223,9 +271,13 @@ TRANSITIONS = (
     RECORD,
     FINISH,
     RELEASE,
+    GIVE_BACK,
     RETRY,
+    RETRY_PART,
     REQUEUE,
     REQUEUE_HELD,
+    REQUEUE_PART,
+    REQUEUE_HELD_PART,
     HOLD,
     RESUME,
     REMOVE,

@@ -22,6 +22,7 @@ from anamo.aws.dynamodb import TRANSACTION_LIMIT
 from anamo.aws.retry import FIRST, LONGEST, RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import TRANSACTION_BYTES
+from anamo.core.codec import ItemId
 from anamo.core.errors import CredentialsExpired, TableMissing, Throttled
 from anamo.core.item import Item, State, new_values
 from anamo.core.item_size import size_of
@@ -218,7 +219,7 @@ class Importer:
             self._say(f"table {self._table.name} throttles; the import goes on more slowly")
         self._sleep(seconds)
 
-    def _count(self, new: int, existing: Mapping[int, str]) -> None:
+    def _count(self, new: int, existing: Mapping[ItemId, str]) -> None:
         with self._lock:
             self._totals.new += new
             self._totals.existing.update(existing.values())

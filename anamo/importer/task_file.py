@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anamo.core import command_line
+from anamo.core.codec import ItemId
 from anamo.core.errors import UsageError
 from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item
 from anamo.core.item_size import SMALLEST_TAIL, tail_limit, text_size
@@ -18,6 +19,8 @@ from anamo.core.text import count
 
 SHOWN = 20
 """Bad lines that are named; the others are counted: a wrong separator makes all of them bad."""
+
+CUT = "the file ends in this line, without a line break: was it cut off?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,13 @@ class TaskFile:
         items: The items of each table, by itemID.
         lines: How many lines are not blank.
         duplicates: How many lines of each table repeat another one.
+        warning: Why its last line may be cut off, although it is an item; else empty.
     """
 
-    items: dict[str, dict[int, Item]]
+    items: dict[str, dict[ItemId, Item]]
     lines: int = 0
     duplicates: Counter[str] = field(default_factory=Counter)
+    warning: str = ""
 
 
 class BadLines(UsageError):
@@ -61,6 +66,34 @@ class BadLines(UsageError):
 
 class _BadLine(Exception):
     """A line is not an item; the message says why."""
+
+
+@dataclass(slots=True)
+class _Fewest:
+    """The fewest fields and nested arguments of a line so far; 0 before the first. A last line that
+    has fewer, and no line break, may be what is left of a longer one.
+    """
+
+    fields: int = 0
+    tasks: int = 0
+
+    def add(self, fields: int, tasks: int) -> None:
+        """Take note of a line."""
+        self.fields = min(self.fields or fields, fields)
+        self.tasks = min(self.tasks or tasks, tasks)
+
+    def compare(self, fields: int, tasks: int) -> bool:
+        """Whether a line has fewer nested arguments, which is not rare enough to be refused.
+
+        Raises:
+            _BadLine: It has fewer fields.
+        """
+        if fields < self.fields:
+            raise _BadLine(
+                f"{fields} fields, and {self.fields} in all others: if that is right, end the file "
+                "with a line break"
+            )
+        return tasks < self.tasks
 
 
 def read(path: str, layout: Layout, tables: Sequence[str]) -> TaskFile:
@@ -91,7 +124,7 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
 
     Args:
         name: The file's, for messages.
-        lines: As read, with or without their line breaks.
+        lines: As read; the last one may lack its line break.
         layout: How they are delimited.
         tables: The tables that lines may name.
 
@@ -101,14 +134,22 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
     """
     found = TaskFile({table: {} for table in tables})
     problems: list[tuple[int, str]] = []
+    others = _Fewest()
     for number, line in enumerate(lines, start=1):
+        ended = line.endswith(b"\n")
         try:
             text = _decode(line, first=number == 1)
             if text:
                 found.lines += 1
-                _add(found, *_item(text, layout, tables))
+                fields = _fields(text, layout)
+                table, item = _item(fields, layout, tables)
+                if not ended and others.compare(len(fields), item.tasks):
+                    fewer = f"{count(item.tasks, 'nested argument')}, and more in all others"
+                    found.warning = f"{name}:{number}: {fewer}; {CUT}"
+                _add(found, table, item)
+                others.add(len(fields), item.tasks)
         except _BadLine as bad:
-            problems.append((number, str(bad)))
+            problems.append((number, str(bad) if ended else f"{bad}; {CUT}"))
     if problems:
         raise BadLines(name, problems)
     if not found.lines:
@@ -136,8 +177,8 @@ def _add(found: TaskFile, table: str, item: Item) -> None:
         found.duplicates[table] += 1
 
 
-def _item(text: str, layout: Layout, tables: Sequence[str]) -> tuple[str, Item]:
-    task_id, table, *rest = _fields(text, layout)
+def _item(fields: list[str], layout: Layout, tables: Sequence[str]) -> tuple[str, Item]:
+    task_id, table, *rest = fields
     if not task_id:
         raise _BadLine("the task id is empty")
     if text_size(task_id) > TASK_ID_LIMIT:

@@ -14,10 +14,10 @@ from enum import Enum
 from functools import partial
 
 from anamo.aws import session
+from anamo.aws.operator_writes import Lost
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
-from anamo.aws.table_writes import Lost
 from anamo.core.errors import UsageError
 from anamo.core.item import NestedTask, State
 from anamo.core.record import Record

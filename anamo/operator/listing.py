@@ -1,5 +1,6 @@
 """The items in a state, one per line."""
 
+from decimal import Decimal
 from typing import Any
 
 from anamo.core.item import NULL, State
@@ -31,7 +32,8 @@ def item_object(table: str, record: Record) -> dict[str, Any]:
     failed = [entry for _, entry in record.failed_tasks()]
     values = (
         table,
-        item.item_id,
+        # Another tool's may be no whole number, and JSON has no exact ones
+        item.item_id if isinstance(item.item_id, int) else str(item.item_id),
         item.task_id,
         record.state,
         record.tasks - states[State.TODO.value],
@@ -82,7 +84,7 @@ def print_items(items: list[dict[str, Any]], form: str) -> None:
 
 
 def _sort_key(item: dict[str, Any]) -> tuple[object, ...]:
-    return item["table"], natural_sort_key(item["taskID"]), item["itemID"]
+    return item["table"], natural_sort_key(item["taskID"]), Decimal(item["itemID"])
 
 
 def _joined(value: object) -> object:

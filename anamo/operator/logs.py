@@ -14,6 +14,7 @@ from anamo.aws.log_store import LogStore, located
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
+from anamo.core.codec import ItemId
 from anamo.core.errors import LogMissing, UsageError
 from anamo.core.item import State, task_order
 from anamo.core.log_entry import LogEntry
@@ -63,7 +64,7 @@ class TaskLog:
     """
 
     task_id: str
-    item_id: int
+    item_id: ItemId
     task: str
     address: str
     byte_range: str
@@ -91,9 +92,9 @@ def write_logs(request: LogsRequest, say: Callable[[str], object]) -> bool:
     write = _StdoutWriter()
     complete = True
     for log in found:
-        bucket, key = located(log.address)
-        pieces = LogStore(client, bucket).read(key, log.byte_range)
         try:
+            bucket, key = located(log.address)
+            pieces = LogStore(client, bucket).read(key, log.byte_range)
             shown = filter_log(pieces, stderr=request.stderr, tail=request.tail)
             write(shown, log.name if len(found) > 1 else "")
         except LogMissing as error:

@@ -1,10 +1,12 @@
 """Data on stdout: tables for people, JSON and TSV for scripts.
 
 Guaranteed: whatever comes from a workflow table goes through `printable` before a terminal gets it;
-JSON escapes everything that is not ASCII, TSV escapes tabs and line breaks.
+JSON escapes everything that is not ASCII, TSV escapes tabs and line breaks, and a spreadsheet
+that opens it takes no cell for a formula.
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 
 UNBOUNDED = 10_000
 """Width in columns if stdout is not a terminal, so that no line is wrapped."""
+
+# A spreadsheet takes quotes at the beginning away, and full-width signs for the others
+_FORMULA = re.compile(r'"*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]')
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([Ee][+-]?\d+)?", re.ASCII)
 
 
 def stdout_console() -> "Console":
@@ -84,4 +91,11 @@ def print_json(value: Any) -> None:
 def print_tsv(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a line of headings, then a line for each row."""
     for row in (headings, *rows):
-        print("\t".join(printable(str(value)) for value in row))
+        print("\t".join(printable(_inert(str(value))) for value in row))
+
+
+def _inert(cell: str) -> str:
+    """The cell, with an apostrophe before what a spreadsheet would take for a formula: task ids and
+    the output of tasks are data, and must not be executed.
+    """
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell

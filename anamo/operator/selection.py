@@ -10,15 +10,13 @@ from functools import partial
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
+from anamo.core.codec import ItemId, key_named
 from anamo.core.errors import UsageError
 from anamo.core.item import State
 from anamo.core.record import Record
 from anamo.operator.table_scan import parallel_query
 
 STATES = tuple(state.value for state in State)
-
-DIGITS = 38
-"""The most digits that a number in DynamoDB has."""
 
 
 def check_state(table: WorkflowTable, state: str, retry: OperatorRetry) -> None:
@@ -91,10 +89,11 @@ def _named(
     retry: OperatorRetry,
 ) -> list[Record]:
     # By itemID: an item that changes its state meanwhile is listed twice
-    found: dict[int, Record] = {}
+    found: dict[ItemId, Record] = {}
     for state in states:
         records = retry(partial(table.of_task, name, state, projection))
         found |= {record.item.item_id: record for record in records}
-    if not found and name.isascii() and name.isdigit() and len(name) <= DIGITS:
-        return retry(lambda: table.read([int(name)], projection))
+    key = key_named(name)
+    if not found and key is not None:
+        return retry(lambda: table.read([key], projection))
     return [found[item_id] for item_id in sorted(found)]

@@ -8,10 +8,13 @@ it: a query may see an item in two states, or in none.
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from math import floor
 
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Part, Projection, QueryPage, ScanPage, Segment
+from anamo.core.codec import ItemId, below
+from anamo.core.item import ID_BITS
 from anamo.core.record import Record
 
 QUERY_THREADS = 8
@@ -95,10 +98,13 @@ def parallel_query(
         pool.shutdown(cancel_futures=True)
 
 
-def _split(rest: Part, last: int | None) -> list[Part]:
-    """Split a part into RANGES equal ones; the last has no end: items may be added after `last`."""
+def _split(rest: Part, last: ItemId | None) -> list[Part]:
+    """Split a part into RANGES equal ones; the last has no end: items may be added after `last`,
+    and other tools' itemIDs may be far larger than ours.
+    """
     first = rest.first or 0
-    width = max((last or 0) - first, 0) // RANGES + 1
-    starts = [first + k * width for k in range(RANGES)]
-    closed = [Part(rest.state, start, start + width - 1) for start in starts[:-1]]
+    begin, end = floor(first), min(floor(last or 0), 1 << ID_BITS)
+    width = max(end - begin, 0) // RANGES + 1
+    starts = [first, *(begin + k * width for k in range(1, RANGES))]
+    closed = [Part(rest.state, *each) for each in zip(starts, map(below, starts[1:]), strict=False)]
     return [*closed, Part(rest.state, starts[-1], None)]

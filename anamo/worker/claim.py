@@ -6,9 +6,9 @@ True, stays True. Not guaranteed: that a claim which is lost is marked at once.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from anamo.core.item import SINGLE, Item, NestedTask, State
+from anamo.core.item import SINGLE, Item, State
 from anamo.core.log_entry import LogEntry
 
 
@@ -42,6 +42,11 @@ class Progress:
         """Whether a task has failed, under this claim or an earlier one."""
         return State.FAILED.value in self.statuses.values()
 
+    @property
+    def failed_tasks(self) -> tuple[str, ...]:
+        """The names of the tasks that have failed, in order."""
+        return tuple(name for name, status in self.statuses.items() if status == State.FAILED)
+
 
 @dataclass(slots=True, eq=False)
 class Claim:
@@ -55,6 +60,7 @@ class Claim:
         progress: The tasks' statuses as recorded in the table.
         done: How many tasks succeeded under this claim.
         failures: Names and statuses of the tasks that failed under this claim.
+        host_error: Why this host could not run all its tasks, or not log them, else empty.
         final_state: The state that the item was given before all its tasks had ended, else empty.
     """
 
@@ -65,6 +71,7 @@ class Claim:
     progress: Progress = field(init=False)
     done: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
+    host_error: str = ""
     final_state: str = ""
 
     def __post_init__(self) -> None:
@@ -92,15 +99,6 @@ class Claim:
         failures = [(name, entry.status) for name, entry in results.items() if not entry.succeeded]
         self.done += len(results) - len(failures)
         self.failures += failures
-
-    def to_be_retried(self, progress: Progress) -> list[NestedTask]:
-        """All nested tasks of the item, with those that failed set to todo."""
-        return [
-            replace(task, status=str(State.TODO))
-            if progress.statuses[task.name] == State.FAILED
-            else replace(task, status=progress.statuses[task.name])
-            for task in self.item.nested
-        ]
 
 
 _ENDED = (State.DONE.value, State.FAILED.value)

@@ -15,6 +15,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from math import floor
 from time import monotonic
@@ -23,8 +24,9 @@ from uuid import uuid4
 
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
+from anamo.core.codec import LARGEST_ID, SMALLEST_ID, ItemId, above
 from anamo.core.errors import AccessDenied, ItemRefused, Throttled
-from anamo.core.item import ID_BITS, Item
+from anamo.core.item import ID_BITS, NULL, Item, State
 from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.index_lag import IndexLag
 
@@ -37,9 +39,17 @@ PAGE_SECONDS = 10.0
 LOOK_SECONDS = 60
 """Longest time between two looks for expired leases: newer claims may have shorter ones."""
 
+TABLE_PAGES = 4
+"""Pages of the table that are read at once before it counts as too large, for 256 read units each:
+most tables are smaller, and a worker with nothing to do need not wait for the index."""
+
 MOST_MISSED = 3
 """How often the table may show the same ended lease that cannot be taken over all the same: another
 tool wrote it in a way of its own."""
+
+_FOREIGN = "its itemID is not a whole number"
+_UNNAMED = "it is locked without a lockID, and its lease has ended"
+"""Why items of other tools are passed over, although they look as if they could be claimed."""
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +64,8 @@ class Claimer:
         listed: Whether the index listed any item as todo when it was last asked.
         left: Whether the table itself showed an item that could be claimed when it was last asked;
             None if it could not be asked, or is larger than what was read.
-        refused: DynamoDB's messages by itemID for items that it does not let be claimed.
+        refused: Items that cannot be claimed by itemID: their states, and why not. They are passed
+            over.
         lag: How far the index is behind.
     """
 
@@ -68,10 +79,10 @@ class Claimer:
     ) -> None:
         self.reads = 0
         self.conflicts = 0
-        self.held: dict[int, str] = {}
+        self.held: dict[ItemId, str] = {}
         self.listed = False
         self.left: bool | None = None
-        self.refused: dict[int, str] = {}
+        self.refused: dict[ItemId, tuple[str, str]] = {}
         self.lag = IndexLag(clock)
         self._table = table
         self._holder = holder
@@ -82,7 +93,7 @@ class Claimer:
         self._read_at = 0.0
         self._listed_at: float | None = None
         self._rest: Mapping[str, Any] | None = None
-        self._missed: Counter[int] = Counter()
+        self._missed: Counter[ItemId] = Counter()
         self._last: int | None = None
         self._look_again = 0
         self._unanswered: Callable[[], Item | None] | None = None
@@ -102,20 +113,28 @@ class Claimer:
     def claim_by_table(self) -> Item | None:
         """As `claim`, by what the table itself holds, for when the index gives no claim.
 
-        One request, which reads 1 MB at most: a table that is larger is read on from call to call,
-        until a claim is won. `left` says what came of it. Where the permission is lacking, or the
-        table throttles, it says None.
+        It reads TABLE_PAGES at most: a table that is larger is read on from call to call, until a
+        claim is won. `left` says what came of it. Where the permission is lacking, or the table
+        throttles, it says None.
         """
-        if item := self._repeated():
-            return item
+        item = self._repeated()
+        for _ in range(TABLE_PAGES):
+            item = item or self._claim_by_page()
+            if item or self._rest is None:
+                break
+        return item
+
+    def _claim_by_page(self) -> Item | None:
+        """Claim an item of the next page of the table."""
         self.reads += 1
         self.left = None
         try:
             look = self._table.look(self._rest)
         except (AccessDenied, Throttled) as fault:
             logger.debug("reading the table: %s", fault)
+            self._rest = None
             return None
-        todo = [seen for seen in look.todo if seen.item_id not in self.refused]
+        todo = [seen for seen in look.todo if self._claimable(seen, State.TODO)]
         ended = self._ended(look.locked, floor(self._table.clock.surely_past()))
         ended = [item for item in ended if self._missed[item.item_id] < MOST_MISSED]
         self._missed.update(item.item_id for item in ended)
@@ -135,7 +154,8 @@ class Claimer:
 
     def _attempt(
         self,
-        item_id: int,
+        item_id: ItemId,
+        state: State,
         claim: Callable[[str, Holder], Item | None],
         note: Callable[[bool], object] = lambda won: None,
     ) -> Item | None:
@@ -148,7 +168,7 @@ class Claimer:
             try:
                 item = claim(lock_id, self._holder)
             except ItemRefused as refusal:
-                self.refused[item_id] = str(refusal)
+                self._pass_over(item_id, state, str(refusal))
                 item = None
             self._unanswered = None
             note(item is not None)
@@ -167,6 +187,18 @@ class Claimer:
         """The item of a claim that was won but whose reply was lost, if any. Raises as `claim`."""
         return self._repeated()
 
+    def _claimable(self, seen: Item, state: State) -> bool:
+        """Whether a listed item may be claimed; what makes that impossible is noted."""
+        if isinstance(seen.item_id, Decimal):
+            self._pass_over(seen.item_id, state, _FOREIGN)
+        elif state is State.LOCKED and seen.lock_id == NULL:
+            # A take-over names the claim that it replaces
+            self._pass_over(seen.item_id, state, _UNNAMED)
+        return seen.item_id not in self.refused
+
+    def _pass_over(self, item_id: ItemId, state: State, why: str) -> None:
+        self.refused.setdefault(item_id, (state.value, why))
+
     def _claim_todo(self) -> Item | None:
         """Claim a candidate of the index; None if it has none, or is too far behind."""
         while self._fresh() or self._read():
@@ -181,7 +213,7 @@ class Claimer:
             seen = self._candidates.pop()
             claim = partial(self._table.claim, seen)
             note = partial(self.lag.note, seen.item_id, self._listed_at)
-            item = self._attempt(seen.item_id, claim, note)
+            item = self._attempt(seen.item_id, State.TODO, claim, note)
             if item:
                 return item
             if self._listed_at is not None:
@@ -212,13 +244,13 @@ class Claimer:
             for item in locked
             if item.lease_expires is not None
             and item.lease_expires < now
-            and item.item_id not in self.refused
+            and self._claimable(item, State.LOCKED)
         ]
 
     def _take_over_one_of(self, ended: Sequence[Item]) -> Item | None:
         """Take over one of these, in random order."""
         for seen in self._random.sample(ended, len(ended)):
-            item = self._attempt(seen.item_id, partial(self._table.take_over, seen))
+            item = self._attempt(seen.item_id, State.LOCKED, partial(self._table.take_over, seen))
             if item:
                 return item
         return None
@@ -232,24 +264,24 @@ class Claimer:
         self.listed = False
         start = self._random.randrange(self._span())
         self._candidates = self._page(start)
-        if len(self._candidates) < PAGE // 2 and start:
+        if len(self._candidates) < PAGE // 2:
             # Near the end of the range, or few items are left
-            self._candidates = self._page(0)
+            self._candidates = self._page(SMALLEST_ID)
         if len(self._candidates) < PAGE:
             self._random.shuffle(self._candidates)
         return bool(self._candidates)
 
-    def _page(self, start: int) -> list[Item]:
+    def _page(self, start: ItemId) -> list[Item]:
         """A page of candidates, without those to be skipped."""
         while True:
             self.reads += 1
             listed = self._table.todo(start, PAGE)
-            claimable = [seen for seen in listed if seen.item_id not in self.refused]
+            claimable = [seen for seen in listed if self._claimable(seen, State.TODO)]
             self.listed = self.listed or bool(claimable)
             page = [seen for seen in claimable if not self.lag.skips(seen.item_id)]
             if page or len(listed) < PAGE:
                 return page
-            start = listed[-1].item_id + 1
+            start = above(listed[-1].item_id) or LARGEST_ID
 
     def _span(self) -> int:
         """Upper end of the itemIDs to start from, read once: other tools number items from 1, and a
@@ -257,11 +289,11 @@ class Claimer:
         """
         if self._last is None:
             self.reads += 1
-            last = self._table.last_todo()
-            self._last = (1 << ID_BITS) - 1 if last is None else last
+            last, largest = self._table.last_todo(), (1 << ID_BITS) - 1
+            self._last = largest if last is None else max(min(int(last), largest), 0)
         return self._last + 1
 
 
-def _leased(locked: Iterable[Item]) -> dict[int, str]:
+def _leased(locked: Iterable[Item]) -> dict[ItemId, str]:
     """The lockIDs by itemID of those that have a lease."""
     return {item.item_id: item.lock_id for item in locked if item.lease_expires is not None}

@@ -20,6 +20,10 @@ from anamo.worker.signals import STOPPING
 RECORD_SECONDS = 2.0
 """From the end of the grace to the last request that is tried again."""
 
+LEAVE_SECONDS = 1.0
+"""From then until a log that is still being packed or uploaded is left behind. Its item must be
+released before the parent kills this process."""
+
 
 class Control:
     """Whether and why this process should stop, and its connection to the parent.
@@ -30,12 +34,15 @@ class Control:
 
     Attributes:
         stop_signal: The signal once the process should end, else None.
+        own_signal: The signal that this process was sent itself, else None. A signal to its whole
+            group, as a terminal sends it, is one too.
         force_stop: Whether to kill tasks without waiting for the rest of the grace.
         start_no_more: Why no further task should be started, else empty.
     """
 
     def __init__(self, parent: "Connection[Any, Any]", grace: float) -> None:
         self.stop_signal: int | None = None
+        self.own_signal: int | None = None
         self.force_stop = False
         self.start_no_more = ""
         self._parent = parent
@@ -53,11 +60,15 @@ class Control:
         self._poll.register(self._parent.fileno(), select.POLLIN)
         signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         for number in STOPPING:
-            signal.signal(number, lambda number, frame: self._stop(number))
+            signal.signal(number, lambda number, frame: self._stop_by_signal(number))
         # Without a handler SIGCHLD would not end a wait
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         # The parent blocked them, so that none was lost before
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+    def _stop_by_signal(self, number: int) -> None:
+        self.own_signal = self.own_signal or number
+        self._stop(number)
 
     def _stop(self, number: int) -> None:
         if self.stop_signal is None:
@@ -72,7 +83,14 @@ class Control:
     @property
     def out_of_time(self) -> bool:
         """Whether waiting for AWS must end, so that the process ends before it is killed."""
-        return self.stopping and (self.force_stop or monotonic() > self._end_by)
+        return self.stopping and monotonic() >= self._end_by
+
+    @property
+    def leave_at(self) -> float | None:
+        """When to leave behind what cannot be waited for, by the monotonic clock; None while the
+        process need not end.
+        """
+        return self._end_by + LEAVE_SECONDS if self.stopping else None
 
     def wake(self) -> None:
         """End the main thread's wait; any thread may call it."""
@@ -111,6 +129,7 @@ class Control:
             self._stop(message.signal)
         elif isinstance(message, ForceStop):
             self.force_stop = True
+            self._end_by = min(self._end_by, monotonic())
         elif isinstance(message, StartNoMore):
             self.start_no_more = message.reason
 

@@ -1,8 +1,8 @@
 """Renewing leases.
 
 Guaranteed: as long as the process lives and reaches DynamoDB, the leases of its claims do not
-expire; a claim that turns out to be lost is marked as lost, and the main thread is woken. A request
-that fails is retried until it succeeds.
+expire; a claim that turns out to be lost is marked as lost, and the main thread is woken. A renewal
+that fails, for whatever reason, is said and retried until it succeeds.
 """
 
 import logging
@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
-from anamo.core.errors import AwsError
+from anamo.core.errors import AnamoError, internal
 from anamo.worker.claim import Claim
+from anamo.worker.thread import start_thread
 
 SHARE = 3
 """A lease is renewed every third of its length, so two renewals may fail before it expires."""
@@ -46,8 +47,7 @@ class Heartbeat:
         self._claims = claims
         self._wake = wake
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        self._thread.start()
+        start_thread("heartbeat", self._run)
 
     def close(self) -> None:
         """Stop renewing; returns at once."""
@@ -69,8 +69,11 @@ class Heartbeat:
             return True
         try:
             held = self._table.renew(claim.item.item_id, claim.item.lock_id, self._holder)
-        except AwsError as error:
-            logger.warning("lease of item %d: %s; trying again", claim.item.item_id, error)
+        except Exception as error:
+            # Were this thread to end, every later lease would expire under its task
+            logger.debug("heartbeat", exc_info=True)
+            fault = error if isinstance(error, AnamoError) else internal(error)
+            logger.warning("lease of item %d: %s; trying again", claim.item.item_id, fault)
             return False
         if not held and claim in self._claims():
             claim.lost = True

@@ -10,16 +10,24 @@ Not guaranteed: that a claim noted here was won. The table alone says that.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from anamo.core.codec import ItemId
+from anamo.worker.process_tree import now
+
 Send = Callable[[object], object]
 """Sends a message to the parent."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimSent:
-    """From a process: the request for a claim is about to be sent."""
+    """From a process: the request for a claim is about to be sent.
 
-    item_id: int
+    Attributes:
+        sent: The time, by `process_tree.now`.
+    """
+
+    item_id: ItemId
     lock_id: str
+    sent: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +45,13 @@ class InFlightClaims:
             for.
     """
 
-    def __init__(self, send: Send, inherited: Mapping[int, str]) -> None:
+    def __init__(self, send: Send, inherited: Mapping[ItemId, str]) -> None:
         self.inherited = inherited
         self._send = send
 
-    def add(self, item_id: int, lock_id: str) -> None:
+    def add(self, item_id: ItemId, lock_id: str) -> None:
         """Note a claim whose request is about to be sent."""
-        self._send(ClaimSent(item_id, lock_id))
+        self._send(ClaimSent(item_id, lock_id, now()))
 
     def drop(self, lock_id: str) -> None:
         """Forget a claim that was not won, or has ended."""
@@ -54,18 +62,22 @@ class ReportedClaims:
     """The claims of one worker process, in its parent."""
 
     def __init__(self) -> None:
-        self._items: dict[str, int] = {}
+        self._claims: dict[str, ClaimSent] = {}
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._claims)
 
     def note(self, message: object) -> None:
         """Take a message of the process into account; most are about other things."""
         if isinstance(message, ClaimSent):
-            self._items[message.lock_id] = message.item_id
+            self._claims[message.lock_id] = message
         elif isinstance(message, ClaimEnded):
-            self._items.pop(message.lock_id, None)
+            self._claims.pop(message.lock_id, None)
 
-    def lock_ids(self) -> dict[int, str]:
+    def lock_ids(self) -> dict[ItemId, str]:
         """LockIDs by itemID."""
-        return {item_id: lock_id for lock_id, item_id in self._items.items()}
+        return {claim.item_id: claim.lock_id for claim in self._claims.values()}
+
+    def oldest(self) -> float | None:
+        """When the first request was sent, by `process_tree.now`; None without a claim."""
+        return min((claim.sent for claim in self._claims.values()), default=None)

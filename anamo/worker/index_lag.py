@@ -11,6 +11,8 @@ guaranteed: that the lag is known before it has been seen twice in the same item
 from collections.abc import Callable
 from time import monotonic
 
+from anamo.core.codec import ItemId
+
 STALE_SECONDS = 0.9
 """How long an item is skipped after a claim was tried, where the index is not known to lag: it may
 still list it."""
@@ -47,12 +49,12 @@ class IndexLag:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self.seconds = 0.0
         self._clock = clock
-        self._tried: dict[int, float] = {}
+        self._tried: dict[ItemId, float] = {}
         self._unseen = True
         self._hidden = False
         self._refusals = 0
 
-    def note(self, item_id: int, listed_at: float | None, won: bool) -> None:
+    def note(self, item_id: ItemId, listed_at: float | None, won: bool) -> None:
         """Learn from a claim of a todo item.
 
         Args:
@@ -76,7 +78,7 @@ class IndexLag:
             self._tried = {item: at for item, at in self._tried.items() if self._recent(at)}
         self._tried[item_id] = now
 
-    def skips(self, item_id: int) -> bool:
+    def skips(self, item_id: ItemId) -> bool:
         """Whether the index may list an item only because it is behind."""
         tried = self._tried.get(item_id)
         return tried is not None and self._recent(tried)

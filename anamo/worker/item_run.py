@@ -5,16 +5,23 @@ returns or raises, no task of the item is left running, and the recorder knows t
 comes of the claim. Not guaranteed: that every task was started.
 """
 
+import logging
 from collections import deque
 from collections.abc import Mapping
-from time import sleep
+from time import monotonic, sleep
 
 from anamo.core.errors import HostError
 from anamo.worker.claim import Claim
 from anamo.worker.control import Control
 from anamo.worker.options import Options
+from anamo.worker.orphans import reap_left_behind
 from anamo.worker.recorder import Recorder
-from anamo.worker.task_process import Outcome, StopReason, TaskProcess
+from anamo.worker.task_process import DISK_FULL, Outcome, StopReason, TaskProcess
+
+WIDEN_SECONDS = 2.0
+"""How long fewer tasks run at once where the host had no room for more; then twice as many may."""
+
+logger = logging.getLogger(__name__)
 
 
 class ItemRun:
@@ -44,21 +51,18 @@ class ItemRun:
         self._todo = deque(claim.todo())
         self._running: dict[str, TaskProcess] = {}
         self._width = options.nested
+        self._widen_at = 0.0
         self._held_up = False
-        self._fault: HostError | None = None
 
     def run(self) -> None:
-        """Run the tasks until all have ended or been stopped.
-
-        Raises:
-            HostError: Tasks cannot be started on this host; the item is given back.
-        """
+        """Run the tasks until all have ended or been stopped, or the host cannot run them."""
         ended = False
         try:
             while self._todo or self._running:
                 self._apply_stop_requests()
                 self._start()
                 ended = self._collect()
+                reap_left_behind(self._pids())
                 # Not if another task may start: nothing might end the wait
                 if (self._todo or self._running) and not self._may_start:
                     self._control.wait(self._next_poll())
@@ -66,15 +70,13 @@ class ItemRun:
             self._kill()
             if not ended:
                 self._recorder.end(self._claim)
-        if self._fault:
-            raise self._fault
 
     def _apply_stop_requests(self) -> None:
         """Drop the tasks that must not start, and stop those that must not run on."""
         # A request that came while the item was being claimed counts, too
         self._control.look()
         stop = self._control.stopping or self._recorder.error or self._claim.lost
-        if stop or self._control.start_no_more:
+        if stop or self._control.start_no_more or self._claim.host_error:
             self._todo.clear()
         if self._control.stopping:
             self._recorder.shorten_waits()
@@ -90,6 +92,7 @@ class ItemRun:
 
     def _start(self) -> None:
         self._held_up = False
+        self._widen()
         while self._may_start:
             name, script = self._todo.popleft()
             environment = {**self._environment, "PYANAMO_NESTED_TASK": name}
@@ -97,18 +100,33 @@ class ItemRun:
             pending = self._recorder.pending
             try:
                 self._running[name] = TaskProcess(
-                    script, environment, self._options.timeout, self._options.grace
+                    script,
+                    environment,
+                    self._options.timeout,
+                    self._options.grace,
+                    self._pids,
                 )
             except HostError as fault:
                 self._todo.appendleft((name, script))
                 if self._running:
-                    # The host has room for fewer tasks at once than -n asks for
-                    self._width = len(self._running)
+                    self._narrow(fault)
                 elif pending:
                     # Closing the files of the tasks that have ended may make room
                     self._held_up = True
                 else:
-                    self._give_up(fault)
+                    self._give_up(str(fault))
+
+    def _narrow(self, fault: HostError) -> None:
+        """Run no more tasks at once than now: the host has no room for more at present."""
+        self._width = len(self._running)
+        self._widen_at = monotonic() + WIDEN_SECONDS
+        logger.info("item %d: %d tasks at once: %s", self._claim.item.item_id, self._width, fault)
+
+    def _widen(self) -> None:
+        """Let more tasks run at once if there may be room again."""
+        if self._width < self._options.nested and monotonic() >= self._widen_at:
+            self._width = min(2 * self._width, self._options.nested)
+            self._widen_at = monotonic() + WIDEN_SECONDS
 
     def _collect(self) -> bool:
         """Hand in the tasks that ended; True if the claim's last result was among them."""
@@ -130,17 +148,23 @@ class ItemRun:
         """Whether the outcome is the task's own: neither a shutdown nor a full disk caused it."""
         if not outcome.succeeded and not outcome.interrupted and outcome.disk_is_full():
             # It most likely failed because of the disk, and may succeed on another host
-            self._give_up(HostError("the disk is full; what failed on it is released"))
+            self._give_up(DISK_FULL)
             return False
         return not outcome.interrupted
 
-    def _give_up(self, fault: HostError) -> None:
-        """Start no more tasks: those that run may finish, another host gets the rest."""
+    def _give_up(self, reason: str) -> None:
+        """Start no more tasks: those that run may finish, the item is given back with the rest."""
         self._todo.clear()
-        self._fault = fault
+        self._claim.host_error = self._claim.host_error or reason
+
+    def _pids(self) -> set[int]:
+        """The first process of each task that runs."""
+        return {process.pid for process in self._running.values() if process.pid is not None}
 
     def _next_poll(self) -> float | None:
         polls = [process.next_poll() for process in self._running.values()]
+        if self._todo and self._width < self._options.nested:
+            polls.append(self._widen_at)
         return min((poll for poll in polls if poll is not None), default=None)
 
     def _kill(self) -> None:
@@ -152,4 +176,5 @@ class ItemRun:
                 if outcome := process.poll():
                     outcome.close()
                     del self._running[name]
+            reap_left_behind(self._pids())
             sleep(0.01)

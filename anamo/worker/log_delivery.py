@@ -48,7 +48,11 @@ class LogOrigin:
 
 
 class LogDelivery:
-    """Packs logs, puts them in S3, keeps those that S3 refuses and offers them again."""
+    """Packs logs, puts them in S3, keeps those that S3 refuses and offers them again.
+
+    Attributes:
+        refused: Whether S3 has refused the log that is being stored: it may have to be kept.
+    """
 
     def __init__(self, logs: LogStore, origin: LogOrigin, control: Control) -> None:
         self._logs = logs
@@ -58,6 +62,7 @@ class LogDelivery:
         self._retries = RetryPolicy(control.sleep)
         self._kept: dict[Path, Packed] = {}
         self._directory: Path | None = None
+        self.refused = False
 
     def store(
         self, claim: Claim, outcomes: Mapping[str, Outcome], retries: RetryPolicy
@@ -85,10 +90,16 @@ class LogDelivery:
             entries = packed.entries
             try:
                 put = partial(self._logs.put, packed)
-                retries.retry(put, LOG_SECONDS, lambda: self._control.out_of_time, _warn)
+                retries.retry(put, LOG_SECONDS, lambda: self._control.out_of_time, self._note)
             except AwsError as fault:
                 entries = self._keep(packed, fault)
+            finally:
+                self.refused = False
         return dict(zip(outcomes, entries, strict=True))
+
+    def _note(self, fault: TransientError) -> None:
+        self.refused = True
+        logger.warning("logs: %s; trying again", fault)
 
     def _header(self, claim: Claim, name: str, outcome: Outcome) -> dict[str, str]:
         item, origin = claim.item, self._origin
@@ -153,14 +164,15 @@ class LogDelivery:
             del self._kept[path]
             path.unlink(missing_ok=True)
 
-    def close(self) -> tuple[str, ...]:
-        """Offer the kept logs a last time; the paths of those that S3 does not take."""
+    def offer(self) -> None:
+        """Offer the kept logs a last time, unless the process must end. For any thread."""
         with suppress(AwsError):
-            self.deliver(0, lambda: True)
-        if self._directory and not self._kept:
+            if not self._control.out_of_time:
+                self.deliver(0, lambda: True)
+
+    def close(self) -> tuple[str, ...]:
+        """The paths of the logs that S3 has not taken."""
+        kept = tuple(map(str, list(self._kept)))
+        if self._directory and not kept:
             shutil.rmtree(self._directory, ignore_errors=True)
-        return tuple(map(str, self._kept))
-
-
-def _warn(fault: TransientError) -> None:
-    logger.warning("logs: %s; trying again", fault)
+        return kept

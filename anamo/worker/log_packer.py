@@ -1,8 +1,9 @@
 """Packing whole logs: one object for the tasks that are recorded together, a gzip member per task.
 
 Guaranteed: `zcat` reads an object whole, and the bytes of one member alone; memory stays flat
-whatever a task prints; nothing is left on disk. Not guaranteed: that output written after a task
-ended, by processes it left behind, is in its log.
+whatever a task prints; nothing is left on disk; the sizes in a member are those of what follows.
+Not guaranteed: that output written after a task ended, by processes it left behind, is in its log,
+nor what such a process truncates.
 
 A member holds a header, then stdout, then stderr, each after an empty line and a line that says how
 many bytes of it follow, and a last line break.
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, TemporaryFile
 from typing import IO
 
 from anamo.aws.log_store import CHUNK, IN_MEMORY, Packed
@@ -75,10 +76,36 @@ def _body(spool: Spool) -> bytes | Path:
 
 def _write_member(spool: Spool, address: str, task: Ended, limit: int) -> LogEntry:
     """Write a task's member, and return its log entry."""
+    outcome, first = task.outcome, spool.tell()
+    try:
+        return _member(spool, address, task, (outcome.stdout, outcome.stderr), limit)
+    except _Shortened:
+        # A process that the task left behind empties its output: what there is now is logged, from
+        # copies, which nobody else can open
+        spool.seek(first)
+        spool.truncate()
+        with _copy(outcome.stdout) as stdout, _copy(outcome.stderr) as stderr:
+            return _member(spool, address, task, (stdout, stderr), limit)
+
+
+@contextmanager
+def _copy(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """An unnamed copy of a file, as long as its context."""
+    with TemporaryFile(prefix="pyanamo-", buffering=0) as copy:
+        position, size = 0, os.fstat(file.fileno()).st_size
+        while chunk := os.pread(file.fileno(), min(CHUNK, size - position), position):
+            position += copy.write(chunk)
+        yield copy
+
+
+def _member(
+    spool: Spool, address: str, task: Ended, output: tuple[IO[bytes], IO[bytes]], limit: int
+) -> LogEntry:
     outcome = task.outcome
     first = spool.tell()
     gzip = zlib.compressobj(LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-    streams = [_Stream(outcome.stdout, "stdout", limit), _Stream(outcome.stderr, "stderr", limit)]
+    names = ("stdout", "stderr")
+    streams = [_Stream(file, name, limit) for file, name in zip(output, names, strict=True)]
     header = "".join(f"{name}: {_one_line(value)}\n" for name, value in task.header.items())
     spool.write(gzip.compress(header.encode("utf-8", "replace")))
     for stream in streams:
@@ -106,6 +133,10 @@ def _one_line(text: str) -> str:
     return text.replace("\r", "\\r").replace("\n", "\\n")
 
 
+class _Shortened(Exception):
+    """A file of a task's output got shorter while it was read."""
+
+
 class _Stream:
     """One stream of a task's output: iterate over it once, then ask for lines, tags and tail."""
 
@@ -117,18 +148,19 @@ class _Stream:
         self.lines = 0
         self._tags: dict[int, bytes] = {}
         self._window = b""
+        self._tail = b""
 
     def __iter__(self) -> Iterator[bytes]:
         position = 0
         while position < self.size:
             chunk = os.pread(self._descriptor, min(CHUNK, self.size - position), position)
             if not chunk:
-                raise OSError(f"{self.name} of a task got shorter while it was read")
+                raise _Shortened
             self._note(chunk, position)
             position += len(chunk)
             yield chunk
         if self.size:
-            self.lines += os.pread(self._descriptor, 1, self.size - 1) != b"\n"
+            self.lines += self._window[-1:] != b"\n"
 
     def _note(self, chunk: bytes, position: int) -> None:
         self.lines += chunk.count(b"\n")
@@ -140,6 +172,7 @@ class _Stream:
                 if not cut and len(self._tags) < self._limit:
                     self._tags[begin + match.start()] = match[1][: self._limit]
         self._window = window[-TAG_WINDOW:]
+        self._tail = (self._tail + chunk[-self._limit :])[-self._limit :] if self._limit else b""
 
     def tags(self) -> tuple[str, ...]:
         """The texts after `PyAnamo:<TAB>` at the start of lines, as many as the limit allows."""
@@ -154,8 +187,7 @@ class _Stream:
 
     def tail(self) -> str:
         """Its end, in at most `limit` bytes of UTF-8."""
-        begin = max(self.size - self._limit, 0)
-        return _decoded(os.pread(self._descriptor, self._limit, begin), self._limit)
+        return _decoded(self._tail, self._limit)
 
 
 def _decoded(data: bytes, limit: int) -> str:

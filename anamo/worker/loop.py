@@ -10,6 +10,7 @@ the leases alive (`heartbeat`).
 
 import logging
 import os
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
@@ -22,6 +23,7 @@ from anamo.aws.table_writes import Holder
 from anamo.core.errors import (
     AnamoError,
     AwsError,
+    DescriptorsExhausted,
     ItemRefused,
     TransientError,
     internal,
@@ -34,11 +36,13 @@ from anamo.worker.claim import Claim
 from anamo.worker.claimer import Claimer
 from anamo.worker.control import Control
 from anamo.worker.heartbeat import Heartbeat
+from anamo.worker.host import HostRecovery, host_fault
 from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.item_run import ItemRun
 from anamo.worker.log_delivery import LogDelivery, LogOrigin
 from anamo.worker.messages import Finished, ItemEnded
 from anamo.worker.options import Options
+from anamo.worker.orphans import reap_left_behind
 from anamo.worker.recorder import LOST, Recorder
 
 LAG_SECONDS = 1.0
@@ -50,6 +54,10 @@ IDLE_SECONDS = 5.0
 
 CLAIM_SECONDS = 900.0
 """How long a claim is retried while DynamoDB cannot be reached."""
+
+DESCRIPTOR_SECONDS = 5.0
+"""How long a claim is retried while no descriptor is left: those of results that wait to be written
+are closed by then."""
 
 DELIVERY_SECONDS = 900.0
 """How long a worker claims nothing and waits for S3 to take each log that it has kept."""
@@ -87,6 +95,7 @@ class Worker:
             table, self._delivery, options.retries, control, self._claim_ended
         )
         self._heartbeat = Heartbeat(table, holder, lambda: list(self._claims), control.wake)
+        self._host = HostRecovery(host_fault, lambda seconds: control.sleep(seconds, self._goes_on))
         self._environment = {"PYANAMO": options.program, **os.environ}
 
     def run(self) -> Finished:
@@ -107,11 +116,31 @@ class Worker:
             error = internal(fault)
         self._release_last_answer()
         self._recorder.close()
+        self._release_rest()
         kept = self._delivery.close()
         self._heartbeat.close()
         error = error or self._recorder.error or self._refusals()
         consumed = self._table.meter.consumed + self._logs.meter.consumed
-        return Finished(str(error or ""), len(self._claimer.held), kept, consumed)
+        return Finished(
+            str(error or ""), len(self._claimer.held), kept, consumed, self._control.own_signal
+        )
+
+    def _release_rest(self) -> None:
+        """Release the claims whose end nobody has recorded: time ran out, or an error came between.
+
+        If the recorder is still at work on one, its write or this one comes first, and the other
+        does not apply.
+        """
+        for claim in list(self._claims):
+            claim.lost = True
+            with suppress(AwsError):
+                released = self._table.release(claim.item, {}, claim.progress.ended)
+                self._claim_ended(claim, State.TODO.value if released else LOST)
+                if released:
+                    logger.warning(
+                        "item %d: released; there was no time to bring its log to S3",
+                        claim.item.item_id,
+                    )
 
     def _release_last_answer(self) -> None:
         """Release an item whose claim was won but whose reply was lost, if that is known by now."""
@@ -121,13 +150,18 @@ class Worker:
                 self._table.release(item, {}, item.log_length)
 
     def _refusals(self) -> ItemRefused | None:
-        """The error for items that DynamoDB did not let be claimed."""
+        """The error for items that cannot be claimed, and what to type about one of them."""
         refused = self._claimer.refused
         if not refused:
             return None
-        item_id, why = next(iter(refused.items()))
+        item_id = min(refused)
+        state, why = refused[item_id]
+        command = "remove" if state == State.TODO else "requeue"
+        words = ["pyanamo.py", command, "-t", self._table.name, "--state", state]
+        words += ["--", str(item_id)] if item_id < 0 else [str(item_id)]
         return ItemRefused(
-            f"{count(len(refused), 'item')} cannot be claimed: item {item_id}: {why}"
+            f"{count(len(refused), 'item')} cannot be claimed: item {item_id}: {why}; "
+            f"to {command} it: {shlex.join(words)}"
         )
 
     # Claiming
@@ -136,7 +170,7 @@ class Worker:
         """The next item, claimed; None if there is none left, or none should be claimed."""
         lag = self._claimer.lag
         idle_since: float | None = None
-        due = max(LAG_SECONDS, self._options.idle_timeout)
+        due = self._options.idle_timeout
         nap = 0.0
         while self._ready():
             if item := self._claim(self._claimer.claim):
@@ -174,28 +208,44 @@ class Worker:
         """
         left = self._claimer.left
         if left is None:
-            left = not self._claimer.lag.settled(waited, listed=self._claimer.listed)
+            settled = self._claimer.lag.settled(waited, listed=self._claimer.listed)
+            left = waited < LAG_SECONDS or not settled
         return not left and not self._awaits_own()
 
     def _ready(self) -> bool:
         """Wait until a further claim may be made; False if none should be."""
         # In this order: `_over` consumes the recorder's wake-up, so the count is read after it
-        while not self._over() and self._recorder.claims > 1:
+        while not self._over() and (self._recorder.claims > 1 or self._in_trouble()):
             self._control.wait(None)
+        self._host.wait(self._over)
         if self._delivery.has_kept_logs and not self._over():
             self._delivery.deliver(DELIVERY_SECONDS, self._over)
+        return not self._over()
+
+    def _in_trouble(self) -> bool:
+        """Whether a claim with a host error has not ended: its item is given back first."""
+        return any(claim.host_error for claim in list(self._claims))
+
+    def _goes_on(self) -> bool:
         return not self._over()
 
     def _over(self) -> bool:
         """Whether no further item should be claimed."""
         self._control.look()
+        reap_left_behind(set())
         return bool(self._control.stopping or self._control.start_no_more or self._recorder.error)
 
     def _claim(self, claim: Callable[[], Item | None]) -> Item | None:
-        try:
+        def stop() -> bool:
+            return self._control.stopping
+
+        def claim_unless_exhausted() -> Item | None:
             return self._retries.retry(
-                claim, CLAIM_SECONDS, lambda: self._control.stopping, self._say
+                claim, CLAIM_SECONDS, stop, self._say, (DescriptorsExhausted,)
             )
+
+        try:
+            return self._retries.retry(claim_unless_exhausted, DESCRIPTOR_SECONDS, stop, self._say)
         except TransientError:
             if self._control.stopping:
                 return None
@@ -224,7 +274,7 @@ class Worker:
     def _abandon(self, claim: Claim, name: str) -> None:
         """Fail an item whose claims keep ending without an outcome: it kills its workers."""
         item = claim.item
-        entry = abandoned_entry(item.attempts - 1)
+        entry = abandoned_entry(item.attempts - 1, item.host_errors, item.host_error)
         results = {name: entry}
         ended = claim.with_results(results).ended
         written = self._retries.retry(
@@ -239,7 +289,16 @@ class Worker:
 
     def _claim_ended(self, claim: Claim, state: str) -> None:
         """Take note that a claim ended; called in the recorder's thread or the main one."""
-        self._claims.remove(claim)
+        # Before it is removed: the main thread waits for that, and then for the host
+        if claim.host_error:
+            self._host.failed(claim.host_error)
+        elif claim.done:
+            self._host.succeeded()
+        try:
+            self._claims.remove(claim)
+        except ValueError:
+            # The other thread has ended it
+            return
         self._in_flight.drop(claim.item.lock_id)
         item = claim.item
         self._control.send(

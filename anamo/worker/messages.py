@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from anamo.aws.consumed_capacity import NOTHING, ConsumedCapacity
+from anamo.core.codec import ItemId
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class ItemEnded:
         seconds: Since the claim.
     """
 
-    item_id: int
+    item_id: ItemId
     task_id: str
     state: str
     done: int
@@ -65,12 +66,14 @@ class Finished:
         held: How many items were locked when it last found no item to claim.
         kept: Paths of the logs that S3 did not take.
         consumed: Requests and units of all it did.
+        own_signal: The signal that it was sent itself, if that is why it ends.
     """
 
     error: str = ""
     held: int = 0
     kept: tuple[str, ...] = ()
     consumed: ConsumedCapacity = NOTHING
+    own_signal: int | None = None
 
 
 class ForwardingHandler(logging.Handler):

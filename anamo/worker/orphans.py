@@ -1,20 +1,31 @@
-"""The processes that a worker process leaves behind when it dies.
+"""Processes whose parents have ended.
 
-Guaranteed, once `become_subreaper` has succeeded: the tasks of a worker process that died become
-children of this process, which can find, kill and reap them. It needs Linux. Not guaranteed: that
-a task which has emptied its environment is found.
+Guaranteed, once `become_subreaper` has succeeded: descendants whose parents end become children of
+this process, which can find, kill and reap them. Each worker process adopts what its tasks leave;
+when it dies, its parent adopts all that its tasks started, whatever session or environment it has.
+It needs Linux.
 """
 
 import ctypes
+import logging
 import os
-import signal
-from collections.abc import Set
+from collections.abc import Callable, Set
 from contextlib import suppress
+from time import monotonic, sleep
 
 import psutil
 
+from anamo.worker import cgroup
+from anamo.worker.process_tree import Descendant, began_since, descendants, with_their_own
+
 PR_SET_CHILD_SUBREAPER = 36
 """prctl(2); neither the standard library nor psutil calls it."""
+
+KILLED_SECONDS = 5.0
+"""How long a process may take to vanish after SIGKILL; only the kernel can keep it longer, for a
+file system that does not answer."""
+
+logger = logging.getLogger(__name__)
 
 
 def become_subreaper() -> None:
@@ -26,19 +37,57 @@ def become_subreaper() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def kill_tasks(lock_ids: Set[str]) -> None:
-    """Kill the adopted children that run tasks of these claims, with their process groups."""
-    for child in psutil.Process().children():
-        with suppress(psutil.Error, ProcessLookupError, PermissionError):
-            if child.environ().get("PYANAMO_LOCK_ID") in lock_ids:
-                os.killpg(os.getpgid(child.pid), signal.SIGKILL)
+def kill_tasks(worker: int, living: Set[int], since: float) -> None:
+    """Kill all that the tasks of a worker process that died have started, and wait for its end.
+
+    Args:
+        worker: The process that died.
+        living: The worker processes that live.
+        since: When the oldest of its claims was made, by `process_tree.now`. What began earlier was
+            left behind by tasks that have ended, and runs on.
+    """
+    cgroup.end_all(worker)
+    until = monotonic() + KILLED_SECONDS
+    # Twice: one look may miss a process whose parent just ended
+    while left := _adopted(living, since) or _adopted(living, since):
+        for process in left:
+            with suppress(psutil.Error, OSError):
+                process.kill()
+        if monotonic() > until:
+            pids = ", ".join(str(process.pid) for process in left)
+            logger.warning(
+                "cannot be killed, and may run beside the repetition of its task: process %s", pids
+            )
+            return
+        sleep(0.01)
 
 
-def reap_adopted(own: Set[int]) -> None:
-    """Reap the children that have ended, up to the first of those with the process ids `own`,
-    whose exit status belongs to others.
+def _adopted(living: Set[int], since: float) -> set[psutil.Process]:
+    """The children of this process that began since, but not `living`, with all their own."""
+
+    def is_root(each: Descendant) -> bool:
+        if each.parent != os.getpid() or each.process.pid in living:
+            return False
+        return began_since(each.process, since)
+
+    return with_their_own(descendants(), is_root)
+
+
+def reap_adopted(is_own: Callable[[int], bool]) -> None:
+    """Reap the children that have ended, up to the first for whose process id `is_own` holds: its
+    exit status belongs to others.
     """
     options = os.WEXITED | os.WNOHANG | os.WNOWAIT
     with suppress(ChildProcessError):
-        while (ended := os.waitid(os.P_ALL, 0, options)) and ended.si_pid not in own:
+        while (ended := os.waitid(os.P_ALL, 0, options)) and not is_own(ended.si_pid):
             os.waitpid(ended.si_pid, 0)
+
+
+def reap_left_behind(tasks: Set[int]) -> None:
+    """Reap what tasks of this worker process left behind and has ended.
+
+    Args:
+        tasks: The first processes of those that run.
+    """
+    # A program that a library runs, to find credentials perhaps, is in this process's session
+    reap_adopted(lambda pid: pid in tasks or os.getsid(pid) == os.getsid(0))

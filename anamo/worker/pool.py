@@ -9,20 +9,18 @@ messages, and has one thread, so that it can fork at any time.
 import gc
 import logging
 import multiprocessing
-import signal
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from time import monotonic
 from typing import Any
 
-from anamo.worker.in_flight_claims import ReportedClaims
+from anamo.core.codec import ItemId
 from anamo.worker.messages import Finished, ForceStop, ItemEnded, Said, StartNoMore, StopRequest
 from anamo.worker.orphans import become_subreaper, kill_tasks, reap_adopted
 from anamo.worker.progress import Screen, WorkerTotals
 from anamo.worker.signals import Signals, signals_blocked
+from anamo.worker.worker_process import WorkerProcess
 
 REPLACEMENTS = 5
 """How many processes are replaced, for each of -i, before their deaths count as the machine's
@@ -31,23 +29,27 @@ fault: a task that uses up the memory kills one process a lease."""
 LIMITS_SECONDS = 5.0
 """How often the limits are checked; the Spot notice comes two minutes ahead."""
 
+LOOKS = 12
+"""How often in a lease the processes are looked at, to see whether one is stopped."""
+
 KILL_SECONDS = 5.0
 """From the end of the grace to the kill of a process that hangs: AWS Batch kills 30 s after
 SIGTERM, and the default grace is 20 s."""
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[["Connection[Any, Any]", Mapping[int, str]], None]
+Work = Callable[["Connection[Any, Any]", Mapping[ItemId, str]], None]
 """What a process does, given its connection to this one and the claims it inherits, as lockIDs by
 itemID."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to start no further task.
+    """When to start no further task, and how long processes have.
 
     Attributes:
         grace: Seconds that tasks have to end after a signal.
+        lease: Seconds that a lease lasts.
         until: Time of the monotonic clock after which no task is started.
         failures: Items in a row that may fail.
         notice: Says why this machine is about to be taken away, else None.
@@ -57,17 +59,7 @@ class Limits:
     until: float | None = None
     failures: int | None = None
     notice: Callable[[], str | None] = lambda: None
-
-
-@dataclass(slots=True, eq=False)
-class _Child:
-    """One of the processes, and what can be known of it once it is dead."""
-
-    process: BaseProcess
-    connection: "Connection[Any, Any]"
-    inherited: Mapping[int, str]
-    claims: ReportedClaims = field(default_factory=ReportedClaims)
-    finished: bool = False
+    lease: float = 600.0
 
 
 class Pool:
@@ -90,12 +82,14 @@ class Pool:
         self._limits = limits
         self._screen = screen
         self._context = multiprocessing.get_context("fork")
-        self._children: list[_Child] = []
+        self._children: list[WorkerProcess] = []
         self._replaced = 0
         self._failures_in_a_row = 0
         self._signals_passed_on = 0
         self._kill_at: float | None = None
         self._check_limits_at = 0.0
+        self._look_seconds = min(LIMITS_SECONDS, limits.lease / LOOKS)
+        self._look_at = monotonic() + self._look_seconds
         self._limit_reached = False
         self._totals = WorkerTotals()
 
@@ -111,6 +105,7 @@ class Pool:
         while self._children:
             self._pass_signals_on()
             self._kill_when_due()
+            self._look()
             self._apply_limits()
             self._screen.draw(sum(len(child.claims) for child in self._children))
             sentinels = [child.process.sentinel for child in self._children]
@@ -120,7 +115,7 @@ class Pool:
                 self._receive(child)
                 if not child.process.is_alive():
                     self._reap(child)
-            reap_adopted({child.process.pid or 0 for child in self._children})
+            reap_adopted(self._pids().__contains__)
         self._screen.draw(0)
         self._totals.stopped = self._ending
         return self._totals
@@ -135,7 +130,7 @@ class Pool:
 
     # Processes
 
-    def _start(self, inherited: Mapping[int, str]) -> bool:
+    def _start(self, inherited: Mapping[ItemId, str]) -> bool:
         """Start a process; False where the machine has none to give, which is said at the end."""
         try:
             mine, theirs = self._context.Pipe()
@@ -151,61 +146,58 @@ class Pool:
             )
             return False
         theirs.close()
-        self._children.append(_Child(process, mine, inherited))
+        self._children.append(WorkerProcess(process, mine, inherited))
         return True
 
-    def _reap(self, child: _Child) -> None:
-        """Replace a process that ended, if it died."""
+    def _reap(self, child: WorkerProcess) -> None:
+        """Replace a process that ended, if it was not to end yet."""
         # What it wrote before its death, its last claim perhaps
         self._receive(child)
         child.process.join()
         child.connection.close()
         self._children.remove(child)
         held = child.claims.lock_ids()
-        if child.finished:
+        cause = child.cause_of_death()
+        if cause is None or (child.finished and self._ending):
             self._totals.left.update(held.values())
             return
-        cause = _cause_of_death(child.process.exitcode)
-        kill_tasks(set(held.values()))
+        self._kill_tasks_of(child)
         if self._ending or self._replaced >= REPLACEMENTS * self._processes:
             self._totals.left.update(held.values())
-            self._totals.errors.append(
-                f"a worker process {cause}; {len(held)} of its items will be taken over by the "
-                "next worker, once their leases have ended"
-            )
+            self._totals.errors.append(f"a worker process {cause}; {_fate(child, len(held))}")
             return
         self._replaced += 1
         logger.warning("a worker process %s; starting another in its place", cause)
         self._start({**child.inherited, **held})
 
+    def _kill_tasks_of(self, child: WorkerProcess) -> None:
+        """Kill what a process that died has left running. Without a claim it ran nothing."""
+        since = child.claims.oldest()
+        if since is not None:
+            kill_tasks(child.pid, self._pids(), since)
+
+    def _pids(self) -> set[int]:
+        return {child.pid for child in self._children}
+
     # Messages
 
-    def _receive(self, child: _Child) -> None:
-        try:
-            while not child.connection.closed and child.connection.poll():
-                self._take(child, child.connection.recv())
-        except (EOFError, OSError):
-            child.connection.close()
-
-    def _take(self, child: _Child, message: object) -> None:
-        child.claims.note(message)
-        if isinstance(message, Said):
-            self._screen.say(message.text)
-        elif isinstance(message, ItemEnded):
-            self._totals.add(message)
-            self._screen.ended(message)
-            if message.failures:
-                self._failures_in_a_row += 1
-            elif message.done:
-                self._failures_in_a_row = 0
-        elif isinstance(message, Finished):
-            self._totals.add(message)
-            child.finished = True
+    def _receive(self, child: WorkerProcess) -> None:
+        for message in child.received():
+            if isinstance(message, Said):
+                self._screen.say(message.text)
+            elif isinstance(message, ItemEnded):
+                self._totals.add(message)
+                self._screen.ended(message)
+                if message.failures:
+                    self._failures_in_a_row += 1
+                elif message.done:
+                    self._failures_in_a_row = 0
+            elif isinstance(message, Finished):
+                self._totals.add(message)
 
     def _send_all(self, message: object) -> None:
-        for connection in self._connections():
-            with suppress(OSError):
-                connection.send(message)
+        for child in self._children:
+            child.send(message)
 
     def _pass_signals_on(self) -> None:
         if self._signals.first is None or self._signals.count == self._signals_passed_on:
@@ -213,6 +205,8 @@ class Pool:
         if self._kill_at is None:
             self._send_all(StopRequest(self._signals.first))
             self._kill_at = monotonic() + self._limits.grace + KILL_SECONDS
+            for child in self._children:
+                child.resume()
         if self._signals.count > 1:
             self._send_all(ForceStop())
             self._kill_at = min(self._kill_at, monotonic() + KILL_SECONDS)
@@ -223,13 +217,21 @@ class Pool:
             for child in self._children:
                 child.process.kill()
 
+    def _look(self) -> None:
+        """Look after processes that something has stopped."""
+        if monotonic() < self._look_at:
+            return
+        self._look_at = monotonic() + self._look_seconds
+        for child in self._children:
+            child.look(self._look_seconds, self._limits.lease)
+
     # Limits
 
     def _timeout(self) -> float:
         """Seconds until something is due at the latest."""
         now = monotonic()
         due = [time - now for time in (self._limits.until, self._kill_at) if time is not None]
-        return min([LIMITS_SECONDS, self._screen.refresh, *(left for left in due if left > 0)])
+        return min([self._look_seconds, self._screen.refresh, *(left for left in due if left > 0)])
 
     def _apply_limits(self) -> None:
         if self._ending:
@@ -254,7 +256,7 @@ def _begin(
     work: Work,
     connection: "Connection[Any, Any]",
     others: list["Connection[Any, Any]"],
-    inherited: Mapping[int, str],
+    inherited: Mapping[ItemId, str],
 ) -> None:
     """The first thing a new process does, with signals blocked."""
     # While this process held an end open, the one at the other end would not notice its parent die
@@ -263,10 +265,10 @@ def _begin(
     work(connection, inherited)
 
 
-def _cause_of_death(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        with suppress(ValueError):
-            return f"was killed by {signal.Signals(-exit_code).name}"
-        # A real-time signal has no name
-        return f"was killed by signal {-exit_code}"
-    return f"ended with exit code {exit_code}"
+def _fate(child: WorkerProcess, held: int) -> str:
+    """What becomes of the items of a process that is not replaced."""
+    if child.finished:
+        return "its items were released, and no other is started in its place"
+    return (
+        f"{held} of its items will be taken over by the next worker, once their leases have ended"
+    )

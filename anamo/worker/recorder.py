@@ -19,11 +19,10 @@ from time import monotonic, sleep
 
 from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_writes import GROUP_LIMIT
+from anamo.aws.update import GROUP_LIMIT
 from anamo.core.errors import (
     AnamoError,
     AwsError,
-    HostError,
     ItemRefused,
     TransientError,
     internal,
@@ -34,6 +33,7 @@ from anamo.worker.claim import Claim
 from anamo.worker.control import Control
 from anamo.worker.log_delivery import LogDelivery
 from anamo.worker.task_process import Outcome
+from anamo.worker.thread import start_thread
 
 LINGER_SECONDS = 0.05
 """Shortest time that a result waits for others of its item: fifty short tasks cost a few writes
@@ -120,8 +120,7 @@ class Recorder:
         self._counting = threading.Lock()
         self._pending = 0
         self._claims = 0
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-        self._thread.start()
+        start_thread("recorder", self._run)
 
     # For the main thread
 
@@ -164,14 +163,21 @@ class Recorder:
         self._waits_shortened.set()
 
     def close(self) -> None:
-        """Write what has been handed in, then end the thread."""
+        """Write what has been handed in, and offer the kept logs to S3 once more.
+
+        The thread has ended then, unless the process must end first: packing or uploading a large
+        log, or waiting for S3 to answer, may take longer than is left. A log that S3 has refused is
+        waited for: it is about to be kept.
+        """
         self._queue.put(None)
-        # A join alone would not see what the parent sends meanwhile
+        # A join would not see what the parent sends meanwhile
         while not self._ended:
             if self._control.stopping:
                 self.shorten_waits()
-            self._control.wait(None)
-        self._thread.join()
+            leave_at = None if self._logs.refused else self._control.leave_at
+            if leave_at is not None and monotonic() >= leave_at:
+                return
+            self._control.wait(leave_at)
 
     # For the recorder's thread
 
@@ -179,11 +185,15 @@ class Recorder:
         following: _Result | None = None
         try:
             while (first := following or self._queue.get()) is not None:
-                group, following = self._gather(first)
-                self._commit(first.claim, group)
-        except Exception as error:
-            logger.debug("recorder", exc_info=True)
-            self.error = self.error or internal(error)
+                following = None
+                try:
+                    group, following = self._gather(first)
+                    self._commit(first.claim, group)
+                except Exception as error:
+                    # The thread goes on, since it must release the items of the other claims
+                    logger.debug("recorder", exc_info=True)
+                    self.error = self.error or internal(error)
+            self._logs.offer()
         finally:
             self._ended = True
             self._control.wake()
@@ -224,7 +234,7 @@ class Recorder:
             state = self._write(claim, results, last)
         except ItemRefused as refusal:
             state = self._fail(claim, refusal)
-        except (OSError, AnamoError) as error:
+        except AnamoError as error:
             state = self._give_up(claim, error, last)
         except Exception as error:
             logger.debug("recorder", exc_info=True)
@@ -250,11 +260,9 @@ class Recorder:
                 return claim.final_state
         return LOST
 
-    def _give_up(self, claim: Claim, error: Exception, last: bool) -> str:
+    def _give_up(self, claim: Claim, error: AnamoError, last: bool) -> str:
         """Remember the error, and release the item if that is still possible."""
-        if isinstance(error, OSError):
-            error = HostError(f"a log could not be written: {error}")
-        self.error = self.error or error  # type: ignore[assignment]
+        self.error = self.error or error
         if last:
             with suppress(AnamoError):
                 if self._table.release(claim.item, {}, claim.progress.ended):
@@ -268,7 +276,14 @@ class Recorder:
         if self.error:
             return self._give_up(claim, self.error, last)
         outcomes = {result.name: result.outcome for result in results if result.outcome}
-        entries = self._logs.store(claim, outcomes, self._retries) if outcomes else {}
+        try:
+            entries = self._logs.store(claim, outcomes, self._retries) if outcomes else {}
+        except OSError as error:
+            # Without their logs they do not count as ended, and run again
+            claim.host_error = claim.host_error or f"a log could not be written: {error}"
+            entries = {}
+            if not last:
+                return State.LOCKED.value
         state, write = self._next(claim, entries, last)
         written = self._retries.retry(write, RECORD_SECONDS, self._out_of_time, _warn)
         if not written:
@@ -286,12 +301,14 @@ class Recorder:
         results = entries if item.is_nested or not entries else entries[SINGLE]
         if not last:
             return State.LOCKED.value, lambda: table.record(item, entries, ended)
+        if not progress.complete and claim.host_error:
+            why = claim.host_error
+            return State.TODO.value, lambda: table.give_back(item, results, ended, why)
         if not progress.complete:
             return State.TODO.value, lambda: table.release(item, results, ended)
         if progress.failed and item.failures < self._item_retries:
-            again = claim.to_be_retried(progress)
-            left = sum(task.status == State.DONE for task in again)
-            return State.TODO.value, lambda: table.retry(item, results, left, again)
+            again = progress.failed_tasks if item.is_nested else ()
+            return State.TODO.value, lambda: table.retry(item, results, progress.done, again)
         state = State.FAILED if progress.failed else State.DONE
         return state.value, lambda: table.finish(item, state, results, ended)
 

@@ -18,13 +18,16 @@ from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
 from anamo.aws.table_writes import Holder
+from anamo.core.codec import ItemId
 from anamo.core.errors import AnamoError, AwsError, internal
 from anamo.core.log_entry import encoded_prefix
+from anamo.worker import cgroup
 from anamo.worker.control import Control
 from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.loop import Worker
 from anamo.worker.messages import Finished, ForwardingHandler
 from anamo.worker.options import Options
+from anamo.worker.orphans import become_subreaper
 from anamo.worker.pool import Limits, Pool
 from anamo.worker.progress import Screen, WorkerTotals, count_todo, summarise
 from anamo.worker.signals import Signals
@@ -46,6 +49,7 @@ def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
     table = _check(options, signals, screen)
     signals.check()
     holder = Holder(instance_id(), options.lease)
+    cgroup.remove_empty()
     pool = Pool(
         partial(_process, options, holder),
         options.processes,
@@ -84,7 +88,7 @@ def _limits(options: Options, began: float) -> Limits:
         interruption = notices.interruption() if notices else None
         return interruption.what if interruption else None
 
-    return Limits(options.grace, until, options.max_failures, notice)
+    return Limits(options.grace, until, options.max_failures, notice, options.lease)
 
 
 def _held_by_others(options: Options, totals: WorkerTotals) -> int:
@@ -107,9 +111,11 @@ def _process(
     options: Options,
     holder: Holder,
     connection: "Connection[Any, Any]",
-    inherited: Mapping[int, str],
+    inherited: Mapping[ItemId, str],
 ) -> None:
     """The life of one worker process."""
+    # What tasks leave behind stays with this process, so that it can be found and reaped
+    become_subreaper()
     control = Control(connection, options.grace)
     control.attach()
     anamo = logging.getLogger("anamo")

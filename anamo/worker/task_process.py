@@ -2,8 +2,9 @@
 
 Guaranteed: the task has its own session and process group; the kernel writes its output straight to
 unnamed files, which vanish with their last open descriptor whatever happens to the worker; exit
-status, signal, run time and peak memory are the kernel's. Not guaranteed: that processes which
-leave the group (daemons) are stopped with it.
+status, signal, run time and peak memory are the kernel's. When a task is stopped, all its processes
+are, and it has ended once they have (`task_processes` says which are found). When it ends by
+itself, processes that it left behind run on.
 
 Before Python 3.12, `subprocess` holds the interpreter lock until the program has started: a program
 on a file system that hangs then stops the worker's other threads, its heartbeat among them.
@@ -14,11 +15,11 @@ task's process shares the worker's memory, which Linux counts.
 
 import errno
 import fcntl
+import logging
 import os
-import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -27,32 +28,35 @@ from time import monotonic
 from typing import IO
 
 from anamo.core import command_line
-from anamo.core.errors import HostError
+from anamo.core.errors import HOST_ERRORS, HostError
 from anamo.core.log_entry import SUCCESSFUL
+from anamo.worker import cgroup
+from anamo.worker.process_tree import now as boot_seconds
+from anamo.worker.task_processes import TaskProcesses
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit codes of POSIX shells for a program that cannot be executed, and for one not found."""
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
-_HOST_ERRORS = (
-    errno.EAGAIN,
-    errno.ENOMEM,
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.EROFS,
-    errno.EIO,
-)
-"""The host, not the task, is at fault: no process, memory, space or descriptor is available."""
-
 FULL = 256 * 1024
 """A disk with fewer bytes than this available counts as full."""
 
-GROUP_POLL_SECONDS = 0.05
-"""Interval between polls of a stopped process group: its last process may have another parent,
-which gets the SIGCHLD."""
+DISK_FULL = "the disk is full"
+"""The host error where `Outcome.disk_is_full`."""
+
+POLL_SECONDS = 0.05
+"""Interval between polls of a stopped task whose first process has ended: the others may have
+another parent, which gets the SIGCHLD."""
+
+CGROUP_SECONDS = 5.0
+"""Age at which a task gets its cgroup, which costs some 20 ms, and more on a large machine."""
+
+KILLED_SECONDS = 1.0
+"""How long processes may take to vanish after SIGKILL; only the kernel can keep them longer, for a
+file system that does not answer."""
+
+logger = logging.getLogger(__name__)
 
 
 class StopReason(Enum):
@@ -141,6 +145,7 @@ class TaskProcess:
         environment: Mapping[str, str],
         timeout: float | None = None,
         grace: float = 20.0,
+        sessions: Callable[[], Set[int]] = frozenset,
     ) -> None:
         """Start it.
 
@@ -149,6 +154,7 @@ class TaskProcess:
             environment: The task's whole environment, from which variables are expanded, too.
             timeout: Seconds after which the task is stopped.
             grace: Seconds from SIGTERM to SIGKILL after a timeout.
+            sessions: The `pid` of each task that this process runs.
 
         Raises:
             HostError: The host, not the script, prevents the start.
@@ -158,6 +164,9 @@ class TaskProcess:
         self._kill_at: float | None = None
         self._exit: tuple[int, float] | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._processes: TaskProcesses | None = None
+        self._cgroup_at: float | None = None
+        self._sessions = sessions
         self._timeout = timeout
         self._grace = grace
         self._seconds = 0.0
@@ -175,16 +184,23 @@ class TaskProcess:
             return self._refuse(NOT_EXECUTABLE, str(error))
         if not words or not words[0]:
             return self._refuse(NOT_FOUND, "the Task Script names no program")
+        since = boot_seconds()
         try:
             self._process = self._spawn(words, environment)
         except ValueError as error:
             self._refuse(NOT_EXECUTABLE, str(error))
         except OSError as error:
-            if error.errno in _HOST_ERRORS:
+            if error.errno in HOST_ERRORS:
                 raise HostError(f"no process for a task: {error}") from error
             missing = error.errno in _MISSING
             what = "not found" if missing else os.strerror(error.errno or 0)
-            self._refuse(NOT_FOUND if missing else NOT_EXECUTABLE, f"{words[0]}: {what}")
+            program = command_line.program_as_written(self._script)
+            self._refuse(NOT_FOUND if missing else NOT_EXECUTABLE, f"{program}: {what}")
+        else:
+            pid = self._process.pid
+            self._processes = TaskProcesses(pid, since, environment, self._sessions)
+            if cgroup.own_folder():
+                self._cgroup_at = self._begin + CGROUP_SECONDS
 
     def _spawn(self, words: list[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         def spawn(words: list[str]) -> "subprocess.Popen[bytes]":
@@ -213,11 +229,17 @@ class TaskProcess:
             raise HostError(f"no space for a task's output: {error}") from error
         self._exit = (exit_code, 0.0)
 
+    @property
+    def pid(self) -> int | None:
+        """Process id of the first process, and of its session; None if it could not be started."""
+        return self._process.pid if self._process else None
+
     def poll(self) -> Outcome | None:
         """Reap the task if it has ended; stop it if its time is over.
 
         Returns:
-            The outcome once the task, or its whole group if it was stopped, has ended, else None.
+            The outcome once the task, or all its processes if it was stopped, have ended, else
+            None.
         """
         now = monotonic()
         if self._exit is None:
@@ -227,12 +249,25 @@ class TaskProcess:
                 self._timeout = None
                 self.stop(StopReason.TIMEOUT, self._grace)
             self._kill_when_due(now)
+            self._gather_when_due(now)
             return None
-        if self._kill_at is not None and self._group_lives():
-            self._kill_when_due(now)
-            if now < self._kill_at:
-                return None
+        if self._kill_at is not None and self._others_live(now):
+            return None
+        if self._processes:
+            self._processes.close()
         return self._outcome(*self._exit)
+
+    def _others_live(self, now: float) -> bool:
+        """Whether the end of other processes of a stopped task must be waited for."""
+        if not self._processes or not self._processes.are_alive():
+            return False
+        self._kill_when_due(now)
+        assert self._kill_at is not None
+        if now < self._kill_at + KILLED_SECONDS:
+            return True
+        pids = ", ".join(map(str, self._processes.pids()))
+        logger.warning("cannot be killed, and goes on: process %s of %s", pids, self._script)
+        return False
 
     def _reap(self, now: float) -> None:
         assert self._process
@@ -244,46 +279,35 @@ class TaskProcess:
             self._seconds = now - self._begin
 
     def stop(self, why: StopReason, grace: float) -> None:
-        """Send SIGTERM to the group now, and SIGKILL after `grace` seconds. Of several calls, the
-        first reason and the shortest grace count. The caller polls on.
+        """Send SIGTERM to its processes now, and SIGKILL after `grace` seconds. Of several calls,
+        the first reason and the shortest grace count. The caller polls on.
         """
         if self._stopped is None:
             self._stopped = why
         kill_at = monotonic() + grace
         if self._kill_at is None:
-            self._signal(signal.SIGTERM)
-            # A suspended process would not get it
-            self._signal(signal.SIGCONT)
+            if self._processes:
+                self._processes.terminate(all_are_stopped=why is StopReason.SHUTDOWN)
             self._kill_at = kill_at
         self._kill_at = min(self._kill_at, kill_at)
 
     def _kill_when_due(self, now: float) -> None:
-        if self._kill_at is not None and now >= self._kill_at:
-            self._signal(signal.SIGKILL)
+        if self._kill_at is not None and now >= self._kill_at and self._processes:
+            self._processes.kill()
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process:
-            # The group may be gone, or (a set-uid program) out of reach; polling goes on
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
-
-    def _group_lives(self) -> bool:
-        if not self._process:
-            return False
-        try:
-            os.killpg(self._process.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+    def _gather_when_due(self, now: float) -> None:
+        if self._cgroup_at is not None and now >= self._cgroup_at and self._processes:
+            self._cgroup_at = None
+            self._processes.gather()
 
     def next_poll(self) -> float | None:
         """When to poll at the latest, by the monotonic clock; None if SIGCHLD comes in time."""
-        if self._exit is not None:
-            return monotonic() + GROUP_POLL_SECONDS
+        now = monotonic()
+        if self._exit is not None or (self._kill_at is not None and self._kill_at <= now):
+            return now + POLL_SECONDS
         end = None if self._timeout is None else self._begin + self._timeout
-        return min((time for time in (end, self._kill_at) if time is not None), default=None)
+        times = (end, self._kill_at, self._cgroup_at)
+        return min((time for time in times if time is not None), default=None)
 
     def _outcome(self, code: int, max_rss_mb: float) -> Outcome:
         return Outcome(

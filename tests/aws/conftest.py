@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.account import Account, aws_account
+from tests.support.stack import Stack, make_stack, own_parameters
 from tests.support.table import Table, workflow_table
 
 LINE = "Task-{number}|{table}|seq|1,2\n"
@@ -27,6 +28,18 @@ def account() -> Iterator[Account]:
     """An account; what tests make in it has names of its own."""
     with aws_account() as account:
         yield account
+
+
+@pytest.fixture(scope="session")
+def stack(account: Account) -> Stack:
+    """A stack made with the defaults, but for the table's name."""
+    return make_stack(account)
+
+
+@pytest.fixture(scope="session")
+def own_stack(account: Account) -> Stack:
+    """A stack in a network of one's own, with a bucket and a key of one's own and every option."""
+    return make_stack(account, **own_parameters(account))
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from anamo.aws.instance import host_metadata
+from tests.support.metadata_service import metadata_server
 from tests.support.table import Table
 
 if TYPE_CHECKING:
@@ -27,54 +25,6 @@ SPOT = {
     "/latest/meta-data/instance-life-cycle": "spot",
 }
 SPOT_LINES = {"instance type": "c7g.large", "zone": "us-east-1b", "lifecycle": "spot"}
-
-
-class MetadataServer(ThreadingHTTPServer):
-    """EC2's instance metadata service: tokens first, as IMDSv2 wants it."""
-
-    def __init__(self, answers: Mapping[str, str], token: str | None) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers = answers
-        self.token = token
-        self.asked: list[str] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: MetadataServer
-
-    def do_PUT(self) -> None:
-        self.answer(self.server.token if self.path == "/latest/api/token" else None)
-
-    def do_GET(self) -> None:
-        known = self.headers.get("X-aws-ec2-metadata-token") == self.server.token
-        self.answer(self.server.answers.get(self.path) if known else None)
-
-    def answer(self, text: str | None) -> None:
-        self.server.asked.append(f"{self.command} {self.path}")
-        self.send_response(404 if text is None else 200)
-        body = (text or "").encode()
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@contextmanager
-def metadata_server(
-    answers: Mapping[str, str], token: str | None = "a-token"
-) -> Iterator[tuple[MetadataServer, dict[str, str]]]:
-    """Serve, and yield the server and the variables that lead a client there."""
-    with MetadataServer(answers, token) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            url = f"http://127.0.0.1:{server.server_port}"
-            yield server, {"AWS_EC2_METADATA_SERVICE_ENDPOINT": url}
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def test_the_log_of_a_batch_job_on_ec2_names_job_machine_and_zone(

@@ -17,7 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.aws.conftest import LARGE, LINE, Stage
-from tests.support.policies import actions, also, document, excess, without
+from tests.support.policies import KMS_KEY, actions, also, document, excess, without
 from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.table import Table
 
@@ -248,6 +248,27 @@ def test_a_document_allows_what_is_needed_and_nothing_else(name: str) -> None:
     policy = document(name, "Testing", "logs")
     assert actions(policy) == NEEDED[name]
     assert excess(policy, NEEDED[name], "Testing", "logs") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("worker", {"kms:GenerateDataKey", "kms:Decrypt"}),
+        ("importer", set()),
+        ("operator", {"kms:Decrypt"}),
+    ],
+)
+def test_with_a_key_a_document_allows_its_use_by_s3_and_nothing_else(
+    name: str, more: set[str]
+) -> None:
+    policy = document(name, "Testing", "logs", KMS_KEY)
+    of_the_key = [each for each in policy["Statement"] if each["Resource"] == KMS_KEY]
+    assert actions({"Statement": of_the_key}) == more
+    assert actions(policy) == NEEDED[name] | more
+    for each in of_the_key:
+        assert each["Condition"] == {
+            "StringEquals": {"kms:ViaService": "s3.us-east-1.amazonaws.com"}
+        }
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import uuid
 from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +23,11 @@ from cfnlint.decode.cfn_yaml import load  # type: ignore[import-untyped]
 from anamo.cli import worker_command
 from anamo.cli.arguments import LogLocation
 from tests.aws.conftest import LINE, Stage
-from tests.support.account import Account
 from tests.support.environment import REGION
-from tests.support.policies import document, listed
-from tests.support.scripts import ROOT
+from tests.support.policies import KMS_KEY, document, listed
+from tests.support.stack import TEMPLATE, Stack, resources
 from tests.support.table import INDEXES, Table
 
-TEMPLATE = ROOT / "aws" / "pyanamo.yaml"
 NAMES = {"worker": "WorkerPolicy", "importer": "ImporterPolicy", "operator": "OperatorPolicy"}
 
 
@@ -63,76 +59,6 @@ def test_the_linter_sees_what_is_wrong(tmp_path: Path, good: str, bad: str) -> N
     assert lint(wrong).returncode != 0
 
 
-@dataclass(frozen=True)
-class Stack:
-    """A stack of the template: its outputs, and what physical resources it is made of."""
-
-    account: Account
-    outputs: Mapping[str, str]
-    resources: Mapping[str, str]
-
-    def policy(self, name: str) -> dict[str, Any]:
-        """One of its managed policies."""
-        version = self.account.client("iam").get_policy_version(
-            PolicyArn=self.resources[name], VersionId="v1"
-        )
-        document: dict[str, Any] = version["PolicyVersion"]["Document"]
-        return document
-
-    @property
-    def job_definition(self) -> dict[str, Any]:
-        """The job definition as AWS Batch describes it."""
-        found = self.account.client("batch").describe_job_definitions(
-            jobDefinitions=[self.outputs["JobDefinition"]]
-        )
-        (definition,) = found["jobDefinitions"]
-        described: dict[str, Any] = definition
-        return described
-
-    def job_role(self) -> dict[str, str]:
-        """The variables that make a script run with the job role's credentials."""
-        role = self.job_definition["containerProperties"]["jobRoleArn"]
-        session = self.account.client("sts").assume_role(RoleArn=role, RoleSessionName="worker")
-        return {
-            "AWS_ACCESS_KEY_ID": session["Credentials"]["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": session["Credentials"]["SecretAccessKey"],
-            "AWS_SESSION_TOKEN": session["Credentials"]["SessionToken"],
-        }
-
-
-def make_stack(account: Account, **parameters: str) -> Stack:
-    """Make a stack with a name and a table of its own; it goes with the account."""
-    cloudformation = account.client("cloudformation")
-    name = f"stack-{uuid.uuid4().hex[:8]}"
-    cloudformation.create_stack(
-        StackName=name,
-        TemplateBody=TEMPLATE.read_text(),
-        Capabilities=["CAPABILITY_IAM"],
-        Parameters=[
-            {"ParameterKey": key, "ParameterValue": value}
-            for key, value in {"TableName": name, **parameters}.items()
-        ],
-    )
-    (described,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
-    assert described["StackStatus"] == "CREATE_COMPLETE"
-    resources = cloudformation.describe_stack_resources(StackName=name)["StackResources"]
-    return Stack(
-        account,
-        {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]},
-        {
-            each["LogicalResourceId"]: each["PhysicalResourceId"]
-            for each in resources
-            if "LogicalResourceId" in each
-        },
-    )
-
-
-@pytest.fixture(scope="module")
-def stack(account: Account) -> Stack:
-    """A stack made with the defaults, but for the table's name."""
-    return make_stack(account)
-
-
 def test_the_scripts_run_on_a_new_stack_with_its_own_policies(stack: Stack, stage: Stage) -> None:
     here = Stage(
         stack.account,
@@ -160,18 +86,21 @@ def test_the_table_has_the_indexes_of_the_projects_file(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("further", ["", "*"])
-def test_a_policy_of_the_template_is_the_document_of_that_name(
-    account: Account, name: str, further: str
-) -> None:
-    stack = make_stack(account, FurtherTables=further)
-    filled = document(name, stack.outputs["Table"] + further, stack.outputs["Bucket"])
-    if not further:
-        # The one table is there already
-        filled["Statement"] = [
-            each for each in filled["Statement"] if not each["Sid"].startswith("Optional")
-        ]
+def test_a_policy_of_the_template_is_the_document_of_that_name(stack: Stack, name: str) -> None:
+    filled = document(name, stack.outputs["Table"], stack.outputs["Bucket"])
+    # The one table is there already
+    filled["Statement"] = [
+        each for each in filled["Statement"] if each["Sid"] != "OptionalCreateTable"
+    ]
     assert stack.policy(NAMES[name]) == filled
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_policy_is_the_document_for_many_tables_and_for_a_bucket_and_a_key_of_ones_own(
+    own_stack: Stack, name: str
+) -> None:
+    filled = document(name, own_stack.outputs["Table"] + "*", "my-logs", KMS_KEY)
+    assert own_stack.policy(NAMES[name]) == filled
 
 
 def command_line(definition: Mapping[str, Any], parameters: Mapping[str, str]) -> list[str]:
@@ -229,9 +158,9 @@ def report(operation: str, request: Mapping[str, Any]) -> str:
     return str(found.generate_report())
 
 
-def registration(stack: Stack) -> Any:
-    """The request that registers the template's job definition."""
-    definition = stack.job_definition
+def registration(stack: Stack, output: str) -> Any:
+    """The request that registers one of the template's job definitions."""
+    definition = stack.definition(output)
     left_out = {"jobDefinitionArn", "revision", "status"}
     request = deepcopy({key: value for key, value in definition.items() if key not in left_out})
     # CloudFormation sends numbers as the strings that the API wants; moto keeps the numbers
@@ -241,38 +170,13 @@ def registration(stack: Stack) -> Any:
     return request
 
 
-def test_the_job_definition_is_one_that_the_api_takes(stack: Stack) -> None:
-    request = registration(stack)
+@pytest.mark.parametrize("output", ["JobDefinition", "GateDefinition"])
+def test_a_job_definition_is_one_that_the_api_takes(stack: Stack, output: str) -> None:
+    request = registration(stack, output)
     assert report("RegisterJobDefinition", request) == ""
     properties = request["containerProperties"]
-    properties["linuxParameters"]["initProcess"] = properties["linuxParameters"].pop(
-        "initProcessEnabled"
-    )
-    assert "initProcess" in report("RegisterJobDefinition", request)
-
-
-def test_a_worker_starts_again_where_its_machine_was_taken_away_and_only_then(
-    stack: Stack,
-) -> None:
-    definition = stack.job_definition
-    reclaimed, otherwise = definition["retryStrategy"]["evaluateOnExit"]
-    assert reclaimed == {"onStatusReason": "Host EC2*", "action": "retry"}
-    assert otherwise == {"onReason": "*", "action": "exit"}
-    assert definition["containerProperties"]["linuxParameters"]["initProcessEnabled"] is True
-
-
-def test_the_fleet_is_spot_and_its_machines_answer_containers(stack: Stack) -> None:
-    (environment,) = stack.account.client("batch").describe_compute_environments(
-        computeEnvironments=[stack.resources["ComputeEnvironment"]]
-    )["computeEnvironments"]
-    fleet = environment["computeResources"]
-    assert (fleet["type"], fleet["minvCpus"]) == ("SPOT", 0)
-    assert fleet["allocationStrategy"] == "SPOT_PRICE_CAPACITY_OPTIMIZED"
-    (version,) = stack.account.client("ec2").describe_launch_template_versions(
-        LaunchTemplateId=fleet["launchTemplate"]["launchTemplateId"]
-    )["LaunchTemplateVersions"]
-    metadata = version["LaunchTemplateData"]["MetadataOptions"]
-    assert (metadata["HttpTokens"], metadata["HttpPutResponseHopLimit"]) == ("required", 2)
+    properties["logConfiguration"]["driver"] = properties["logConfiguration"].pop("logDriver")
+    assert "driver" in report("RegisterJobDefinition", request)
 
 
 # Moto makes nothing of these properties
@@ -291,29 +195,22 @@ PROMISED = {
 
 
 def test_the_table_can_be_put_back_and_the_bucket_is_private() -> None:
-    resources = load(str(TEMPLATE))["Resources"]
+    described = resources()
     for name, promised in PROMISED.items():
-        properties = resources[name]["Properties"]
+        properties = described[name]["Properties"]
         assert {key: properties[key] for key in promised} == promised
-    logs, _ = resources["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    logs, _ = described["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     assert (logs["Prefix"], logs["ExpirationInDays"]) == ("PyAnamo/", {"Ref": "LogDays"})
 
 
 def test_eventbridge_starts_workers_where_a_schedule_is_given(
-    account: Account, stack: Stack
+    stack: Stack, own_stack: Stack
 ) -> None:
     assert "ScheduledRun" not in stack.resources
-    stack = make_stack(account, Schedule="rate(1 hour)", ScheduledWorkers="50")
-    events = stack.account.client("events")
-    (rule,) = [
-        each
-        for each in events.list_rules()["Rules"]
-        if each["Name"] in stack.resources["ScheduledRun"]
-    ]
+    rule, target = own_stack.rule("ScheduledRun")
     assert rule["ScheduleExpression"] == "rate(1 hour)"
-    (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
-    assert target["Arn"] == stack.outputs["Queue"]
-    assert target["BatchParameters"]["JobDefinition"] == stack.outputs["JobDefinition"]
+    assert target["Arn"] == own_stack.outputs["Queue"]
+    assert target["BatchParameters"]["JobDefinition"] == own_stack.outputs["JobDefinition"]
     assert target["BatchParameters"]["ArrayProperties"] == {"Size": 50}
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.support.account import Account
-from tests.support.policies import document
+from tests.support.policies import KMS_KEY, document
 from tests.support.scripts import ROOT
 from tests.support.table import Table
 
@@ -125,7 +125,10 @@ def test_the_changes_to_the_stack_are_parameters_that_it_has(account: Account) -
     words = [shlex.split(change.replace("\\\n", " ")) for change in changes]
     overrides = [each for line in words for each in line[line.index(OVERRIDES) + 1 :]]
     chosen = dict(each.split("=", 1) for each in overrides)
-    assert chosen.keys() == {"TableName", "FurtherTables", "Schedule", "ScheduledWorkers"}
+    assert chosen.keys() == {
+        *("TableName", "FurtherTables", "Schedule", "ScheduledWorkers"),
+        *("AlertEmail", "ThrottlingAlarms", "OnDemandVCpus"),
+    }
     account.client("cloudformation", "us-west-2").create_stack(
         StackName="changed",
         TemplateBody=(ROOT / "aws" / "pyanamo.yaml").read_text(),
@@ -134,8 +137,8 @@ def test_the_changes_to_the_stack_are_parameters_that_it_has(account: Account) -
             {"ParameterKey": key, "ParameterValue": value} for key, value in chosen.items()
         ],
     )
-    (rule,) = account.client("events", "us-west-2").list_rules()["Rules"]
-    assert rule["ScheduleExpression"] == "rate(1 hour)"
+    rules = account.client("events", "us-west-2").list_rules()["Rules"]
+    assert [each.get("ScheduleExpression") for each in rules].count("rate(1 hour)") == 1
 
 
 def test_what_is_torn_down_takes_the_bucket_with_it(
@@ -146,9 +149,16 @@ def test_what_is_torn_down_takes_the_bucket_with_it(
     assert wait == 'aws cloudformation wait stack-delete-complete --stack-name "$STACK"'
     account.s3.create_bucket(Bucket="torn-down")
     account.s3.put_object(Bucket="torn-down", Key="a/log", Body=b"text")
-    names = "STACK=pyanamo S3_BUCKET=torn-down"
-    torn = type_in(f"{names}\n{delete} --generate-cli-skeleton output\n{emptying}")
+    names = "STACK=pyanamo S3_BUCKET=torn-down PYANAMO_TABLE=Torn"
+    made = " ".join(
+        f"python import-items-generic.py -t {name} -d - -s '|' --create-table <<< 'A|{name}|true';"
+        for name in ("Torn-Call", "Torn-Filter", "Other")
+    )
+    torn = type_in(f"{names}\n{made}\n{delete} --generate-cli-skeleton output\n{emptying}")
     assert torn.returncode == 0, torn.stderr
+    tables = account.dynamodb.list_tables()["TableNames"]
+    assert "Other" in tables
+    assert not {"Torn-Call", "Torn-Filter"} & set(tables)
     assert "torn-down" not in [each["Name"] for each in account.s3.list_buckets()["Buckets"]]
 
 
@@ -172,4 +182,4 @@ def test_the_documents_can_be_filled_in_by_hand(
     typed = type_in(by_hand)
     assert typed.returncode == 0, typed.stderr
     filled = json.loads((project / "worker.json").read_text())
-    assert filled == document("worker", "Testing", "my-logs")
+    assert filled == document("worker", "Testing", "my-logs", KMS_KEY)

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from tests.support.fleet import Fleet
-from tests.support.history import faults, images, keep_history
+from tests.support.history import changes, faults, keep_history
 from tests.support.scripts import Scripts
 from tests.support.table import Table
 
@@ -42,4 +42,4 @@ def fleet(scripts: Scripts, watched: Table, bucket: str, tmp_path: Path) -> Flee
 @pytest.fixture
 def find_faults(fleet: Fleet, streams: DynamoDBStreamsClient) -> Callable[[], list[str]]:
     """What happened in the fleet's table that must not."""
-    return lambda: faults(images(fleet.table, streams), fleet.ledger.starts())
+    return lambda: faults(changes(fleet.table, streams), fleet.ledger.starts())

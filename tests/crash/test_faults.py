@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import random
+import re
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +25,7 @@ from tests.support.proxy import (
     cutting,
     dropping_reply,
     failing,
+    garbling,
     passing,
 )
 from tests.support.waiting import eventually
@@ -85,6 +89,67 @@ def test_a_database_that_refuses_half_of_the_writes_only_slows_down(
     assert fleet.table.states() == {"done": 15}
     assert len(fleet.ledger.starts()) == 30
     assert find_faults() == []
+
+
+GARBLED = [b"\xff\xfe{}", b"[]", b"null", b"", b'{"Attributes": {"it', b"<p>Please log in</p>"]
+"""Bodies that are no JSON object."""
+
+
+def is_renewal(request: Request) -> bool:
+    """Whether a request does nothing but renew a lease."""
+    return (
+        request.operation == "UpdateItem"
+        and request.json["UpdateExpression"] == "SET Lease_Expires = :expires"
+    )
+
+
+def test_garbled_replies_to_renewals_end_no_heartbeat(fleet: Fleet, database: Proxy) -> None:
+    bodies = iter(GARBLED)
+    renewed = 0
+
+    def behaviour(request: Request, forward: Forward) -> Reply | None:
+        nonlocal renewed
+        if not is_renewal(request):
+            return forward(request)
+        if body := next(bodies, None):
+            return garbling(body)(request, forward)
+        renewed += 1
+        return forward(request)
+
+    database.behaviour = behaviour
+    fleet.add([f"{fleet.ledger.script}|600"], "-n", ",")
+    worker = fleet.start("--lease", "2")
+    eventually(lambda: renewed >= 2, 60)
+    assert "the answer cannot be read" in worker.stderr
+    worker.signal(signal.SIGTERM)
+    assert worker.wait().returncode == 143
+    assert fleet.table.states() == {"todo": 1}
+    assert len(fleet.ledger.starts()) == 1
+
+
+@pytest.mark.parametrize("executed", [True, False])
+def test_garbled_replies_lose_no_claim_and_no_outcome(
+    executed: bool, fleet: Fleet, database: Proxy, find_faults: FindFaults
+) -> None:
+    garbled = [garbling(body, executed=executed) for body in GARBLED]
+    database.behaviour = at_random(0.3, 2, *garbled)
+    fleet.add([f"{fleet.ledger.script}|0,0,0"] * 20, "-n", ",")
+    ended = fleet.start("-i", "2", "-q").wait(120)
+    assert ended.returncode == 0, ended.stderr
+    assert fleet.table.states() == {"done": 20}
+    assert {item["Attempts"] for item in fleet.table.items()} == {1}
+    assert len(fleet.ledger.starts()) == 60
+    assert find_faults() == []
+
+
+def test_a_recorder_that_meets_what_nobody_expected_keeps_no_item(fleet: Fleet) -> None:
+    fleet.guard = "recording"
+    fleet.add([f"{fleet.ledger.script}|0,0"] * 3, "-n", ",")
+    ended = fleet.start().wait()
+    assert ended.returncode == 3
+    assert "internal error: RuntimeError: not expected" in ended.stderr
+    assert fleet.table.states() == {"todo": 3}
+    assert {item["Attempts"] for item in fleet.table.items()} == {0}
 
 
 def lose_the_database_in_mid_task(
@@ -199,6 +264,23 @@ def test_a_log_that_s3_refuses_is_kept_and_delivered_later(
     assert all(b"\nprecious" in log_of(entry, s3_client) for entry in entries)
 
 
+@pytest.mark.parametrize("script", ["echo precious", LARGE], ids=["small", "large"])
+def test_a_log_is_sent_again_when_the_answer_is_not_that_of_s3(
+    fleet: Fleet, store: Proxy, s3_client: S3Client, script: str
+) -> None:
+    uploads = iter(range(1))
+    page = garbling(b"<p>Please log in</p>", executed=False)
+    store.behaviour = lambda request, forward: (
+        page(request, forward)
+        if request.method in ("PUT", "POST") and next(uploads, None) is not None
+        else forward(request)
+    )
+    fleet.add([script])
+    ended = fleet.start().wait()
+    assert ended.returncode == 0, ended.stderr
+    assert b"\nprecious" in log_of(fleet.table.items()[0]["Log"], s3_client)
+
+
 def test_without_delivery_the_log_is_lost(fleet: Fleet, store: Proxy, s3_client: S3Client) -> None:
     fleet.guard = "delivery"
     refuse_first_logs(fleet, store, refused=1)
@@ -240,42 +322,125 @@ def test_a_bucket_that_goes_away_stops_the_worker_not_the_record(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def mount(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mount a file system of so many megabytes."""
+    with ExitStack() as stack:
+
+        def mounted(megabytes: int) -> Path:
+            folder = tmp_path / f"disk-of-{megabytes}-MB"
+            folder.mkdir()
+            size = f"size={megabytes}m"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=True)
+            # Lazily: what a failed test left running may still have files there
+            stack.callback(lambda: subprocess.run(["umount", "--lazy", folder], check=True))
+            return folder
+
+        yield mounted
+
+
+@pytest.fixture
+def small_disk(mount: Callable[[int], Path]) -> Path:
     """A file system of 4 MB."""
-    folder = tmp_path / "small-disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=True)
-    yield folder
-    # Lazily: what a failed test left running may still have files there
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    return mount(4)
 
 
-def test_a_full_disk_gives_the_item_back(fleet: Fleet, small_disk: Path) -> None:
+FILLING = "head -c 30000000 /dev/urandom"
+"""A task that fills a small disk."""
+
+LOGGED = "head -c 9000000 /dev/urandom"
+"""A task whose output has room on a disk of 12 MB, but not the packed log beside it."""
+
+
+def filling_once(fleet: Fleet, disk: Path) -> str:
+    """A task that fills the disk with a file of its own, the first time."""
+    once = fleet.folder / "once"
+    fill = f"if ! test -e {once}; then touch {once}; head -c 9000000 /dev/zero >{disk}/ballast; fi"
+    return f"bash -c '{fill}; head -c 1000000 /dev/urandom'"
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [(FILLING, "the disk is full"), (LOGGED, "a log could not be written: [Errno 28]")],
+)
+def test_an_item_that_fills_each_disk_fails_in_the_end_and_says_why(
+    fleet: Fleet, mount: Callable[[int], Path], script: str, reason: str
+) -> None:
+    fleet.environment["TMPDIR"] = str(mount(12))
+    fleet.add([script, "true", "true"])
+    ended = fleet.start("--max-attempts", "2").wait()
+    assert ended.returncode == 1, ended.stderr
+    assert reason in ended.stderr
+    assert fleet.table.states() == {"done": 2, "failed": 1}
+    (item,) = (item for item in fleet.table.items() if item["ItemState"] == "failed")
+    assert item["Attempts"] == 3
+    assert item["Log"]["Status"] == "Execution Failed: host errors in 2 claims"
+    assert item["Log"]["stderr"].startswith(f"2 of 2 claims ended in a host error: {reason}")
+    again = ["requeue", "-t", fleet.table.name, "--state", "failed", "--yes"]
+    assert fleet.scripts.run("pyanamo.py", *again).returncode == 0
+    (item,) = (item for item in fleet.table.items() if item["ItemState"] == "todo")
+    assert item["Attempts"] == 0
+    assert not {"Host_Error", "Host_Errors"} & item.keys()
+
+
+def test_without_counting_host_errors_it_never_fails(fleet: Fleet, small_disk: Path) -> None:
+    fleet.guard = "host_count"
     fleet.environment["TMPDIR"] = str(small_disk)
-    fleet.add(["head -c 20000000 /dev/urandom"])
-    ended = fleet.start().wait()
+    fleet.add([FILLING])
+    ended = fleet.start("--max-attempts", "1").wait()
     assert ended.returncode == 3, ended.stderr
-    assert "the disk is full" in ended.stderr
     (item,) = fleet.table.items()
     assert (item["ItemState"], item["Attempts"]) == ("todo", 0)
+
+
+@pytest.mark.parametrize("guard", [None, "recovery"])
+def test_a_full_disk_gives_the_item_back(fleet: Fleet, small_disk: Path, guard: str | None) -> None:
+    """The worker goes on when there is space again, unless it gives up at once."""
+    fleet.guard = guard
+    fleet.environment["TMPDIR"] = str(small_disk)
+    fleet.add([filling_once(fleet, small_disk)])
+    worker = fleet.start()
+    eventually(lambda: "waiting until" in worker.stderr, 60)
+    (item,) = fleet.table.items()
+    assert (item["ItemState"], item["Attempts"]) == ("todo", 1)
+    assert (item["Host_Error"], item["Host_Errors"]) == ("the disk is full", 1)
+    (small_disk / "ballast").unlink()
+    ended = worker.wait()
+    (item,) = fleet.table.items()
+    assert (ended.returncode, item["ItemState"]) == ((3, "todo") if guard else (0, "done"))
+    assert ("Host_Error" in item) is bool(guard)
+
+
+def test_a_worker_that_waits_for_its_host_ends_when_it_is_told_to(
+    fleet: Fleet, small_disk: Path
+) -> None:
+    fleet.environment["TMPDIR"] = str(small_disk)
+    fleet.add([filling_once(fleet, small_disk)])
+    worker = fleet.start()
+    eventually(lambda: "waiting until" in worker.stderr, 60)
+    worker.signal(15)
+    assert worker.wait().returncode == 143
+    assert fleet.table.states() == {"todo": 1}
 
 
 def test_without_the_look_at_the_disk_the_task_is_blamed(fleet: Fleet, small_disk: Path) -> None:
     fleet.guard = "disk_check"
     fleet.environment["TMPDIR"] = str(small_disk)
-    fleet.add(["head -c 20000000 /dev/urandom"])
+    fleet.add([FILLING])
     fleet.start().wait()
     assert fleet.table.states()["todo"] == 0
 
 
 def test_a_machine_without_processes_gives_the_item_back(fleet: Fleet) -> None:
     """A limit of open files stands in for one of processes, which does not bind root."""
+    fleet.guard = "patience"
     fleet.add(["true"])
     under = ["bash", "-c", 'ulimit -n 14; exec "$@"', "bash"]
     ended = fleet.start(under=under).wait()
     assert ended.returncode == 3, ended.stderr
     assert "Traceback" not in ended.stderr
-    assert fleet.table.states() == {"todo": 1}
+    assert "this host cannot run tasks" in ended.stderr
+    (item,) = fleet.table.items()
+    assert (item["ItemState"], item["Attempts"], item["Host_Errors"]) == ("todo", 1, 1)
 
 
 def test_fewer_processes_than_wanted_do_the_work_and_say_so(fleet: Fleet) -> None:
@@ -288,6 +453,19 @@ def test_fewer_processes_than_wanted_do_the_work_and_say_so(fleet: Fleet) -> Non
     assert fleet.table.states() == {"done": 4}
 
 
+def test_a_process_left_behind_may_empty_its_output(fleet: Fleet, s3_client: S3Client) -> None:
+    emptying = "for k in $(seq 300); do head -c 3000000 /dev/urandom; : >/dev/stdout; done"
+    fleet.add([f"bash -c '{emptying} & head -c 3000000 /dev/urandom'"] * 8)
+    ended = fleet.start("-i", "2").wait()
+    assert ended.returncode == 0, ended.stderr
+    assert fleet.table.states() == {"done": 8}
+    for item in fleet.table.items():
+        log = log_of(item["Log"], s3_client)
+        heading = re.search(rb"\n== stdout, (\d+) bytes ==\n", log)
+        assert heading
+        assert log[heading.end() + int(heading[1]) :].startswith(b"\n== stderr, 0 bytes ==\n")
+
+
 def test_on_retry_only_the_failed_nested_tasks_run(fleet: Fleet, find_faults: FindFaults) -> None:
     mark = fleet.folder / "second-try"
     line = f'bash -c|"exit 0"@"test -e {mark} || (touch {mark}; exit 7)"@"exit 0"'
@@ -297,6 +475,23 @@ def test_on_retry_only_the_failed_nested_tasks_run(fleet: Fleet, find_faults: Fi
     (item,) = fleet.table.items()
     assert (item["ItemState"], item["Failures"], item["Attempts"]) == ("done", 1, 1)
     assert [fault for fault in find_faults() if "Task_1" not in fault] == []
+
+
+def test_a_retry_leaves_what_another_tool_keeps_in_nested_tasks(fleet: Fleet) -> None:
+    mark = fleet.folder / "second-try"
+    fleet.add([f'bash -c|"exit 0"@"test -e {mark} || (touch {mark}; exit 7)"'], "-n", "@")
+    fleet.table.client.update_item(
+        TableName=fleet.table.name,
+        Key={"itemID": {"N": str(fleet.table.items()[0]["itemID"])}},
+        UpdateExpression="SET TaskScript.Task_0.#Owner = :owner, TaskScript.Task_1.#Owner = :owner",
+        ExpressionAttributeNames={"#Owner": "Owner"},
+        ExpressionAttributeValues={":owner": {"S": "another tool"}},
+    )
+    ended = fleet.start("--retries", "2").wait()
+    assert ended.returncode == 0, ended.stderr
+    (item,) = fleet.table.items()
+    tasks = item["TaskScript"].values()
+    assert {(task["Status"], task["Owner"]) for task in tasks} == {("done", "another tool")}
 
 
 def test_an_item_fails_after_its_retries(fleet: Fleet) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.fleet import Fleet
+from tests.support.fleet import Fleet, children
 from tests.support.proxy import Forward, Holding, Proxy, Reply, Request, failing, on
 from tests.support.waiting import eventually
 
@@ -181,6 +181,61 @@ def test_a_signal_to_the_parent_is_heeded_while_the_last_log_waits_for_s3(
     assert ended.returncode == 143
     assert "log kept in" in ended.stderr
     assert fleet.table.states() == {"done": 1}
+
+
+SPARSE = 'bash -c "truncate -s 50G /dev/fd/1; touch {mark}"'
+"""A task with more output than can be packed in minutes, and little on disk."""
+
+
+def stop_while_packing(fleet: Fleet, mark: Path, number: int) -> int:
+    """Send a signal to the parent of a process that packs a log; how the parent ended."""
+    fleet.add([SPARSE.format(mark=mark)])
+    worker = fleet.start("--grace", "2")
+    eventually(mark.exists)
+    (process,) = children(worker)
+    eventually(lambda: not process.children())
+    worker.signal(number)
+    code = worker.wait().returncode
+    eventually(lambda: not process.is_running())
+    return code
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_an_item_whose_log_takes_too_long_to_pack_goes_back(
+    number: int, code: int, fleet: Fleet, tmp_path: Path
+) -> None:
+    assert stop_while_packing(fleet, tmp_path / "mark", number) == code
+    (item,) = fleet.table.items()
+    assert (item["ItemState"], item["Attempts"], item["Log"]) == ("todo", 0, {})
+
+
+def test_without_leaving_the_recorder_the_item_stays_locked(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.guard = "leaving"
+    assert stop_while_packing(fleet, tmp_path / "mark", signal.SIGTERM) == 143
+    assert fleet.table.states() == {"locked": 1}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_an_item_whose_log_is_still_on_its_way_goes_back_and_leaves_no_file(
+    number: int, code: int, fleet: Fleet, store: Proxy
+) -> None:
+    held = Holding()
+    store.behaviour = lambda request, forward: (
+        held(request, forward) if "partNumber=2" in request.path else forward(request)
+    )
+    fleet.environment["TMPDIR"] = str(fleet.folder / "temporary")
+    (fleet.folder / "temporary").mkdir()
+    fleet.add(["head -c 20000000 /dev/urandom"])
+    worker = fleet.start("--grace", "2")
+    eventually(lambda: held.seen, 60)
+    (process,) = children(worker)
+    worker.signal(number)
+    assert worker.wait().returncode == code
+    eventually(lambda: not process.is_running())
+    held.release()
+    assert list((fleet.folder / "temporary").iterdir()) == []
+    (item,) = fleet.table.items()
+    assert (item["ItemState"], item["Attempts"], item["Log"]) == ("todo", 0, {})
 
 
 def test_as_pid_1_signals_are_heeded_and_orphans_reaped(fleet: Fleet, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from anamo.aws.session import dynamodb_client as our_client
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import ItemStates
 from anamo.core import transitions
+from anamo.core.codec import ItemId
 from anamo.core.errors import AccessDenied, AwsError, CredentialsExpired, Unreachable
 from anamo.core.item import Item, nested_item
 from anamo.importer.importer import Importer as OurImporter
@@ -99,7 +100,7 @@ class Meeting(WorkflowTable):
         super().__init__(table.client, table.name)
         self._together = together
 
-    def states(self, item_ids: Sequence[int]) -> ItemStates:
+    def states(self, item_ids: Sequence[ItemId]) -> ItemStates:
         answer = super().states(item_ids)
         self._together.wait(30)
         return answer

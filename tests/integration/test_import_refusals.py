@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests.support.dynamodb_local import free_port
 from tests.support.proxy import Proxy, failing, on
 from tests.support.scripts import ROOT, Scripts
 from tests.support.table import INDEXES, KEY_TYPES, Table
-from tests.support.task_files import PROGRAM, Importer, lines, said, through
+from tests.support.task_files import PROGRAM, Importer, counts, lines, said, through
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -39,6 +39,36 @@ def test_bad_lines_are_named_and_nothing_is_written(
     assert count == "2 bad lines; nothing was written"
     assert proxy.requests == []
     assert table.items() == []
+
+
+CUT = "the file ends in this line, without a line break: was it cut off?"
+
+
+def test_a_file_that_is_cut_off_in_its_last_line_is_refused(
+    run: Callable[..., Any], table: Table, tmp_path: Path
+) -> None:
+    file = tmp_path / "tasks.txt"
+    file.write_text(f"A|{table.name}|align|S1\nB|{table.name}|align|S2\nC|{table.name}|align")
+    command = [PROGRAM, "-t", table.name, "-d", file, "-s", "|"]
+    ended = run(*command)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ":3: 3 fields, and 4 in all others" in said(ended)[0]
+    assert CUT in said(ended)[0]
+    assert table.items() == []
+    # It was meant so
+    file.write_text(file.read_text() + "\n")
+    assert run(*command).returncode == 0
+    assert table.states() == {"todo": 3}
+
+
+def test_a_last_line_with_fewer_arguments_is_imported_with_a_warning(
+    import_file: Importer, table: Table
+) -> None:
+    content = lines(table.name, range(3)) + f"Task-3|{table.name}|seq|3,2"
+    ended = import_file(table.name, content)
+    assert counts(ended) == (4, 0)
+    (warning,) = said(ended)
+    assert ":4: 2 nested arguments, and more in all others; " + CUT in warning
 
 
 @pytest.mark.parametrize("flags", [[], ["--dry-run"], ["--create-table"]])

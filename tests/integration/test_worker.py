@@ -254,6 +254,18 @@ def test_terminal_escapes_of_ids_and_logs_are_not_printed(fleet: Fleet) -> None:
     assert r"\x1b[31mred" in ended.stderr
 
 
+def test_a_secret_in_place_of_a_program_gets_into_neither_item_nor_log(
+    fleet: Fleet, s3_client: S3Client
+) -> None:
+    fleet.environment["SECRET"] = "hunter2"
+    fleet.add(["$SECRET x"])
+    ended = fleet.start("-v").wait()
+    item = only_item(fleet)
+    assert item["Log"]["stderr"] == "pyanamo: $SECRET: not found\n"
+    whole = whole_log(item["Log"], s3_client).decode()
+    assert "hunter2" not in f"{item} {whole} {ended.stdout} {ended.stderr}"
+
+
 def test_secrets_of_the_environment_are_not_logged(fleet: Fleet, s3_client: S3Client) -> None:
     fleet.environment["DB_PASSWORD"] = "hunter2"
     fleet.add(["test -n $DB_PASSWORD"])

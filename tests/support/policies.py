@@ -14,15 +14,21 @@ from tests.support.environment import REGION
 
 FOLDER = Path(__file__).parents[2] / "aws" / "iam"
 Policy = Mapping[str, Any]
+KMS_KEY = f"arn:aws:kms:{REGION}:{NUMBER}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
-def document(name: str, table: str, bucket: str) -> dict[str, Any]:
-    """One of the documents for a table, or a pattern of names, and a bucket."""
+def document(name: str, table: str, bucket: str, key: str | None = None) -> dict[str, Any]:
+    """One of the documents for a table, or a pattern of names, a bucket and its key.
+
+    Without a key, as most buckets are, the statement about it is left out.
+    """
     text = (FOLDER / f"{name}.json").read_text()
     values = {"REGION": REGION, "ACCOUNT": NUMBER, "TABLE": table, "BUCKET": bucket}
+    values["KEY"] = key or ""
     filled: dict[str, Any] = json.loads(
         re.sub(r"\$\{(\w+)\}", lambda match: values[match[1]], text)
     )
+    filled["Statement"] = [each for each in filled["Statement"] if each["Resource"]]
     return filled
 
 

@@ -117,6 +117,23 @@ def failing(code: str, status: int = 400, message: str = "as the test wants it")
     return behaviour
 
 
+def garbling(body: bytes, *, executed: bool = True) -> Behaviour:
+    """Answer with status 200 and this body instead of what the endpoint says.
+
+    Args:
+        body: The body.
+        executed: Whether the endpoint executes the request.
+    """
+
+    def behaviour(request: Request, forward: Forward) -> Reply | None:
+        headers = forward(request).headers if executed else Message()
+        # As a page that a proxy puts in the place of the answer
+        del headers["ETag"], headers["x-amz-crc32"]
+        return Reply(200, headers, body)
+
+    return behaviour
+
+
 def skewing(seconds: float) -> Behaviour:
     """Pass, with the endpoint's clock that much ahead (behind, if negative) in its Date header."""
 
@@ -299,13 +316,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            return self._exactly(int(self.headers.get("Content-Length", 0)))
         body = b""
-        while size := int(self.rfile.readline().partition(b";")[0], 16):
-            body += self.rfile.read(size)
+        while size := int(self.rfile.readline().partition(b";")[0] or b"-1", 16):
+            body += self._exactly(size)
             self.rfile.readline()
         while self.rfile.readline().strip():
             pass
+        return body
+
+    def _exactly(self, size: int) -> bytes:
+        """So many bytes: half a request of a client that was killed is no request."""
+        body = self.rfile.read(size) if size >= 0 else b""
+        if len(body) != size:
+            raise ConnectionResetError("the client went away")
         return body
 
     def _answer(self) -> None:

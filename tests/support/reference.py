@@ -56,16 +56,15 @@ class Reference:
         finally:
             self.now = now
 
-    def claim(self, key: int, seen: str | None, who: tuple[str, str, int]) -> bool:
+    def claim(self, key: int, seen: str, who: tuple[str, str, int]) -> bool:
         """A worker takes a todo item.
 
         Args:
             key: The item's.
-            seen: The lockID that the request names; None for whatever is there.
+            seen: The lockID that the worker saw.
             who: The claim's lockID, the worker's InstanceID, the length of its leases.
         """
-        ended = self.stands(key, "todo", who[0])
-        return self.stands(key, "todo", seen) and not ended and self._hold(key, *who)
+        return self.stands(key, "todo", seen) and self._hold(key, *who)
 
     def take_over(self, key: int, seen: str, who: tuple[str, str, int]) -> bool:
         """A worker takes an item whose lease has ended; the arguments are those of `claim`."""
@@ -140,9 +139,9 @@ class Reference:
         """Whether the item is held under a claim."""
         return self.stands(key, "locked", lock)
 
-    def stands(self, key: int, state: str, lock: str | None) -> bool:
-        """Whether the item is in a state, and its last claim is that one; None is any."""
-        return self._state(key) == state and lock in {None, self.items[key]["lockID"]}
+    def stands(self, key: int, state: str, lock: str) -> bool:
+        """Whether the item is in a state, and its last claim is that one."""
+        return self._state(key) == state and self.items[key]["lockID"] == lock
 
     def has(self, key: int, results: Results) -> bool:
         """Whether an item has these results."""

@@ -11,6 +11,7 @@ import dataclasses
 import os
 import runpy
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,23 +23,30 @@ from boto3.session import Session
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from anamo.aws import clock, table, table_writes  # noqa: E402
+from anamo.aws import clock, faults, table, table_writes  # noqa: E402
 from anamo.core import transitions  # noqa: E402
 from anamo.worker import (  # noqa: E402
+    cgroup,
     claim,
     claimer,
+    control,
     heartbeat,
+    host,
     index_lag,
+    item_run,
     log_delivery,
     loop,
+    pool,
+    process_tree,
     recorder,
     task_process,
+    worker_process,
 )
 
 
 def no_fence() -> None:
     """Let a worker write whether or not it still holds the item."""
-    for name in ("RENEW", "RECORD", "FINISH", "RELEASE", "RETRY"):
+    for name in ("RENEW", "RECORD", "FINISH", "RELEASE", "GIVE_BACK", "RETRY"):
         weaken(name, transitions.HELD_BY_ME)
 
 
@@ -107,6 +115,49 @@ def no_retry() -> None:
     loop.CLAIM_SECONDS = 0
 
 
+def no_recording() -> None:
+    """Have the recorder meet an error that nobody expected."""
+
+    def commit(*_: Any) -> None:
+        raise RuntimeError("not expected")
+
+    recorder.Recorder._commit = commit  # type: ignore[method-assign, assignment]  # noqa: SLF001
+
+
+def no_threads() -> None:
+    """Have the system refuse threads, as a limit of processes does, which does not bind root."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    threading.Thread.start = start  # type: ignore[method-assign, assignment]
+
+
+def no_widening() -> None:
+    """Run few tasks at once for the rest of the item once the host had no room for more."""
+    item_run.ItemRun._widen = lambda self: None  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def no_descriptor_check() -> None:
+    """Take a lack of descriptors for a network that is down."""
+    faults._lacks_descriptors = lambda error: False  # noqa: SLF001
+
+
+def no_replacement() -> None:
+    """Take a process that a signal of its own ended for one that ended as it should."""
+    worker_process.WorkerProcess.cause_of_death = lambda self: None  # type: ignore[method-assign]
+
+
+def no_looks() -> None:
+    """Do not look after processes that something has stopped."""
+    pool.Pool._look = lambda self: None  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def no_leaving() -> None:
+    """Wait for the recorder until the parent kills the process."""
+    control.LEAVE_SECONDS = 600
+
+
 def no_delivery() -> None:
     """Forget the logs that S3 did not take."""
     log_delivery.LOG_SECONDS = 0
@@ -116,6 +167,36 @@ def no_delivery() -> None:
 def no_disk_check() -> None:
     """Blame the task for a full disk."""
     task_process.Outcome.disk_is_full = lambda self: False  # type: ignore[method-assign]
+
+
+def no_patience() -> None:
+    """Give up soon where the host cannot run tasks."""
+    host.LASTING_SECONDS = host.UNFIT_SECONDS = 1
+
+
+def no_recovery() -> None:
+    """End at the first host error."""
+    host.LASTING_SECONDS = host.UNFIT_SECONDS = 0
+
+
+def no_host_count() -> None:
+    """Give an item back after a host error as if nothing had been."""
+    host.LASTING_SECONDS = host.UNFIT_SECONDS = 3
+
+    def release(self: table.WorkflowTable, item: Any, results: Any, ended: int, _why: str) -> bool:
+        return self.release(item, results, ended)
+
+    table.WorkflowTable.give_back = release  # type: ignore[assignment,method-assign]
+
+
+def no_descent() -> None:
+    """Look for no processes outside a task's process group."""
+    process_tree.is_alive = lambda process: False
+
+
+def no_cgroups() -> None:
+    """Run tasks as where no cgroups can be made."""
+    cgroup.own_folder = lambda: None  # type: ignore[assignment]
 
 
 def no_look_at_the_table() -> None:

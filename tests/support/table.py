@@ -39,7 +39,7 @@ class Table:
         pages = self.client.get_paginator("scan").paginate(TableName=self.name, ConsistentRead=True)
         return [plain({"M": item}) for page in pages for item in page["Items"]]
 
-    def item(self, item_id: int) -> dict[str, Any]:
+    def item(self, item_id: int | Decimal) -> dict[str, Any]:
         """Return one item as plain Python values; a KeyError says that it is not there."""
         reply = self.client.get_item(
             TableName=self.name, Key={"itemID": {"N": str(item_id)}}, ConsistentRead=True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from unittest.mock import Mock
 
@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import TableLook
 from anamo.aws.table_writes import Holder
-from anamo.core.codec import encode
+from anamo.core.codec import SMALLEST_ID, ItemId, encode
 from anamo.core.errors import AccessDenied, AwsError, Throttled
 from anamo.core.item import NULL, Item, new_values, single_item
-from anamo.worker.claimer import PAGE, PAGE_SECONDS, Claimer
+from anamo.worker.claimer import PAGE, PAGE_SECONDS, TABLE_PAGES, Claimer
 from anamo.worker.in_flight_claims import InFlightClaims
 from tests.support.table import Table
 
@@ -30,23 +30,23 @@ class FakeTable(WorkflowTable):
     the read after somebody found that out.
     """
 
-    def __init__(self, ids: set[int]) -> None:
+    def __init__(self, ids: Iterable[ItemId]) -> None:
         super().__init__(Mock(), "Fake")
-        self.listed = set(ids)
-        self.stale: set[int] = set()
-        self.lost: dict[int, int] = {}
-        self.claimed: list[int] = []
-        self.reads: list[int] = []
+        self.listed: set[ItemId] = set(ids)
+        self.stale: set[ItemId] = set()
+        self.lost: dict[ItemId, int] = {}
+        self.claimed: list[ItemId] = []
+        self.reads: list[ItemId] = []
         self.leases: list[Item] = []
-        self.taken_over: list[int] = []
+        self.taken_over: list[ItemId] = []
 
-    def todo(self, start: int, limit: int) -> list[Item]:
+    def todo(self, start: ItemId, limit: int) -> list[Item]:
         self.reads.append(start)
         self.listed -= self.lost.keys()
         ids = sorted(item_id for item_id in self.listed if item_id >= start)[:limit]
         return [Item(item_id, "Task", "true") for item_id in ids]
 
-    def last_todo(self) -> int | None:
+    def last_todo(self) -> ItemId | None:
         return max(self.listed, default=None)
 
     def claim(self, seen: Item, lock_id: str, holder: Holder) -> Item | None:
@@ -76,7 +76,7 @@ def claimer(
     return Claimer(table, HOLDER, UNNOTED, random.Random(seed), clock)
 
 
-def claim_all(found: Claimer) -> list[int]:
+def claim_all(found: Claimer) -> list[ItemId]:
     claimed = []
     while item := found.claim():
         claimed.append(item.item_id)
@@ -119,7 +119,7 @@ def test_near_the_end_the_beginning_is_read() -> None:
     draw = random.Random()
     draw.randrange = lambda *_: 98  # type: ignore[method-assign]
     Claimer(table, HOLDER, UNNOTED, draw, lambda: 0.0).claim()
-    assert table.reads == [98, 0]
+    assert table.reads == [98, SMALLEST_ID]
     assert table.claimed[0] <= PAGE
 
 
@@ -229,7 +229,9 @@ def test_a_table_is_read_on_from_call_to_call_until_nothing_is_left() -> None:
 
     def look(rest: object) -> TableLook:
         asked.append(rest)
-        return TableLook([], [leased(len(asked), 1 << 40)], {"page": 2} if rest is None else None)
+        number = len(asked)
+        more = {"page": number + 1} if number <= TABLE_PAGES else None
+        return TableLook([], [leased(number, 1 << 40)], more)
 
     table.look = look  # type: ignore[method-assign]
     found = claimer(table)
@@ -238,8 +240,9 @@ def test_a_table_is_read_on_from_call_to_call_until_nothing_is_left() -> None:
         assert found.claim_by_table() is None
         left.append(found.left)
     assert left == [None, False]
-    assert asked == [None, {"page": 2}]
-    assert found.held == {1: "L1", 2: "L2"}
+    pages = range(1, TABLE_PAGES + 2)
+    assert asked == [None, *({"page": number} for number in pages[1:])]
+    assert found.held == {number: f"L{number}" for number in pages}
 
 
 @pytest.mark.parametrize("fault", [AccessDenied("no"), Throttled("later")])

@@ -13,11 +13,27 @@ from boto3.dynamodb.types import Binary, TypeDeserializer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anamo.aws.operator_writes import Lost
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Part, Projection
-from anamo.aws.table_writes import Holder, Lost
-from anamo.core.codec import KEY_LIMIT, LARGEST, decode, encode, key_of, number, text, whole
-from anamo.core.item import FOREIGN_ID, Item, new_values, single_item
+from anamo.aws.table_writes import Holder
+from anamo.core.codec import (
+    DIGITS,
+    LARGEST,
+    LARGEST_ID,
+    SMALLEST,
+    SMALLEST_ID,
+    above,
+    below,
+    decode,
+    encode,
+    key_named,
+    key_of,
+    number,
+    text,
+    whole,
+)
+from anamo.core.item import Item, new_values, single_item
 from anamo.core.record import Record
 from tests.support.scripts import ROOT
 from tests.support.table import Table
@@ -89,11 +105,63 @@ def test_any_value_is_read_as_a_number_that_can_be_shown(value: object, read: in
     assert len(f"{number({'a': value}, 'a') or 0.0:.0f}") < 20
 
 
-def test_only_a_whole_number_of_38_digits_is_a_key() -> None:
-    assert key_of({"itemID": KEY_LIMIT}) is key_of({}) is None
-    assert key_of({"itemID": Decimal("1.5")}) is key_of({"itemID": "7"}) is None
+def test_only_a_whole_number_of_38_digits_is_a_key_of_ours() -> None:
+    """Any other is kept as it is, so that the item can be removed."""
     assert key_of({"itemID": Decimal("9" * 38)}) == 10**38 - 1
+    assert isinstance(key_of({"itemID": Decimal("7.0")}), int)
+    for other in ("1.5", "1E-100", "1E+38", "1E+125", "-1E+40"):
+        key = key_of(decode({"itemID": {"N": f"{Decimal(other):f}"}}))
+        assert (type(key), str(key)) == (Decimal, other)
+    assert key_of({}) == key_of({"itemID": "7"}) == 0
     assert text({"a": 1}, "a", "unset") == "unset"
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("7", 7),
+        ("007", 7),
+        ("-3", -3),
+        ("1.50", Decimal("1.5")),
+        ("1e+125", Decimal("1E+125")),
+        ("1" + 125 * "0", Decimal("1E+125")),
+        ("0.0", 0),
+        ("1E+126", None),
+        ("1E-131", None),
+        ("1E+999999", None),
+        ("1" * 39, None),
+        ("1" * 5000, None),
+        ("NaN", None),
+        ("7\n", None),
+        ("Task-7", None),
+    ],
+)
+def test_a_name_may_be_a_key_in_any_spelling(name: str, key: object) -> None:
+    assert key_named(name) == key
+
+
+numbers = st.decimals(SMALLEST_ID, LARGEST_ID, allow_nan=False).filter(
+    lambda number: (
+        len(number.as_tuple().digits) <= DIGITS and (not number or abs(number) >= SMALLEST)
+    )
+)
+
+
+@given(numbers)
+def test_the_neighbours_of_a_number_are_numbers_of_dynamodb(number: Decimal) -> None:
+    for neighbour, back in ((above(number), below), (below(number), above)):
+        assert neighbour is not None
+        assert not neighbour or Decimal(neighbour).copy_abs() >= SMALLEST
+        assert len(Decimal(neighbour).as_tuple().digits) <= DIGITS
+        assert key_of(decode(encode({"itemID": neighbour}))) == neighbour
+        assert back(neighbour) == number
+        assert (neighbour > number) is (back is below)
+
+
+def test_nothing_comes_after_the_largest_or_before_the_smallest() -> None:
+    assert above(LARGEST_ID) is below(SMALLEST_ID) is None
+    assert (above(0), below(0)) == (SMALLEST, SMALLEST.copy_negate())
+    assert above(SMALLEST.copy_negate()) == below(SMALLEST) == 0
 
 
 def odd_items() -> list[dict[str, Any]]:
@@ -123,12 +191,12 @@ def test_items_of_another_tool_stop_no_reader(odd: Table) -> None:
     ours = WorkflowTable(odd.client, odd.name)
     for projection in Projection:
         records = ours.page(Part("todo"), projection).records
-        ids = [1, FOREIGN_ID, 2, 3, 4, FOREIGN_ID]
+        ids = [1, Decimal("1.5"), 2, 3, 4, Decimal("1E+125")]
         assert [record.item.item_id for record in records] == ids
         assert len(ours.of_task("Odd", "todo", projection)) == len(ids)
         assert len(ours.read(range(1, 6), projection)) == 5
-    assert [item.item_id for item in ours.todo(0, 100)] == [1, 2, 3, 4]
-    assert ours.last_todo() is None
+    assert [item.item_id for item in ours.todo(0, 100)] == ids
+    assert ours.last_todo() == Decimal("1E+125")
     (held,) = ours.locked()
     assert held.lease_expires == LARGEST
     assert Record(held, 1, "", "", {}).leased(4e9)
@@ -144,8 +212,6 @@ def test_items_of_another_tool_stop_no_writer(odd: Table) -> None:
     claimed = ours.claim(second, "mine", Holder("i-me", 60))
     assert isinstance(claimed, Item)
     assert again.claim(second, "another", Holder("i-me", 60)) is None, "an odd item was returned"
-    foreign = replace(second, item_id=FOREIGN_ID)
-    assert ours.claim(foreign, "mine", Holder("i-me", 60)) is None
     assert ours.insert([Item(2, "Odd", "true")], "token").existing == {2: "locked"}
     (locked,) = ours.read([5], Projection.WHOLE)
     assert isinstance(ours.remove(locked, force=False), Lost)

@@ -116,6 +116,21 @@ def test_a_value_that_looks_like_a_variable_is_not_expanded_again() -> None:
     assert command_line.split("$A", {"A": "$B \\$B '", "B": "no"}) == ["$B \\$B '"]
 
 
+@pytest.mark.parametrize(
+    ("script", "program"),
+    [
+        ("$SECRET x", "$SECRET"),
+        ("${SECRET}x y", "${SECRET}x"),
+        ('"$SECRET"x $SECRET', "$SECRETx"),
+        ("'$SECRET' x", "$SECRET"),
+        ("\\$SECRET x", "$SECRET"),
+        ("'my prog' x", "my prog"),
+    ],
+)
+def test_a_program_is_named_as_written(script: str, program: str) -> None:
+    assert command_line.program_as_written(script) == program
+
+
 @pytest.mark.parametrize("script", ["echo 'a", 'echo "a', "echo \"a'", 'echo "a\\"'])
 def test_check_says_that_a_quote_is_open(script: str) -> None:
     with pytest.raises(ValueError, match=r"^a quote is not closed$"):

@@ -15,6 +15,7 @@ from anamo.core.codec import encode
 from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, new_values, single_item
 from anamo.core.item_size import (
     BUCKET_LIMIT,
+    HOST_ERROR_LIMIT,
     ITEM_LIMIT,
     SMALLEST_TAIL,
     STREAM_TAIL,
@@ -88,6 +89,8 @@ def ended_at_worst(item: Item, table: str) -> dict[str, Any]:
         "Lease_Expires": 1769851800,
         "Attempts": 1000000,
         "Failures": 1000000,
+        "Host_Errors": 1000000,
+        "Host_Error": "h" * HOST_ERROR_LIMIT,
     }
 
 
@@ -198,6 +201,17 @@ def test_only_the_successful_status_is_success() -> None:
     assert not entry(status="Execution Failed: exit 3").succeeded
     assert not abandoned_entry(11).succeeded
     assert "11 claims" in abandoned_entry(11).status
+
+
+def test_an_abandoned_item_says_what_became_of_its_claims() -> None:
+    both = abandoned_entry(5, 3, "the disk is full")
+    assert both.stderr.splitlines() == [
+        "3 of 5 claims ended in a host error: the disk is full",
+        "2 workers were lost while they held it; does it use up the memory?",
+    ]
+    host = abandoned_entry(5, 5, "the disk is full")
+    assert (host.status, host.exit_code) == ("Execution Failed: host errors in 5 claims", 1)
+    assert "lost" not in host.stderr
 
 
 def key(task_id: str = "Task-1", prefix: str = "PyAnamo", first: str | None = None) -> str:

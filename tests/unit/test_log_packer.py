@@ -225,12 +225,30 @@ def test_an_error_while_packing_leaves_nothing_behind(tasks: Tasks) -> None:
     assert descriptors() == before
 
 
-def test_output_that_gets_shorter_while_it_is_read_is_an_error(
-    tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("left", [b"", b"later\n"])
+def test_of_output_that_is_emptied_while_it_is_read_the_rest_is_logged(
+    tasks: Tasks, monkeypatch: pytest.MonkeyPatch, left: bytes
 ) -> None:
-    monkeypatch.setattr("anamo.worker.log_packer.os.pread", lambda *_: b"")
-    with pytest.raises(OSError, match="stdout of a task got shorter"):
-        tasks.pack([tasks.ended(b"output")])
+    stdout = tasks.file(os.urandom(3 * CHUNK))
+    task, first, last = tasks.ended(stdout), tasks.ended(b"first\n"), tasks.ended(b"last\n")
+    pread, reads = os.pread, []
+
+    def emptied(descriptor: int, size: int, position: int) -> bytes:
+        if descriptor == stdout.fileno():
+            reads.append(position)
+            if len(reads) == 2:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, left, 0)
+        return pread(descriptor, size, position)
+
+    monkeypatch.setattr("anamo.worker.log_packer.os.pread", emptied)
+    packed = tasks.pack([first, task, last])
+    assert len(reads) > 2
+    entry = packed.entries[1]
+    shown = f"\n== stdout, {len(left)} bytes ==\n".encode() + left + b"\n== stderr, 0 bytes ==\n"
+    assert member(packed, entry).partition(b"\n\n")[2] == (shown + b"\n")[1:]
+    assert (entry.stdout.encode(), entry.lines) == (left, left.count(b"\n"))
+    assert gzip.decompress(content(packed)).count(b"\n== stdout, ") == 3
 
 
 def test_a_stopped_task_is_packed_as_it_ended(tasks: Tasks) -> None:

@@ -6,11 +6,14 @@ A pool forks and adopts orphans, so each runs in a program of its own.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.support.environment import environment
@@ -19,7 +22,7 @@ from tests.support.waiting import eventually
 
 PROGRAM = """\
 import json, os, signal, subprocess, sys
-from time import monotonic
+from time import monotonic, sleep
 from anamo.worker.pool import Limits, Pool
 from anamo.cli.live_line import ItemLines
 from anamo.worker.in_flight_claims import InFlightClaims
@@ -36,6 +39,9 @@ def failed():
 
 def said_as(value):
     return sorted(value) if isinstance(value, set) else str(value)
+
+def run_task(script):
+    return subprocess.Popen(["bash", "-c", script], start_new_session=True).pid
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -145,15 +151,33 @@ def test_tasks_of_a_dead_process_are_ended(alone: Scripts, pool: Run) -> None:
             if inherited:
                 connection.send(Finished())
                 return
-            task = subprocess.Popen(
-                ["bash", "-c", "sleep 60 & wait"],
-                env={**os.environ, "PYANAMO_LOCK_ID": MINE},
-                start_new_session=True,
-            )
-            die_after(connection, 7, MINE)
+            InFlightClaims(connection.send, {}).add(7, MINE)
+            run_task("setsid sleep 600 & timeout 1h sleep 600 & wait")
+            die()
     """)
     assert tally["errors"] == []
     eventually(lambda: alone.alive() == [])
+
+
+def test_what_ended_tasks_of_a_dead_process_left_behind_runs_on(pool: Run) -> None:
+    tally = pool("""
+        from anamo.worker.process_tree import TICK, now
+        def work(connection, inherited):
+            if inherited:
+                connection.send(Finished())
+                return
+            left = run_task("exec sleep 600")
+            connection.send(Said(str(left)))
+            began = now()
+            while now() < began + 2 * TICK:
+                os.sched_yield()
+            InFlightClaims(connection.send, {}).add(7, MINE)
+            connection.send(Said(str(run_task("exec sleep 600"))))
+            die()
+    """)
+    left, killed = map(int, tally["seen"])
+    assert not psutil.pid_exists(killed)
+    os.kill(left, signal.SIGKILL)
 
 
 def test_after_so_many_failures_in_a_row_nothing_more_is_begun(pool: Run) -> None:
@@ -237,9 +261,85 @@ def test_a_process_that_does_not_end_when_told_to_is_killed(pool: Run) -> None:
         limits = Limits(grace=0)
         def work(connection, inherited):
             os.kill(os.getppid(), signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGSTOP)
+            while True:
+                sleep(1)
     """)
     assert tally["errors"][0].startswith("a worker process was killed by SIGKILL; ")
+
+
+def test_a_process_that_a_signal_of_its_own_ends_is_replaced(pool: Run) -> None:
+    tally = pool("""
+        def work(connection, inherited):
+            stopped = None if inherited else signal.SIGTERM
+            if stopped:
+                InFlightClaims(connection.send, {}).add(7, MINE)
+            connection.send(Finished(kept=(repr(dict(inherited)),), own_signal=stopped))
+    """)
+    assert tally["errors"] == []
+    assert tally["kept"] == ["{}", repr({7: "1" * 32})]
+
+
+def test_processes_that_signals_of_their_own_end_again_and_again_are_an_error(pool: Run) -> None:
+    tally = pool("""
+        def work(connection, inherited):
+            connection.send(Finished(kept=("",), own_signal=signal.SIGTERM))
+    """)
+    assert len(tally["kept"]) == 6
+    (error,) = tally["errors"]
+    assert error == (
+        "a worker process was stopped by SIGTERM, sent to it alone; its items were released, and "
+        "no other is started in its place"
+    )
+
+
+def test_a_signal_to_all_processes_is_no_signal_of_their_own(pool: Run) -> None:
+    tally = pool("""
+        def work(connection, inherited):
+            os.kill(os.getppid(), signal.SIGTERM)
+            connection.recv()
+            connection.send(Finished(kept=("",), own_signal=signal.SIGTERM))
+    """)
+    assert (tally["kept"], tally["errors"]) == ([""], [])
+
+
+def test_a_process_that_is_stopped_is_continued(pool: Run) -> None:
+    tally = pool("""
+        limits = Limits(grace=20, lease=1)
+        def work(connection, inherited):
+            os.kill(os.getpid(), signal.SIGSTOP)
+            connection.send(Finished(kept=("continued",)))
+    """)
+    assert (tally["kept"], tally["errors"]) == (["continued"], [])
+
+
+def test_a_process_that_is_stopped_again_and_again_is_replaced(pool: Run) -> None:
+    tally = pool("""
+        limits = Limits(grace=20, lease=1)
+        def work(connection, inherited):
+            if inherited:
+                connection.send(Finished(kept=(repr(dict(inherited)),)))
+                return
+            InFlightClaims(connection.send, {}).add(7, MINE)
+            while True:
+                os.kill(os.getpid(), signal.SIGSTOP)
+    """)
+    assert tally["kept"] == [repr({7: "1" * 32})]
+
+
+def test_a_process_that_is_stopped_hears_that_it_should_end(pool: Run) -> None:
+    tally = pool("""
+        def work(connection, inherited):
+            if os.fork() == 0:
+                # Once the process is stopped
+                while "T (stopped)" not in open(f"/proc/{os.getppid()}/status").read():
+                    os.sched_yield()
+                os.kill(parent, signal.SIGTERM)
+                os._exit(0)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            connection.send(Finished(kept=(repr(connection.recv()),)))
+        parent = os.getpid()
+    """)
+    assert (tally["kept"], tally["errors"]) == (["StopRequest(signal=15)"], [])
 
 
 def test_an_orphan_that_is_adopted_is_reaped(pool: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any
 
@@ -225,8 +226,8 @@ def test_writes_are_metered_through_a_wrapped_client_even_if_their_reply_is_lost
 ) -> None:
     client = LossyClient(table.client)
     ours = WorkflowTable(client, table.name)
-    item = single_item("Task-1", "true")
-    ours.insert([item], ours.name)
+    item = replace(single_item("Task-1", "true"), lock_id=table.name)
+    ours.insert([item], item.lock_id)
     inserted = ours.meter.consumed
     assert (inserted.requests, inserted.write_units) == (1, 0)
     holder = Holder("host", 60)

@@ -42,7 +42,7 @@ def complaint(content: str | bytes, layout: Layout = NESTED) -> str:
     good = b"Good|Testing|seq|1\n" if layout.separator == "|" else b"\n"
     data = content.encode() if isinstance(content, str) else content
     with pytest.raises(BadLines) as caught:
-        parse(good + data, layout)
+        parse(good + data + b"\n", layout)
     where, count = str(caught.value).splitlines()
     assert count == "1 bad line; nothing was written"
     assert where.startswith("tasks.txt:2: ")
@@ -309,6 +309,56 @@ def test_two_tasks_with_the_same_id_by_chance_are_named(monkeypatch: pytest.Monk
     assert complaint("B|Testing|seq|1") == (
         "happens to have the itemID of task 'Good': rename the task"
     )
+
+
+# A last line that is cut off
+
+CUT = "the file ends in this line, without a line break: was it cut off?"
+
+
+@pytest.mark.parametrize(
+    ("last", "layout", "problem"),
+    [
+        ("B|Testing|align", SINGLE, "3 fields, and 4 in all others: if that is right, end the"),
+        ("B|Test", SINGLE, "2 fields instead of 3 "),
+        ("B|Testing|align", NESTED, "3 fields instead of 4 "),
+        ("B|Testing|bash -c 'al", SINGLE, "the Task Script: a quote is not closed"),
+        ("B|Testing|align|'S1", NESTED, "nested argument 1 ('S1): a quote is not closed"),
+        (b"B|Testing|align|\xc3", NESTED, "not UTF-8: "),
+    ],
+)
+def test_a_bad_last_line_without_a_line_break_may_be_cut_off(
+    last: str | bytes, layout: Layout, problem: str
+) -> None:
+    data = last.encode() if isinstance(last, str) else last
+    with pytest.raises(BadLines) as caught:
+        parse(b"A|Testing|align|S1\n" + data, layout)
+    said = str(caught.value).splitlines()[0]
+    assert said.startswith(f"tasks.txt:2: {problem}")
+    assert said.endswith(f"; {CUT}")
+
+
+def test_a_last_line_of_fewer_arguments_without_a_line_break_is_read_with_a_warning() -> None:
+    content = "A|Testing|seq|1,2,3\nB|Testing|seq|1,2,3\nC|Testing|seq|1,2"
+    found = parse(content)
+    assert found.lines == 3
+    assert found.warning == f"tasks.txt:3: 2 nested arguments, and more in all others; {CUT}"
+    assert parse(content + "\n").warning == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "layout"),
+    [
+        ("A|Testing|seq|1,2\nB|Testing|seq|1,2,3", NESTED),
+        ("A|Testing|seq|1\nB|Testing|seq|1,2,3\nC|Testing|seq|1,2", NESTED),
+        ("A|Testing|align|S1\nB|Testing|align S2\nC|Testing|align S3", SINGLE),
+        ("A|Testing|align|S1\nB|Testing|align S2\n", SINGLE),
+        ("A|Testing|align S1\nB|Testing|align|S2", SINGLE),
+        ("A|Testing|align S1", SINGLE),
+    ],
+)
+def test_a_last_line_like_others_needs_no_line_break(content: str, layout: Layout) -> None:
+    assert parse(content, layout).warning == ""
 
 
 # Files

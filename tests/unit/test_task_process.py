@@ -20,6 +20,7 @@ import pytest
 from anamo.core.errors import HostError
 from anamo.core.log_entry import SUCCESSFUL
 from anamo.worker.task_process import Outcome, StopReason, TaskProcess
+from anamo.worker.task_processes import TaskProcesses
 from tests.support.ended_tasks import descriptors
 from tests.support.waiting import eventually
 
@@ -116,6 +117,14 @@ def test_a_missing_program_is_127() -> None:
     outcome = run("no-such-program --flag")
     assert outcome.status == "Execution Failed: exit 127"
     assert said(outcome) == (b"", b"pyanamo: no-such-program: not found\n")
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "/", "hunter2/" * 1000])
+def test_a_variable_that_names_no_program_is_named_and_not_its_value(secret: str) -> None:
+    outcome = run("${SECRET} x", ENVIRONMENT | {"SECRET": secret})
+    assert outcome.exit_code in (126, 127)
+    assert said(outcome)[1].startswith(b"pyanamo: ${SECRET}: ")
+    assert secret.encode() not in said(outcome)[1]
 
 
 @pytest.mark.parametrize("script", ["", "  ", "''", "$NOT_SET"])
@@ -262,6 +271,17 @@ def test_a_grandchild_that_ignores_sigterm_is_killed_with_its_group(tmp_path: Pa
     assert outcome.signal == signal.SIGTERM, "the task itself heeded it"
     assert outcome.interrupted
     eventually(lambda: not processes(mark))
+
+
+def test_what_cannot_be_killed_is_said_and_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(TaskProcesses, "are_alive", lambda self: True)
+    process = TaskProcess("sleep 60", ENVIRONMENT)
+    process.stop(StopReason.SHUTDOWN, grace=0)
+    assert ended(process).interrupted
+    assert "cannot be killed, and goes on: process" in caplog.text
+    assert "sleep 60" in caplog.text
 
 
 def test_a_stopped_task_has_ended_once_its_whole_group_has(tmp_path: Path) -> None:

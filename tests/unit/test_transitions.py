@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from anamo.aws.operator_writes import Lost
 from anamo.aws.session import dynamodb_client as our_client
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
@@ -89,6 +90,13 @@ STATES: Mapping[str, Mapping[str, Any] | None] = {
 
 MY_ITEM = replace(ITEM, state="locked", lock_id=MINE, attempts=2)
 AGAIN = (replace(ITEM.nested[0], status="done"), ITEM.nested[1])
+
+
+def part_of(current: Record | Lost) -> Lost | None:
+    """What requeueing in part says, as requeueing does."""
+    return current if isinstance(current, Lost) else None
+
+
 ATTEMPTS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Item], object]]] = {
     "import": (
         transitions.IMPORT,
@@ -110,9 +118,17 @@ ATTEMPTS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Item], object]
         lambda table, seen: table.finish(MY_ITEM, State.FAILED, LAST, 2),
     ),
     "release": (transitions.RELEASE, lambda table, seen: table.release(MY_ITEM, RESULTS, 1)),
+    "give back": (
+        transitions.GIVE_BACK,
+        lambda table, seen: table.give_back(MY_ITEM, RESULTS, 1, "the disk is full"),
+    ),
     "retry": (
         transitions.RETRY,
-        lambda table, seen: table.retry(MY_ITEM, LAST, 1, AGAIN),
+        lambda table, seen: table.retry(MY_ITEM, LAST, 1, ["Task_1"]),
+    ),
+    "retry in part": (
+        transitions.RETRY_PART,
+        lambda table, seen: table.retry_part(MY_ITEM, ["Task_1"]),
     ),
 }
 
@@ -125,6 +141,8 @@ LEGAL: Mapping[Transition, set[str]] = {
     transitions.RECORD: MINE_TO_CHANGE,
     transitions.FINISH: MINE_TO_CHANGE,
     transitions.RETRY: MINE_TO_CHANGE,
+    transitions.RETRY_PART: MINE_TO_CHANGE,
+    transitions.GIVE_BACK: MINE_TO_CHANGE,
     transitions.RELEASE: MINE_TO_CHANGE,
 }
 
@@ -187,6 +205,16 @@ OPERATIONS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Record], obj
     "requeue --force": (
         transitions.REQUEUE_HELD,
         lambda table, seen: table.requeue(seen, AGAIN, force=True),
+        LOCKED,
+    ),
+    "requeue in part": (
+        transitions.REQUEUE_PART,
+        lambda table, seen: part_of(table.requeue_part(seen, ["Task_1"], force=False)),
+        FREE | UNHELD,
+    ),
+    "requeue in part --force": (
+        transitions.REQUEUE_HELD_PART,
+        lambda table, seen: part_of(table.requeue_part(seen, ["Task_1"], force=True)),
         LOCKED,
     ),
     "hold": (
@@ -355,6 +383,14 @@ def test_releasing_keeps_results_and_takes_the_attempt_back(shared: Table) -> No
     assert (changed["Attempts"], changed["Log_Length"]) == (1, 1)
 
 
+def test_giving_back_counts_the_host_error_and_keeps_the_attempt(shared: Table) -> None:
+    _, changed = moved(shared, "give back", "locked by me")
+    assert (changed["ItemState"], changed["InstanceID"]) == ("todo", NULL)
+    assert "Attempts" not in changed
+    assert (changed["Host_Error"], changed["Host_Errors"]) == ("the disk is full", 1)
+    assert set(changed["Log"]) == {"Task_0"}
+
+
 @pytest.mark.parametrize("item", [ITEM, single_item("Task-1", "seq 1")])
 def test_releasing_without_results_leaves_those_there_are(shared: Table, item: Item) -> None:
     """A record without a reply may have landed; a single item may have an earlier try's log."""
@@ -418,8 +454,9 @@ def test_a_state_that_a_transition_does_not_lead_to_is_refused(shared: Table) ->
 def test_fifty_results_go_in_one_write(shared: Table) -> None:
     item = nested_item("Task-50", [f"seq {k}" for k in range(50)])
     table = WorkflowTable(shared.client, shared.name)
-    table.insert([item], uuid4().hex)
-    claimed = table.claim(item, MINE, HOLDER)
+    token = uuid4().hex
+    table.insert([item], token)
+    claimed = table.claim(replace(item, lock_id=token), MINE, HOLDER)
     assert claimed is not None
     assert table.finish(claimed, State.DONE, {task.name: entry() for task in item.nested}, 50)
     log = shared.item(item.item_id)["Log"]
@@ -446,14 +483,40 @@ def test_an_older_record_leaves_the_results_and_the_claim_is_not_lost(shared: Ta
 
 
 def test_the_lockid_of_an_item_leads_from_claim_to_claim(shared: Table) -> None:
-    """A claim takes an item whose lockID the index did not know yet, but never a second time."""
-    bring_to(shared, "released")
+    _, seen = bring_to(shared, "released")
     table = WorkflowTable(shared.client, shared.name)
-    first = table.claim(ITEM, "first", HOLDER)
+    first = table.claim(seen, "first", HOLDER)
     assert first
     assert table.release(first, {}, 0)
-    assert table.claim(ITEM, "first", HOLDER) is None, "it had its turn"
-    assert table.claim(ITEM, "second", HOLDER)
+    assert table.claim(seen, "first", HOLDER) is None, "it had its turn"
+    assert table.claim(seen, "second", HOLDER) is None, "the index is behind"
+    assert table.claim(replace(seen, lock_id="first"), "second", HOLDER)
+
+
+def test_a_retry_sets_any_number_of_statuses_and_nothing_else(shared: Table) -> None:
+    item = nested_item("Task-400", [f"seq {k}" for k in range(400)])
+    image = new_values(
+        replace(item, nested=tuple(replace(t, status="failed") for t in item.nested))
+    )
+    for task in image["TaskScript"].values():
+        task["Owner"] = "another tool"
+    shared.client.put_item(TableName=shared.name, Item=encode(image) | held(MINE))
+    table, names = WorkflowTable(shared.client, shared.name), [task.name for task in item.nested]
+    results = {name: entry("Execution Failed: exit 3") for name in names[-50:]}
+    assert table.retry(replace(item, lock_id=MINE), results, 0, names)
+    found = shared.item(item.item_id)
+    tasks = found["TaskScript"].values()
+    assert {(task["Status"], task["Owner"]) for task in tasks} == {("todo", "another tool")}
+    assert (found["ItemState"], len(found["Log"])) == ("todo", 50)
+
+
+def test_a_holder_does_not_take_a_requeue_in_part_for_its_own_end(shared: Table) -> None:
+    """Both make the item failed."""
+    bring_to(shared, "locked by me")
+    seen = Record.from_values(decode(attributes(shared) or {}))
+    table = WorkflowTable(shared.client, shared.name)
+    assert isinstance(table.requeue_part(seen, ["Task_1"], force=True), Record)
+    assert not table.finish(MY_ITEM, State.FAILED, LAST, 2)
 
 
 # Lost replies
@@ -477,7 +540,8 @@ def unlucky(
 
 
 @pytest.mark.parametrize(
-    ("attempt", "state"), [each for each in ALLOWED if each[0] not in {"release", "retry"}]
+    ("attempt", "state"),
+    [each for each in ALLOWED if each[0] not in {"release", "give back", "retry"}],
 )
 def test_a_write_whose_reply_was_lost_is_known_to_have_landed(
     shared: Table, proxy: Proxy, unlucky: WorkflowTable, attempt: str, state: str
@@ -518,7 +582,7 @@ def test_a_lost_reply_is_not_taken_for_a_landed_write_of_somebody_else(
     assert plain({"M": attributes(shared)})["lockID"] == OTHERS
 
 
-@pytest.mark.parametrize("attempt", ["release", "retry"])
+@pytest.mark.parametrize("attempt", ["release", "give back", "retry"])
 def test_another_holders_release_is_not_taken_for_a_landed_one(shared: Table, attempt: str) -> None:
     """Both leave a todo item; the lockID tells whose it was."""
     results = {name: each.to_values() for name, each in LAST.items()}

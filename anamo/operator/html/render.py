@@ -3,8 +3,8 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import jinja2
@@ -51,17 +51,37 @@ def write_report(
     matrix: Matrix = {}
     steps = [_read_step(position, table, matrix, retry) for position, table in enumerate(tables)]
     report = _render(steps, matrix, hints, tables[0].clock.now()).encode()
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        part.write_bytes(report)
-        # Atomic: a browser that reloads the file meanwhile gets the old report or the new one
-        part.replace(target)
+        _replace(Path(path), report)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
     return len(report)
+
+
+def _replace(target: Path, content: bytes) -> None:
+    """Make the file anew, all at once: a browser that reloads it meanwhile gets the old report or
+    the new one.
+
+    In a folder that others may write to, nobody can lead the writes elsewhere by a link: the part
+    is opened with O_EXCL, under a name that cannot be guessed. Until it is whole, it is the user's
+    alone; then it has the permissions of any other new file.
+    """
+    with NamedTemporaryFile(dir=target.parent, prefix=".pyanamo-", delete=False) as part:
+        try:
+            part.write(content)
+            part.flush()
+            os.fchmod(part.fileno(), 0o666 & ~_umask())
+            Path(part.name).replace(target)
+        except BaseException:
+            Path(part.name).unlink()
+            raise
+
+
+def _umask() -> int:
+    """The process's umask, which can be read only by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _read_step(

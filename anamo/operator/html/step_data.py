@@ -13,6 +13,9 @@ from anamo.core.record import Record
 from anamo.operator.counts import TableCounts
 from anamo.operator.failures import Failures
 
+LAST_SECOND = 32_503_680_000
+"""The year 3000: another tool may have written any date, and a chart cannot show all of them."""
+
 
 @dataclass(slots=True)
 class Metric:
@@ -108,11 +111,12 @@ class StepData:
 
 
 def _epoch(stamp: str) -> float | None:
-    """The epoch seconds of an ISO 8601 timestamp; None if it is not one."""
+    """The epoch seconds of an ISO 8601 timestamp; None if it is not one, or of another era."""
     try:
-        return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
-    except ValueError:
+        seconds = datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+    except (ValueError, OverflowError):
         return None
+    return seconds if 0 <= seconds < LAST_SECOND else None
 
 
 def all_spans(steps: Sequence[StepData]) -> list[Span]:

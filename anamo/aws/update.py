@@ -1,23 +1,29 @@
-"""The update of an item by one transition, as the expressions of DynamoDB put it.
+"""What a transition's write sets beside the transition's own clauses: an update expression's parts.
 
-Guaranteed: an update that is sent again writes the same once more, and can be found in an item that
-has it already. Not guaranteed: that its condition holds; `table_writes` sends it and is told.
+Guaranteed: results and statuses are set one by one, so what another tool keeps beside them stays.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from anamo.core.codec import Values, mapping
-from anamo.core.item import NestedTask, State, nested_values
+from anamo.core.item import State
 from anamo.core.log_entry import LogEntry
+
+GROUP_LIMIT = 50
+"""Results in one write, and as many statuses beside them: an update expression has at most 4 KB and
+300 operators."""
+
+STATUS_LIMIT = 200
+"""Statuses in one write without results, for the same reason."""
 
 Results = Mapping[str, LogEntry] | LogEntry
 """What a claim writes: log entries of nested tasks by name, or that of the single task."""
 
 
 @dataclass(slots=True)
-class ItemUpdate:
+class Update:
     """What a transition's write needs beside its own clauses.
 
     Attributes:
@@ -32,16 +38,16 @@ class ItemUpdate:
     paths: dict[str, str] = field(default_factory=dict)
     clauses: list[str] = field(default_factory=list)
 
-    def set_nested(self, nested: Sequence[NestedTask]) -> None:
-        """Write the nested tasks: all at once, since an update expression has no room for hundreds
-        of paths.
-        """
-        self.paths["#TaskScript"] = "TaskScript"
-        self.values[":nested"] = nested_values(nested)
-        self.clauses.append("#TaskScript = :nested")
+    def set_todo(self, names: Sequence[str]) -> None:
+        """Set the statuses of nested tasks, at most STATUS_LIMIT, to todo; nothing else of them."""
+        for position, name in enumerate(names):
+            # Short placeholders: the expression holds each of them
+            self.paths |= {"#T": "TaskScript", "#S": "Status", f"#{position}": name}
+            self.values[":todo"] = State.TODO.value
+            self.clauses.append(f"#T.#{position}.#S=:todo")
 
-    def add_results(self, results: Results, ended: int, *, statuses: bool = True) -> None:
-        """Write results; with `statuses` those of nested tasks too."""
+    def add_results(self, results: Results, ended: int, again: Collection[str] = ()) -> None:
+        """Write results, and the statuses of nested tasks; those in `again` become todo."""
         if isinstance(results, LogEntry):
             self.values |= {":entry": results.to_values(), ":n": results.lines}
             self.paths["#Log"] = "Log"
@@ -52,14 +58,12 @@ class ItemUpdate:
         self.clauses.append("Log_Length = :n")
         for position, (name, entry) in enumerate(results.items()):
             key = f"t{position}"
-            self.paths |= {"#Log": "Log", f"#{key}": name}
-            self.values[f":{key}"] = entry.to_values()
-            self.clauses.append(f"#Log.#{key} = :{key}")
-            if statuses:
-                state = State.DONE if entry.succeeded else State.FAILED
-                self.paths |= {"#TaskScript": "TaskScript", "#Status": "Status"}
-                self.values[f":{state}"] = state.value
-                self.clauses.append(f"#TaskScript.#{key}.#Status = :{state}")
+            state = State.DONE if entry.succeeded else State.FAILED
+            state = State.TODO if name in again else state
+            self.paths |= {"#Log": "Log", "#TaskScript": "TaskScript", "#Status": "Status"}
+            self.paths[f"#{key}"] = name
+            self.values |= {f":{key}": entry.to_values(), f":{state}": state.value}
+            self.clauses += [f"#Log.#{key} = :{key}", f"#TaskScript.#{key}.#Status = :{state}"]
 
     def is_in(self, values: Values) -> bool:
         """Whether an item has the results."""

@@ -1,0 +1,175 @@
+"""Sends an operator's transitions: an item is changed only if it is still as it was seen.
+
+Guaranteed: of nested tasks a requeue sets the statuses and nothing else. If it is cut off half way,
+because an item has more of them than fit in one write, no worker runs the item, and another requeue
+completes it. A lost reply is recognised, and losing a race is a return value, as in `table_writes`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anamo.aws.dynamodb import ConditionFailed
+from anamo.aws.table_writes import TableWrites
+from anamo.aws.update import STATUS_LIMIT, Update
+from anamo.core import transitions
+from anamo.core.codec import encode
+from anamo.core.item import NULL, NestedTask, State
+from anamo.core.record import Record
+from anamo.core.transitions import Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A change that lost a race.
+
+    Attributes:
+        current: The item as it is now; None if it is gone.
+    """
+
+    current: Record | None
+
+
+class OperatorWrites(TableWrites):
+    """Requeues, holds, resumes and removes items; threads may share it."""
+
+    def requeue(self, seen: Record, nested: Sequence[NestedTask], force: bool) -> Lost | None:
+        """Make an item todo, provided that it is still as it was seen.
+
+        Args:
+            seen: The item as the operator saw it.
+            nested: All its nested tasks with the statuses they are to have: todo, or as seen.
+            force: Take it from its holder too.
+
+        Returns:
+            None once it is todo.
+
+        Raises:
+            ValueError: The transition does not begin in the state seen.
+        """
+        transition = transitions.REQUEUE_HELD if force else transitions.REQUEUE
+        _check_source(transition, seen)
+        while len(changed := _changed(seen, nested)) > STATUS_LIMIT:
+            current = self.requeue_part(seen, changed[:STATUS_LIMIT], force)
+            if isinstance(current, Lost):
+                return current
+            seen, force, transition = current, False, transitions.REQUEUE
+        ended = sum(task.status == State.DONE.value for task in nested)
+        values = {":todo": State.TODO.value, ":null": NULL, ":zero": 0, ":ended": ended}
+        update = Update(NULL, values | self._as_seen(seen, force))
+        update.set_todo(changed)
+        try:
+            self._write(transition, seen.item.item_id, update, "NONE")
+        except ConditionFailed as failed:
+            if failed.item is None:
+                return Lost(None)
+            item = Record.from_values(failed.item)
+            # A holder may have given it back, with its attempts and failed tasks as they were
+            anew = (item.item.attempts, item.item.nested) == (0, tuple(nested))
+            applied = anew and self._applied(item.item, State.TODO, seen.item.lock_id)
+            return None if applied else Lost(item)
+        return None
+
+    def requeue_part(self, seen: Record, names: Sequence[str], force: bool) -> Record | Lost:
+        """Set up to STATUS_LIMIT nested tasks to todo before a requeue; the item as it is then.
+
+        The arguments are those of `requeue`; `names` are those of the tasks.
+        """
+        transition = transitions.REQUEUE_HELD_PART if force else transitions.REQUEUE_PART
+        _check_source(transition, seen)
+        item = seen.item
+        # Tells this write when it is sent again; its holder must not take it for a write of its own
+        token = item.lock_id if item.state == State.FAILED else f"{item.lock_id}-requeued"
+        values = {":failed": State.FAILED.value, ":token": token, ":todo": State.TODO.value}
+        update = Update(token, values | self._as_seen(seen, force))
+        update.set_todo(names)
+        try:
+            return Record.from_values(self._write(transition, item.item_id, update, "ALL_NEW"))
+        except ConditionFailed as failed:
+            current = Record.from_values(failed.item) if failed.item else None
+            if current and self._applied(current.item, State.FAILED, token):
+                return current
+            return Lost(current)
+
+    def remove(self, seen: Record, force: bool) -> Lost | None:
+        """Delete an item, provided that it is still as it was seen.
+
+        Args:
+            seen: The item as the operator saw it.
+            force: Delete one that a worker holds too.
+
+        Returns:
+            None once it is gone.
+
+        Raises:
+            ValueError: The transition does not begin in the state seen.
+        """
+        transition = transitions.REMOVE_HELD if force else transitions.REMOVE
+        _check_source(transition, seen)
+        try:
+            self.send(
+                self._client.delete_item,
+                Key=encode({"itemID": seen.item.item_id}),
+                ConditionExpression=transition.condition,
+                ExpressionAttributeValues=encode(self._as_seen(seen, force)),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ConditionFailed as failed:
+            return Lost(Record.from_values(failed.item)) if failed.item else None
+        return None
+
+    def hold(self, seen: Record) -> Lost | None:
+        """Keep a todo item from workers, provided that it is still as it was seen.
+
+        Returns:
+            None once it is held.
+
+        Raises:
+            ValueError: It was not seen as todo.
+        """
+        return self._move(transitions.HOLD, seen)
+
+    def resume(self, seen: Record) -> Lost | None:
+        """Let workers take a held item again, provided that it is still as it was seen.
+
+        Returns:
+            None once it is todo.
+
+        Raises:
+            ValueError: It was not seen as held.
+        """
+        return self._move(transitions.RESUME, seen)
+
+    def _move(self, transition: Transition, seen: Record) -> Lost | None:
+        _check_source(transition, seen)
+        (target,) = transition.targets
+        values = {":target": target.value, **self._as_seen(seen, force=True)}
+        try:
+            self._write(transition, seen.item.item_id, Update(NULL, values), "NONE")
+        except ConditionFailed as failed:
+            if failed.item is None:
+                return Lost(None)
+            current = Record.from_values(failed.item)
+            applied = self._applied(current.item, target, seen.item.lock_id)
+            return None if applied else Lost(current)
+        return None
+
+    def _as_seen(self, seen: Record, force: bool) -> dict[str, Any]:
+        """The values of `transitions.AS_SEEN`, and of UNHELD unless forced."""
+        lock, length = seen.seen
+        values = {":seen": seen.state, ":lock": lock, ":length": length}
+        return values if force else values | {":epoch": self._epoch(), ":number": "N"}
+
+
+def _changed(seen: Record, nested: Sequence[NestedTask]) -> list[str]:
+    """The names of the nested tasks that are to be todo and were not."""
+    seen_todo = {task.name for task in seen.item.nested if task.status == State.TODO}
+    return [
+        task.name for task in nested if task.status == State.TODO and task.name not in seen_todo
+    ]
+
+
+def _check_source(transition: Transition, seen: Record) -> None:
+    """Raises ValueError where the transition does not begin in the state seen."""
+    if seen.item.state not in {source.value for source in transition.sources}:
+        raise ValueError(f"{transition.name} does not begin in {seen.item.state}")

@@ -1,0 +1,136 @@
+"""A cgroup for a task, where this process may make cgroups (version 2, Linux 5.14 or later).
+
+Guaranteed: what is in a task's cgroup, and whatever it starts, is found and killed by the kernel at
+once, however fast it forks. Where cgroups cannot be made (most containers, users without a
+delegated cgroup), nothing here does anything: `process_tree` finds the same processes, except those
+that `task_processes` names.
+
+Moving a process into a cgroup takes the kernel some 10 ms, so a task gets its cgroup only once it
+has run for a while (`task_process`); what it has started by then is moved along.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path, PurePath
+
+import psutil
+
+PREFIX = "pyanamo-"
+
+TRIES = 10
+"""How often a cgroup is emptied before it is left as it is: what is in it may be forking."""
+
+
+class TaskCgroup:
+    """The cgroup of one task; `path` is its folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, pid: int) -> None:
+        """Move a process into it. What has ended meanwhile is not there to be moved."""
+        with suppress(OSError):
+            _write(self._path / "cgroup.procs", pid)
+
+    def pids(self) -> set[int]:
+        """The processes in it."""
+        with suppress(OSError):
+            return {int(pid) for pid in (self._path / "cgroup.procs").read_text().split()}
+        return set()
+
+    def kill(self) -> None:
+        """Kill all that is in it."""
+        with suppress(OSError):
+            _write(self._path / "cgroup.kill", 1)
+
+    def remove(self) -> None:
+        """Remove it; what a task left behind in it moves to its worker's own."""
+        for _ in range(TRIES):
+            for pid in self.pids():
+                with suppress(OSError):
+                    _write(self._path.parent / "cgroup.procs", pid)
+            with suppress(OSError):
+                self._path.rmdir()
+                return
+
+
+@cache
+def own_folder(proc: Path = Path("/proc/self")) -> Path | None:
+    """The folder of this process's cgroup; None if no cgroups can be made in it.
+
+    Args:
+        proc: Where `cgroup` and `mountinfo` of this process are.
+    """
+    with suppress(OSError, StopIteration, ValueError):
+        lines = (proc / "cgroup").read_text().splitlines()
+        own = next(line[3:] for line in lines if line.startswith("0::"))
+        root, mount_point = next(_mounts((proc / "mountinfo").read_text()))
+        folder = Path(mount_point) / PurePath(own).relative_to(root)
+        if all(os.access(path, os.W_OK) for path in (folder, folder / "cgroup.procs")):
+            return folder
+    return None
+
+
+def _mounts(mountinfo: str) -> Iterator[tuple[str, str]]:
+    """Where cgroup file systems of version 2 are mounted: their roots and mount points."""
+    for line in mountinfo.splitlines():
+        mount, _, file_system = line.partition(" - ")
+        if file_system.startswith("cgroup2 "):
+            root, mount_point = mount.split()[3:5]
+            yield root, mount_point
+
+
+def make(session: int) -> TaskCgroup | None:
+    """Make a cgroup for the task of this process with that session; None if that is impossible."""
+    folder = own_folder()
+    if not folder:
+        return None
+    path = folder / f"{_prefix(os.getpid())}{session}"
+    with suppress(OSError):
+        # It is there if a worker with the same process ids was killed
+        path.mkdir(exist_ok=True)
+        if (path / "cgroup.kill").exists():
+            return TaskCgroup(path)
+        path.rmdir()
+    return None
+
+
+def end_all(worker: int) -> None:
+    """Kill what is in the cgroups of a worker process that died, and remove them."""
+    for path in _made_by(_prefix(worker)):
+        TaskCgroup(path).kill()
+        TaskCgroup(path).remove()
+
+
+def remove_empty() -> None:
+    """Remove what worker processes that were killed with their parents left here."""
+    for path in _made_by(_namespace()):
+        worker = path.name.removeprefix(_namespace()).partition("-")[0]
+        # One that lives may have made it this moment
+        if not psutil.pid_exists(int(worker)):
+            with suppress(OSError):
+                path.rmdir()
+
+
+def _made_by(prefix: str) -> list[Path]:
+    """The cgroups whose names begin with that."""
+    if folder := own_folder():
+        with suppress(OSError):
+            return list(folder.glob(f"{prefix}*"))
+    return []
+
+
+def _prefix(worker: int) -> str:
+    """What the names of a worker process's cgroups begin with."""
+    return f"{_namespace()}{worker}-"
+
+
+def _namespace() -> str:
+    """What they all begin with: workers of another PID namespace may have the same process ids."""
+    return f"{PREFIX}{Path('/proc/self/ns/pid').stat().st_ino}-"
+
+
+def _write(path: Path, value: int) -> None:
+    path.write_text(str(value))

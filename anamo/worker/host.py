@@ -1,0 +1,90 @@
+"""After a host error: waiting until this host can run tasks again.
+
+Guaranteed: a worker process claims nothing while its host cannot run tasks. It gives up after
+LASTING_SECONDS of waiting without a success in between; after UNFIT_SECONDS where it has never seen
+a program run. Not guaranteed: that a host which can run a small program has room for the next task.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from time import sleep
+
+from anamo.core.errors import HostError
+from anamo.worker.task_process import DISK_FULL, TaskProcess
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+"""Seconds before the host is looked at again, after the first host error and after many. An item
+that always fills the disk must not be claimed again and again without a pause."""
+
+LASTING_SECONDS = 300.0
+"""Pauses without a success in between, all together, after which the process ends: somebody must
+free some space, and a batch system may start the worker on another host."""
+
+UNFIT_SECONDS = 30.0
+"""The same for a host that has run no program for this process yet: it may never be fit."""
+
+PROBE_SECONDS = 10.0
+"""How long a small program may take."""
+
+logger = logging.getLogger(__name__)
+
+
+class HostRecovery:
+    """Waits after host errors. Any thread may report; the main thread waits.
+
+    Args:
+        look: Says why the host cannot run tasks now; empty when it can.
+        pause: Waits for some seconds, or until the process should end.
+    """
+
+    def __init__(self, look: Callable[[], str], pause: Callable[[float], object]) -> None:
+        self._look = look
+        self._pause = pause
+        self._reason = ""
+        self._next_pause = FIRST_PAUSE
+        self._paused = 0.0
+        self._fit = False
+
+    def failed(self, reason: str) -> None:
+        """A claim ended in a host error."""
+        self._reason = reason
+
+    def succeeded(self) -> None:
+        """A claim ended without one: what follows is another trouble."""
+        self._next_pause, self._paused, self._fit = FIRST_PAUSE, 0.0, True
+
+    def wait(self, over: Callable[[], bool]) -> None:
+        """Return when the host can run tasks, at once if there was no host error.
+
+        Args:
+            over: Whether to return anyway.
+
+        Raises:
+            HostError: It lasts.
+        """
+        if self._reason:
+            logger.warning("%s; waiting until this host can run tasks again", self._reason)
+        while self._reason and not over():
+            if self._paused >= (LASTING_SECONDS if self._fit else UNFIT_SECONDS):
+                raise HostError(f"{self._reason}; this host cannot run tasks")
+            self._pause(self._next_pause)
+            self._paused += self._next_pause
+            self._next_pause = min(2 * self._next_pause, LONGEST_PAUSE)
+            self._reason = self._look()
+            self._fit = self._fit or not self._reason
+
+
+def host_fault() -> str:
+    """Why this host cannot run a task now, found out by running one; empty when it can."""
+    try:
+        process = TaskProcess("true", os.environ, timeout=PROBE_SECONDS, grace=0)
+    except HostError as error:
+        return str(error)
+    while not (outcome := process.poll()):
+        sleep(0.01)
+    full = outcome.disk_is_full()
+    outcome.close()
+    if outcome.stopped:
+        return f"a small program did not end within {PROBE_SECONDS:.0f} s"
+    return DISK_FULL if full else ""

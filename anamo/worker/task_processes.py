@@ -1,0 +1,157 @@
+"""The processes of one task: its first one, and all that came of it.
+
+Guaranteed, in a worker process, which is a subreaper: the task's session and all descendants of its
+processes are found, whatever process groups, sessions and environments they have made for
+themselves, and so are processes in its cgroup, where it has one. Of a daemon (a session of its own,
+its parent ended) only the environment tells whose it is. One whose environment says nothing counts
+as this task's if no other task of the worker process runs or all are being stopped.
+
+Not guaranteed: that such a daemon is found after a timeout, if it has emptied its environment while
+other tasks of the same item run, and the task had no cgroup yet.
+
+A look reads the state of every process of the machine, so there is none until a task is stopped, or
+gets its cgroup.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
+
+import psutil
+
+from anamo.worker import cgroup
+from anamo.worker.process_tree import (
+    Descendant,
+    began_since,
+    descendants,
+    is_alive,
+    with_their_own,
+)
+
+MARKS = ("PYANAMO_LOCK_ID", "PYANAMO_NESTED_TASK")
+"""Variables that no two tasks have in common."""
+
+
+class TaskProcesses:
+    """Finds and signals the processes of a task.
+
+    Args:
+        session: Process id of the first process, which leads a session.
+        since: Time of `process_tree.now` before that process began.
+        environment: Its environment.
+        sessions: Those of all tasks that this worker process runs.
+    """
+
+    def __init__(
+        self,
+        session: int,
+        since: float,
+        environment: Mapping[str, str],
+        sessions: Callable[[], Set[int]],
+    ) -> None:
+        self._session = session
+        self._since = since
+        self._marks = [environment.get(name) for name in MARKS]
+        self._sessions = sessions
+        self._all_are_stopped = False
+        self._known: set[psutil.Process] = set()
+        self._cgroup: cgroup.TaskCgroup | None = None
+
+    def gather(self) -> None:
+        """Put the task into a cgroup, if cgroups can be made. What it starts meanwhile may miss it,
+        and is found as where there are none.
+        """
+        found = self._find()
+        self._cgroup = cgroup.make(self._session)
+        if self._cgroup:
+            for process in found:
+                self._cgroup.add(process.pid)
+
+    def terminate(self, *, all_are_stopped: bool) -> None:
+        """Send SIGTERM to each of them.
+
+        Args:
+            all_are_stopped: Whether all tasks of this worker process are being stopped.
+        """
+        self._all_are_stopped = all_are_stopped
+        self._signal(signal.SIGTERM, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Send SIGKILL to each of them."""
+        if self._cgroup:
+            self._cgroup.kill()
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, *numbers: signal.Signals) -> None:
+        # The group at once, so that none of it can escape by forking; each process gets one signal
+        found = [process for process in self._find() if not self._in_group(process)]
+        for number in numbers:
+            # It may have ended, or be out of reach (a set-uid program)
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._session, number)
+            for process in found:
+                with suppress(psutil.Error, OSError):
+                    process.send_signal(number)
+
+    def _in_group(self, process: psutil.Process) -> bool:
+        with suppress(ProcessLookupError):
+            return os.getpgid(process.pid) == self._session
+        return True
+
+    def are_alive(self) -> bool:
+        """Whether any of them still runs."""
+        if self._group_lives() or any(map(is_alive, self._known)) or self._cgroup_pids():
+            return True
+        # Twice: one look may miss a process whose parent just ended
+        return bool(self._find() or self._find())
+
+    def pids(self) -> list[int]:
+        """Those of them that ran at the last look and still do."""
+        return sorted(process.pid for process in self._known if is_alive(process))
+
+    def close(self) -> None:
+        """Remove the cgroup; processes that are left run on."""
+        if self._cgroup:
+            self._cgroup.remove()
+
+    def _group_lives(self) -> bool:
+        try:
+            os.killpg(self._session, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+    def _find(self) -> set[psutil.Process]:
+        """All of them that run now."""
+        inside = self._cgroup_pids()
+        others = self._sessions() - {self._session}
+
+        def is_root(each: Descendant) -> bool:
+            return (
+                each.session == self._session
+                or each.process in self._known
+                or each.process.pid in inside
+                or (each.session not in others and self._is_its_daemon(each, alone=not others))
+            )
+
+        self._known = with_their_own(descendants(), is_root)
+        return self._known
+
+    def _cgroup_pids(self) -> set[int]:
+        return self._cgroup.pids() if self._cgroup else set()
+
+    def _is_its_daemon(self, each: Descendant, *, alone: bool) -> bool:
+        """Whether an orphan came of this task. Sessions of tasks that run are none of orphans, and
+        this process's own is that of programs that it runs itself.
+        """
+        orphan = each.parent == os.getpid() and each.session != os.getsid(0)
+        if not orphan or not began_since(each.process, self._since):
+            return False
+        environment: Mapping[str, str] = {}
+        with suppress(psutil.Error, OSError):
+            environment = each.process.environ()
+        marks = [environment.get(name) for name in MARKS]
+        return marks == self._marks if any(marks) else alone or self._all_are_stopped
