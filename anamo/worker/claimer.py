@@ -157,9 +157,11 @@ class Claimer:
         item_id: ItemId,
         state: State,
         claim: Callable[[str, Holder], Item | None],
-        listed_at: float | None = None,
+        note: Callable[[bool], object] = lambda won: None,
     ) -> Item | None:
-        """Claim an item with a new lockID; None if another worker has it."""
+        """Claim an item with a new lockID; None if another worker has it. `note` is told whether it
+        was won.
+        """
         lock_id = uuid4().hex
 
         def send() -> Item | None:
@@ -169,7 +171,7 @@ class Claimer:
                 self._pass_over(item_id, state, str(refusal))
                 item = None
             self._unanswered = None
-            self.lag.note(item_id, listed_at, won=item is not None)
+            note(item is not None)
             if item is None:
                 self.conflicts += 1
                 self._in_flight.drop(lock_id)
@@ -210,7 +212,8 @@ class Claimer:
         while self._candidates:
             seen = self._candidates.pop()
             claim = partial(self._table.claim, seen)
-            item = self._attempt(seen.item_id, State.TODO, claim, self._listed_at)
+            note = partial(self.lag.note, seen.item_id, self._listed_at)
+            item = self._attempt(seen.item_id, State.TODO, claim, note)
             if item:
                 return item
             if self._listed_at is not None:

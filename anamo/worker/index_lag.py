@@ -28,8 +28,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds: pauses between further refused claims, each twice as long as the one before."""
 
 UNSEEN_SECONDS = 15.0
-"""How long a process looks for work that has never seen an item of the table and cannot read the
-whole table: it may have been filled a moment ago."""
+"""How long a process that cannot read the whole table waits for its index, if the index has never
+listed an item to claim, or has not listed one that the table had: the table may have been filled a
+moment ago."""
 
 LONGEST_WAIT = 4 * MOST_LAG
 """How long an index may list what cannot be claimed until it is no longer waited for."""
@@ -49,11 +50,12 @@ class IndexLag:
         self.seconds = 0.0
         self._clock = clock
         self._tried: dict[ItemId, float] = {}
-        self._won = False
+        self._unseen = True
+        self._hidden = False
         self._refusals = 0
 
-    def note(self, item_id: ItemId, listed_at: float | None, *, won: bool) -> None:
-        """Learn from a claim.
+    def note(self, item_id: ItemId, listed_at: float | None, won: bool) -> None:
+        """Learn from a claim of a todo item.
 
         Args:
             item_id: The item.
@@ -64,8 +66,9 @@ class IndexLag:
         now = self._clock()
         tried = self._tried.get(item_id)
         if won:
-            self._won = True
             self._refusals = 0
+            self._unseen = False
+            self._hidden = self._hidden or listed_at is None
         else:
             self._refusals += 1
             if tried is not None and listed_at is not None:
@@ -93,7 +96,8 @@ class IndexLag:
     @property
     def wait(self) -> float:
         """Seconds after which the index will probably list what is in the table now."""
-        return 1.5 * self.seconds if self._won else UNSEEN_SECONDS
+        least = UNSEEN_SECONDS if self._unseen or self._hidden else 0.0
+        return max(least, 1.5 * self.seconds)
 
     def settled(self, waited: float, *, listed: bool) -> bool:
         """Whether an index that gives no claim may be believed.

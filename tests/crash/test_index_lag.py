@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -112,6 +113,9 @@ def test_without_pauses_it_is_claimed_again_and_again(
     fleet.guard = "pauses"
     refusals = four_workers(fleet, database, index)
     eventually(lambda: refusals.count > 2 * ITEMS, 60)
+    for worker in refusals.workers:
+        worker.signal(signal.SIGTERM)
+        worker.wait()
 
 
 @pytest.mark.long

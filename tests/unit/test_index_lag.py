@@ -97,6 +97,14 @@ def test_an_index_is_believed_after_the_longest_lag_seen(time: Time) -> None:
     assert lag.settled(LONGEST_WAIT, listed=True)
 
 
+def test_an_index_that_did_not_list_what_the_table_had_is_waited_for(time: Time) -> None:
+    lag = IndexLag(time)
+    lag.note(1, time.now, won=True)
+    lag.note(2, None, won=True)
+    lag.note(3, time.now, won=True)
+    assert not lag.settled(UNSEEN_SECONDS - 1, listed=False)
+
+
 def test_only_items_that_are_skipped_are_remembered(time: Time) -> None:
     lag = IndexLag(time)
     for item_id in range(MOST_TRIED + 1):
