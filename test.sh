@@ -59,10 +59,11 @@ if [[ ${1-} == --coverage ]]; then
   shift
   "$venv/bin/coverage" erase
   status=0
-  "$venv/bin/coverage" run -m pytest -n 6 "$@" || status=$?
+  "$venv/bin/coverage" run -m pytest -n 6 --dist worksteal "$@" || status=$?
   "$venv/bin/coverage" combine --quiet
   "$venv/bin/coverage" report --skip-covered
   exit "$status"
 fi
-# More at once than there are cores, since tests mostly wait; a later -n 0 undoes it
-exec "$venv/bin/pytest" -n 6 "$@"
+# More at once than there are cores, since tests mostly wait; a later -n 0 undoes it. A process that
+# is through with its share takes over tests of others, since some tests take much longer than most
+exec "$venv/bin/pytest" -n 6 --dist worksteal "$@"

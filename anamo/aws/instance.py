@@ -48,6 +48,13 @@ def instance_id(environment: Mapping[str, str] = os.environ) -> str:
     return _ec2_instance(environment) or host_name()
 
 
+def job_attempt(environment: Mapping[str, str] = os.environ) -> int:
+    """Which attempt of its AWS Batch job this is, from 1; 0 outside of AWS Batch."""
+    attempt = environment.get("AWS_BATCH_JOB_ATTEMPT", "")
+    known = "AWS_BATCH_JOB_ID" in environment and attempt.isascii() and attempt.isdigit()
+    return int(attempt) if known else 0
+
+
 def host_metadata(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What AWS Batch and EC2 say of where this process runs.
 

@@ -9,7 +9,12 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from anamo.aws.dynamodb import STATE_INDEX, TASK_INDEX, TRANSACTION_LIMIT, TableRequests
+from anamo.aws.dynamodb import (
+    STATE_INDEX,
+    TASK_INDEX,
+    TRANSACTION_LIMIT,
+    TableRequests,
+)
 from anamo.core.codec import LARGEST_ID, ItemId, Values, above, decode, encode, key_of, text
 from anamo.core.errors import AwsError, Throttled
 from anamo.core.item import Item, State

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from anamo.aws.dynamodb import Cancelled, ConditionFailed, TableRequests
 from anamo.aws.update import GROUP_LIMIT, STATUS_LIMIT, Results, Update
@@ -29,10 +30,28 @@ class Holder:
     Attributes:
         instance_id: The host or job.
         lease: How long its leases last, in seconds.
+        attempt: Which attempt of an AWS Batch job it is, from 1; 0 outside of AWS Batch.
     """
 
     instance_id: str
     lease: int
+    attempt: int = 0
+
+    def new_lock_id(self) -> str:
+        """A token for a claim, which no other claim has. It ends with the attempt, if any."""
+        return uuid4().hex + self._suffix
+
+    def held_before(self, item: Item) -> bool:
+        """Whether an earlier attempt of this job claimed the item last, and so is dead."""
+        return (
+            self.attempt > 1
+            and item.instance_id == self.instance_id
+            and not item.lock_id.endswith(self._suffix)
+        )
+
+    @property
+    def _suffix(self) -> str:
+        return f".{self.attempt}" if self.attempt else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +127,15 @@ class TableWrites(TableRequests):
         """
         values = {":seen": seen.lock_id, ":epoch": self._epoch()}
         return self._hold(transitions.TAKE_OVER, seen.item_id, lock_id, holder, values)
+
+    def take_over_earlier(self, seen: Item, lock_id: str, holder: Holder) -> Item | None:
+        """Take an item that an earlier attempt of the holder's AWS Batch job holds, without waiting
+        for its lease; None if another process was quicker.
+
+        The arguments are those of `take_over`.
+        """
+        values = {":seen": seen.lock_id}
+        return self._hold(transitions.TAKE_OVER_EARLIER, seen.item_id, lock_id, holder, values)
 
     def _hold(
         self,

@@ -38,10 +38,11 @@ progress, and what to do about failures:
 {types.original_flags_help(ORIGINAL_FLAGS)}
 
 exit codes:
-  0    nothing left to take, no task failed
-  1    nothing left to take, at least one task failed
+  0    nothing left to take, no task failed here
+  1    nothing left to take, at least one task failed here
   2    wrong usage
   3    AWS refused or cannot be reached, or a log could not be uploaded to S3
+  75   there is more to do (wall time, Spot notice, failures in a row): start it again
   129  stopped by SIGHUP
   130  stopped by SIGINT
   143  stopped by SIGTERM"""
@@ -84,6 +85,16 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
         default=0.0,
         metavar="TIME",
         help="keep looking for new items for that long (default: end when nothing is left)",
+    )
+    add(
+        "--wait",
+        action="store_true",
+        help="stay while other workers hold items, and take over what they lose",
+    )
+    add(
+        "--fail-ok",
+        action="store_true",
+        help="end with 0 although tasks failed; `status --check` tells",
     )
     add("-q", "--quiet", action="store_true", help="no line for each item")
     add_limits(made)
@@ -190,21 +201,25 @@ def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
         retries=arguments.retries,
         max_attempts=arguments.max_attempts,
         max_failures=arguments.max_failures,
+        wait=arguments.wait,
     )
     shown = screen(say.program, quiet=arguments.quiet)
     # Log messages, too, are printed above a live line
     configure_logging(arguments, shown.say)
-    return exit_status(work(options, signals, shown), signals.first)
+    return exit_status(work(options, signals, shown), signals.first, fail_ok=arguments.fail_ok)
 
 
-def exit_status(totals: "WorkerTotals", stop_signal: int | None) -> ExitStatus:
-    """What the worker's exit code says."""
+def exit_status(
+    totals: "WorkerTotals", stop_signal: int | None, *, fail_ok: bool = False
+) -> ExitStatus:
+    """What the worker's exit code says; with `fail_ok`, failed tasks do not change it."""
     if stop_signal is not None:
         return ExitStatus(128 + stop_signal)
     if totals.errors or totals.kept:
         return ExitStatus.AWS
-    failed = totals.items["failed"] or totals.too_many_failures
-    return ExitStatus.TASKS_FAILED if failed else ExitStatus.OK
+    if totals.work_left:
+        return ExitStatus.UNFINISHED
+    return ExitStatus.TASKS_FAILED if totals.items["failed"] and not fail_ok else ExitStatus.OK
 
 
 def main(words: list[str], program: str = SCRIPT) -> int:

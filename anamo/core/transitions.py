@@ -87,6 +87,18 @@ TAKE_OVER = Transition(
     _HOLD,
 )
 
+TAKE_OVER_EARLIER = Transition(
+    "take over from an earlier attempt",
+    (State.LOCKED,),
+    (State.LOCKED,),
+    "An attempt of an AWS Batch job takes an item that an earlier attempt of the same job holds.",
+    # AWS Batch runs one attempt of a job at a time, so the earlier one is dead and its lease need
+    # not be waited for. The job id tells that it is the same job, the lockID that it is the claim
+    # that was seen, and not one of this attempt's other processes
+    "ItemState = :locked AND lockID = :seen AND InstanceID = :instance",
+    _HOLD,
+)
+
 RENEW = Transition(
     "renew",
     (State.LOCKED,),
@@ -267,6 +279,7 @@ TRANSITIONS = (
     IMPORT,
     CLAIM,
     TAKE_OVER,
+    TAKE_OVER_EARLIER,
     RENEW,
     RECORD,
     FINISH,

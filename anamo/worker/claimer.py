@@ -20,7 +20,6 @@ from functools import partial
 from math import floor
 from time import monotonic
 from typing import Any
-from uuid import uuid4
 
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
@@ -95,6 +94,7 @@ class Claimer:
         self._rest: Mapping[str, Any] | None = None
         self._missed: Counter[ItemId] = Counter()
         self._last: int | None = None
+        self._earlier: list[Item] | None = None if holder.attempt > 1 else []
         self._look_again = 0
         self._unanswered: Callable[[], Item | None] | None = None
 
@@ -108,7 +108,12 @@ class Claimer:
             AwsError: A request failed. The next call repeats the same claim first, since it may
                 have been won and only its reply lost.
         """
-        return self._repeated() or self._claim_todo() or self._take_over()
+        return (
+            self._repeated()
+            or self._take_over_from_earlier_attempt()
+            or self._claim_todo()
+            or self._take_over()
+        )
 
     def claim_by_table(self) -> Item | None:
         """As `claim`, by what the table itself holds, for when the index gives no claim.
@@ -162,7 +167,7 @@ class Claimer:
         """Claim an item with a new lockID; None if another worker has it. `note` is told whether it
         was won.
         """
-        lock_id = uuid4().hex
+        lock_id = self._holder.new_lock_id()
 
         def send() -> Item | None:
             try:
@@ -224,6 +229,16 @@ class Claimer:
                 break
         return None
 
+    def _take_over_from_earlier_attempt(self) -> Item | None:
+        """Take over an item of a dead attempt of this AWS Batch job, before anything else."""
+        if self._earlier is None:
+            self._earlier = list(filter(self._holder.held_before, self._table.locked()))
+            self._random.shuffle(self._earlier)
+        while self._earlier:
+            if item := self._take_over_one_of([self._earlier.pop()]):
+                return item
+        return None
+
     def _take_over(self) -> Item | None:
         """Take over an item whose lease has expired. Items without a lease are other tools'."""
         now = floor(self._table.clock.surely_past())
@@ -238,19 +253,21 @@ class Claimer:
         return self._take_over_one_of(self._ended(locked, now))
 
     def _ended(self, locked: Iterable[Item], now: int) -> list[Item]:
-        """Those whose lease has ended."""
+        """Those whose lease has ended, or whose holder is known to be dead."""
         return [
             item
             for item in locked
             if item.lease_expires is not None
-            and item.lease_expires < now
+            and (item.lease_expires < now or self._holder.held_before(item))
             and self._claimable(item, State.LOCKED)
         ]
 
     def _take_over_one_of(self, ended: Sequence[Item]) -> Item | None:
         """Take over one of these, in random order."""
         for seen in self._random.sample(ended, len(ended)):
-            item = self._attempt(seen.item_id, State.LOCKED, partial(self._table.take_over, seen))
+            earlier = self._holder.held_before(seen)
+            take_over = self._table.take_over_earlier if earlier else self._table.take_over
+            item = self._attempt(seen.item_id, State.LOCKED, partial(take_over, seen))
             if item:
                 return item
         return None

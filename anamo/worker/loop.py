@@ -177,7 +177,9 @@ class Worker:
                 return item
             idle_since = idle_since or monotonic()
             waited = monotonic() - idle_since
-            if waited >= due and not self._awaits_own():
+            # Workers that race for the last items need not all read the table
+            racing = lag.pause and waited < LAG_SECONDS
+            if waited >= due and not racing and not self._awaits_own():
                 if item := self._claim(self._claimer.claim_by_table):
                     return item
                 if self._nothing_left(waited):

@@ -23,6 +23,7 @@ class Options:
         retries: How often a failed item is tried again.
         max_attempts: How many claims of an item may end without an outcome.
         max_failures: Items in a row that may fail before no further task is started.
+        wait: Stay while other workers hold items, and take over what they lose.
     """
 
     table: str
@@ -40,3 +41,4 @@ class Options:
     retries: int = 0
     max_attempts: int = 10
     max_failures: int | None = None
+    wait: bool = False

@@ -8,13 +8,16 @@ messages, and has one thread, so that it can fork at any time.
 
 import gc
 import logging
+import math
 import multiprocessing
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
+from anamo.aws.metadata import Interruption
 from anamo.core.codec import ItemId
 from anamo.worker.messages import Finished, ForceStop, ItemEnded, Said, StartNoMore, StopRequest
 from anamo.worker.orphans import become_subreaper, kill_tasks, reap_adopted
@@ -31,6 +34,13 @@ LIMITS_SECONDS = 5.0
 
 LOOKS = 12
 """How often in a lease the processes are looked at, to see whether one is stopped."""
+
+NOTICE_SECONDS = 120.0
+"""How far ahead EC2 says that it takes a Spot machine away, where the notice has no time."""
+
+SHUTDOWN_SECONDS = 15.0
+"""From the end of the grace to the time of the notice: for logs and results, and since a machine
+that shuts down gives its containers some 10 s before it kills them."""
 
 KILL_SECONDS = 5.0
 """From the end of the grace to the kill of a process that hangs: AWS Batch kills 30 s after
@@ -52,13 +62,13 @@ class Limits:
         lease: Seconds that a lease lasts.
         until: Time of the monotonic clock after which no task is started.
         failures: Items in a row that may fail.
-        notice: Says why this machine is about to be taken away, else None.
+        notice: Says when this machine is taken away, else None.
     """
 
     grace: float
     until: float | None = None
     failures: int | None = None
-    notice: Callable[[], str | None] = lambda: None
+    notice: Callable[[], Interruption | None] = lambda: None
     lease: float = 600.0
 
 
@@ -87,6 +97,7 @@ class Pool:
         self._failures_in_a_row = 0
         self._signals_passed_on = 0
         self._kill_at: float | None = None
+        self._stop_at: float | None = None
         self._check_limits_at = 0.0
         self._look_seconds = min(LIMITS_SECONDS, limits.lease / LOOKS)
         self._look_at = monotonic() + self._look_seconds
@@ -104,9 +115,10 @@ class Pool:
                 break
         while self._children:
             self._pass_signals_on()
+            self._apply_limits()
+            self._stop_when_due()
             self._kill_when_due()
             self._look()
-            self._apply_limits()
             self._screen.draw(sum(len(child.claims) for child in self._children))
             sentinels = [child.process.sentinel for child in self._children]
             wait([self._signals.fileno(), *self._connections(), *sentinels], self._timeout())
@@ -118,7 +130,17 @@ class Pool:
             reap_adopted(self._pids().__contains__)
         self._screen.draw(0)
         self._totals.stopped = self._ending
+        self._totals.ended_early = self._ending or bool(self._totals.errors)
         return self._totals
+
+    def rest(self, seconds: float) -> bool:
+        """Wait for some seconds without a worker process; False if no task should be started."""
+        until = monotonic() + seconds
+        while not self._ending and (left := until - monotonic()) > 0:
+            self._apply_limits()
+            wait([self._signals.fileno()], min(left, self._timeout()))
+            self._signals.clear()
+        return not self._ending
 
     @property
     def _ending(self) -> bool:
@@ -164,7 +186,7 @@ class Pool:
         self._kill_tasks_of(child)
         if self._ending or self._replaced >= REPLACEMENTS * self._processes:
             self._totals.left.update(held.values())
-            self._totals.errors.append(f"a worker process {cause}; {_fate(child, len(held))}")
+            self._totals.lost.append(f"a worker process {cause}; {_fate(child, len(held))}")
             return
         self._replaced += 1
         logger.warning("a worker process %s; starting another in its place", cause)
@@ -203,14 +225,24 @@ class Pool:
         if self._signals.first is None or self._signals.count == self._signals_passed_on:
             return
         if self._kill_at is None:
-            self._send_all(StopRequest(self._signals.first))
-            self._kill_at = monotonic() + self._limits.grace + KILL_SECONDS
-            for child in self._children:
-                child.resume()
+            self._stop(self._signals.first)
         if self._signals.count > 1:
             self._send_all(ForceStop())
-            self._kill_at = min(self._kill_at, monotonic() + KILL_SECONDS)
+            self._kill_at = min(self._kill_at or math.inf, monotonic() + KILL_SECONDS)
         self._signals_passed_on = self._signals.count
+
+    def _stop(self, number: int) -> None:
+        """Have the processes stop their tasks, as at a signal."""
+        self._send_all(StopRequest(number))
+        self._kill_at = monotonic() + self._limits.grace + KILL_SECONDS
+        for child in self._children:
+            child.resume()
+
+    def _stop_when_due(self) -> None:
+        """Stop before the machine is taken away: its shutdown would leave too little time."""
+        if self._stop_at is not None and self._kill_at is None and monotonic() >= self._stop_at:
+            logger.warning("stopping before this machine is taken away")
+            self._stop(signal.SIGTERM)
 
     def _kill_when_due(self) -> None:
         if self._kill_at is not None and monotonic() >= self._kill_at:
@@ -230,7 +262,8 @@ class Pool:
     def _timeout(self) -> float:
         """Seconds until something is due at the latest."""
         now = monotonic()
-        due = [time - now for time in (self._limits.until, self._kill_at) if time is not None]
+        times = (self._limits.until, self._stop_at, self._kill_at)
+        due = [when - now for when in times if when is not None]
         return min([self._look_seconds, self._screen.refresh, *(left for left in due if left > 0)])
 
     def _apply_limits(self) -> None:
@@ -242,10 +275,12 @@ class Pool:
             reason = "the wall time is over"
         elif limits.failures is not None and self._failures_in_a_row >= limits.failures:
             reason = f"{self._failures_in_a_row} items in a row failed (--max-failures)"
-            self._totals.too_many_failures = True
         elif monotonic() >= self._check_limits_at:
             self._check_limits_at = monotonic() + LIMITS_SECONDS
-            reason = limits.notice()
+            if notice := limits.notice():
+                reason = notice.what
+                left = NOTICE_SECONDS if notice.at is None else notice.at - time()
+                self._stop_at = monotonic() + max(left - limits.grace - SHUTDOWN_SECONDS, 0)
         if reason:
             logger.warning("%s; no further task is started", reason)
             self._limit_reached = True

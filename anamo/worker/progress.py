@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Protocol
 
 from anamo.aws.consumed_capacity import ConsumedCapacity
@@ -61,8 +62,11 @@ class WorkerTotals:
         errors: Why processes could not go on.
         kept: Paths of the logs that S3 did not take.
         left: LockIDs of the claims that processes left behind.
+        lost: What became of processes that died and were not replaced.
         stopped: Whether something other than the end of the work ended it.
-        too_many_failures: Whether failures in a row ended it.
+        ended_early: Whether a limit, a signal or an error ended it.
+        work_left: Whether it ended while there was work to take.
+        held_until: When the last lease of the items that others hold ends, in epoch seconds.
         consumed: Requests and units of the processes that were not killed.
     """
 
@@ -74,8 +78,11 @@ class WorkerTotals:
     errors: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     left: set[str] = field(default_factory=set)
+    lost: list[str] = field(default_factory=list)
     stopped: bool = False
-    too_many_failures: bool = False
+    ended_early: bool = False
+    work_left: bool = False
+    held_until: float | None = None
     consumed: ConsumedCapacity = field(default_factory=ConsumedCapacity)
 
     def add(self, message: ItemEnded | Finished) -> None:
@@ -146,7 +153,7 @@ def summarise(
         say: Prints a message.
     """
     if not totals.items and not totals.errors:
-        held = f"; other workers hold {count(totals.held, 'item')}" if totals.held else ""
+        held = f"; other workers hold {_held(totals)}" if totals.held else ""
         what = "stopped before anything was begun" if totals.stopped else "nothing to do"
         say(f"table {table}: {what}{held}")
         return
@@ -159,9 +166,20 @@ def summarise(
     if totals.items and totals.consumed.requests:
         logger.info("%s", item_cost(totals))
     if totals.held and not totals.stopped:
-        say(f"other workers hold {count(totals.held, 'item')}; what they lose can be taken over")
+        say(f"other workers hold {_held(totals)}; what they lose can be taken over")
+    if totals.work_left:
+        say("there is more to do: start a worker again")
     for path in totals.kept:
         say(f"a log that S3 did not take is kept in {path}")
+
+
+def _held(totals: WorkerTotals) -> str:
+    """How many items others hold, and until when if nobody renews their leases."""
+    items = count(totals.held, "item")
+    if totals.held_until is None:
+        return items
+    end = datetime.fromtimestamp(totals.held_until, timezone.utc)
+    return f"{items} (leases end by {end:%H:%M:%S} UTC)"
 
 
 def item_cost(totals: WorkerTotals) -> str:

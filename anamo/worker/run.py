@@ -11,15 +11,15 @@ from time import monotonic
 from typing import Any
 
 from anamo.aws import session
-from anamo.aws.instance import has_metadata_service, instance_id
+from anamo.aws.instance import has_metadata_service, instance_id, job_attempt
 from anamo.aws.log_store import LogStore
-from anamo.aws.metadata import SpotNotices
+from anamo.aws.metadata import Interruption, SpotNotices
 from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
 from anamo.aws.table_writes import Holder
 from anamo.core.codec import ItemId
-from anamo.core.errors import AnamoError, AwsError, internal
+from anamo.core.errors import AnamoError, internal
 from anamo.core.log_entry import encoded_prefix
 from anamo.worker import cgroup
 from anamo.worker.control import Control
@@ -28,6 +28,7 @@ from anamo.worker.loop import Worker
 from anamo.worker.messages import Finished, ForwardingHandler
 from anamo.worker.options import Options
 from anamo.worker.orphans import become_subreaper
+from anamo.worker.other_workers import OtherWorkers
 from anamo.worker.pool import Limits, Pool
 from anamo.worker.progress import Screen, WorkerTotals, count_todo, summarise
 from anamo.worker.signals import Signals
@@ -48,28 +49,35 @@ def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
     began = monotonic()
     table = _check(options, signals, screen)
     signals.check()
-    holder = Holder(instance_id(), options.lease)
+    holder = Holder(instance_id(), options.lease, job_attempt())
     cgroup.remove_empty()
-    pool = Pool(
-        partial(_process, options, holder),
-        options.processes,
-        signals,
-        _limits(options, began),
-        screen,
-    )
+    work = partial(_process, options, holder)
+    pool = Pool(work, options.processes, signals, _limits(options, began), screen)
+    others = OtherWorkers(options)
     screen.start(partial(count_todo, table))
     try:
         totals = pool.run()
+        while options.wait and not totals.ended_early and others.wait(totals.left, pool.rest):
+            totals = pool.run()
     finally:
         screen.close()
-    # What a process saw may be another process's item, which has ended since
-    totals.held = totals.held and _held_by_others(options, totals)
+    if signals.first is None:
+        _look_once_more(totals, others)
     folder = "/".join([*encoded_prefix(options.prefix), options.table, ""])
     where = LogStore(None, options.bucket).address(folder)
     summarise(totals, options.table, monotonic() - began, where, screen.say)
-    for error in dict.fromkeys(totals.errors):
+    for error in dict.fromkeys([*totals.errors, *totals.lost]):
         screen.say(error)
     return totals
+
+
+def _look_once_more(totals: WorkerTotals, others: OtherWorkers) -> None:
+    """Find out what is left: what a process saw may be another process's item, and done by now."""
+    look = others.look(totals.left) if totals.held or totals.ended_early else None
+    totals.held, totals.held_until = (look.held, look.until) if look else (0, None)
+    unknown = totals.ended_early and look is None
+    totals.work_left = bool(totals.left or totals.lost or unknown or (look and look.claimable))
+    totals.consumed += others.consumed
 
 
 def _check(options: Options, signals: Signals, screen: Screen) -> WorkflowTable:
@@ -84,27 +92,14 @@ def _limits(options: Options, began: float) -> Limits:
     until = None if options.wall_time is None else began + options.wall_time
     notices = SpotNotices() if has_metadata_service() else None
 
-    def notice() -> str | None:
-        interruption = notices.interruption() if notices else None
-        return interruption.what if interruption else None
+    def notice() -> Interruption | None:
+        if not notices:
+            return None
+        if notices.rebalance():
+            logger.warning("EC2 may take this Spot machine away soon (rebalance recommendation)")
+        return notices.interruption()
 
     return Limits(options.grace, until, options.max_failures, notice, options.lease)
-
-
-def _held_by_others(options: Options, totals: WorkerTotals) -> int:
-    """How many items are locked now with a lease that has not ended, without those that this
-    worker's processes left behind; 0 where the table cannot be asked.
-    """
-    try:
-        # The credentials that were there when the work began may have expired
-        table = WorkflowTable(session.dynamodb_client(options.region), options.table)
-        leased = [item for item in table.locked() if item.lock_id not in totals.left]
-    except AwsError as error:
-        logger.debug("counting locked items: %s", error)
-        return 0
-    totals.consumed += table.meter.consumed
-    now = table.clock.surely_past()
-    return sum(item.lease_expires is not None and item.lease_expires >= now for item in leased)
 
 
 def _process(

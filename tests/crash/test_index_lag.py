@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,6 +14,8 @@ from tests.support.waiting import eventually
 
 FindFaults = Callable[[], list[str]]
 ITEMS = 60
+FILLERS = 24
+"""Large items that have ended: twice as much as a worker reads of a table at a time."""
 
 
 class Refusals:
@@ -113,16 +114,13 @@ def test_without_pauses_it_is_claimed_again_and_again(
     fleet.guard = "pauses"
     refusals = four_workers(fleet, database, index)
     eventually(lambda: refusals.count > 2 * ITEMS, 60)
-    for worker in refusals.workers:
-        worker.signal(signal.SIGTERM)
-        worker.wait()
 
 
 @pytest.mark.long
 def test_where_the_table_is_too_large_to_be_read_an_index_ten_seconds_behind_is_waited_for(
-    fleet: Fleet, database: Proxy, index: LaggingIndex, find_faults: FindFaults
+    fleet: Fleet, database: Proxy, index: LaggingIndex
 ) -> None:
-    for number in range(8):
+    for number in range(FILLERS):
         filler = {"itemID": {"N": str(number)}, "ItemState": {"S": "done"}}
         text = {"S": "x" * 390_000}
         fleet.table.client.put_item(TableName=fleet.table.name, Item={**filler, "Text": text})
@@ -132,6 +130,6 @@ def test_where_the_table_is_too_large_to_be_read_an_index_ten_seconds_behind_is_
     for worker in [fleet.start("-i", "2") for _ in range(2)]:
         ended = worker.wait(120)
         assert ended.returncode == 0, ended.stderr
-    assert fleet.table.states() == {"done": ITEMS + 8}
+    assert fleet.table.states() == {"done": ITEMS + FILLERS}
     assert refusals.count <= 2 * ITEMS
-    assert find_faults() == []
+    assert len(fleet.ledger.starts()) == ITEMS

@@ -43,10 +43,16 @@ def test_whatever_happens_at_once_the_promises_hold(seed: int, play: Play) -> No
     assert not found, "\n".join(found)
 
 
-def test_without_the_claims_condition_a_round_finds_it(play: Play, fleet: Fleet) -> None:
-    fleet.guard = "claim_condition"
+@pytest.mark.parametrize(
+    ("guard", "said"),
+    [
+        ("claim_condition", "before its lease ended|went from (done|failed) to locked"),
+        ("fence", "went from|shorter lease|fewer ended tasks|did not hold|left (done|failed)"),
+    ],
+)
+def test_without_a_guard_a_round_finds_it(guard: str, said: str, play: Play, fleet: Fleet) -> None:
+    fleet.guard = guard
     found = play(0)
-    said = "before its lease ended|went from (done|failed) to locked"
     assert any(re.search(said, fault) for fault in found), found
     # Whoever repeats it needs the seed, and what happened
     assert any(line.startswith("seed 0, ") for line in found)

@@ -31,7 +31,7 @@ def test_without_replacement_a_worker_ends_well_with_its_items_todo(fleet: Fleet
 def test_a_worker_whose_processes_are_terminated_again_and_again_says_so(fleet: Fleet) -> None:
     fleet.add(["bash -c 'kill $PPID; sleep 60'"])
     ended = fleet.start().wait()
-    assert ended.returncode == 3
+    assert ended.returncode == 75
     assert "its items were released, and no other is started in its place" in ended.stderr
     assert fleet.table.states() == {"todo": 1}
     assert fleet.table.items()[0]["Attempts"] == 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import time
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -18,7 +20,7 @@ def test_past_the_wall_time_what_runs_ends_and_the_rest_goes_back(fleet: Fleet) 
     fleet.add([f"{fleet.ledger.script}|7,0,0"] * 2, "-n", ",")
     # Long enough for a worker to start on a busy machine, and shorter than its first task
     ended = fleet.start("-w", "6s").wait()
-    assert ended.returncode == 0, ended.stderr
+    assert ended.returncode == 75, ended.stderr
     assert "the wall time is over; no further task is started" in ended.stderr
     assert len(fleet.ledger.starts()) == 1
     assert fleet.table.states() == {"todo": 2}
@@ -45,7 +47,7 @@ def test_a_task_that_exits_well_when_timed_out_has_failed(fleet: Fleet) -> None:
 def test_after_so_many_failures_in_a_row_nothing_more_is_begun(fleet: Fleet) -> None:
     fleet.add(["false"] * 40)
     ended = fleet.start("--max-failures", "3", "-i", "2").wait()
-    assert ended.returncode == 1
+    assert ended.returncode == 75
     assert "in a row failed (--max-failures); no further task is started" in ended.stderr
     states = fleet.table.states()
     # Those under way when the third one failed still end
@@ -115,6 +117,21 @@ def test_a_spot_notice_stops_claims_and_no_task(fleet: Fleet, metadata: type[Met
     assert worker.wait().returncode == 143
     assert fleet.table.states() == {"todo": 3}
     assert len(fleet.ledger.starts()) == 2
+
+
+def test_a_worker_stops_before_its_machine_is_taken_away(
+    fleet: Fleet, metadata: type[Metadata]
+) -> None:
+    fleet.add([f"{fleet.ledger.script}|0,600"], "-n", ",")
+    worker = fleet.start("--grace", "1")
+    eventually(lambda: len(fleet.ledger.starts()) == 2, 60)
+    soon = datetime.fromtimestamp(time.time() + 20, timezone.utc)
+    metadata.notice = json.dumps({"action": "terminate", "time": f"{soon:%Y-%m-%dT%H:%M:%SZ}"})
+    ended = worker.wait()
+    assert ended.returncode == 75, ended.stderr
+    assert "stopping before this machine is taken away" in ended.stderr
+    (item,) = fleet.table.items()
+    assert (item["ItemState"], item["Attempts"], item["Log_Length"]) == ("todo", 0, 1)
 
 
 def test_the_instance_id_is_ec2s(fleet: Fleet, metadata: type[Metadata]) -> None:

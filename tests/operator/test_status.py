@@ -40,7 +40,7 @@ def test_json_counts_every_item_and_every_task(run: Run, steps: Workflow) -> Non
         live = [item for item in locked if item.get("Lease_Expires", 0) > time.time()]
         assert found == {
             "table": steps.names[step],
-            **dict.fromkeys(("todo", "locked", "done", "failed", "held"), 0),
+            **dict.fromkeys(("todo", "locked", "done", "failed"), 0),
             **steps.states(step),
             "total": len(steps.items[step]),
             "tasks": {

@@ -60,15 +60,6 @@ def children(running: Running) -> list[psutil.Process]:
     return _living(psutil.Process(running.pid).children())
 
 
-def busy_children(running: Running) -> list[psutil.Process]:
-    """The worker processes of a worker that run a task; the others may end meanwhile."""
-    busy = []
-    for process in children(running):
-        with suppress(psutil.NoSuchProcess):
-            busy += [process] if process.children() else []
-    return busy
-
-
 def tree(running: Running) -> list[psutil.Process]:
     """A worker with its worker processes and its tasks."""
     with suppress(psutil.NoSuchProcess):

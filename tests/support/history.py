@@ -27,6 +27,10 @@ ENDED = ("done", "failed")
 
 KINDS = {
     ("", "todo"): "import",
+    ("", "held"): "import",
+    ("todo", "held"): "hold",
+    ("held", "todo"): "resume",
+    ("held", ""): "remove",
     ("todo", "locked"): "claim",
     ("locked", "locked"): "take over",
     ("locked", "done"): "finish",
@@ -42,7 +46,7 @@ KINDS = {
 """The kind of each change of state that there may be; any other is a fault. A change under the same
 lockID of an item that stays locked is called "renew", whether it records results or not."""
 
-OPERATORS = ("requeue", "remove")
+OPERATORS = ("requeue", "remove", "hold", "resume")
 
 
 def keep_history(table: Table) -> None:
@@ -105,10 +109,24 @@ class Change:
         return bool(self.before.get("lockID") == self.after.get("lockID"))
 
     @property
+    def follows_an_attempt(self) -> bool:
+        """Whether a later attempt of the same AWS Batch job takes over what an earlier one held."""
+        if self.before.get("InstanceID") != self.after.get("InstanceID"):
+            return False
+        earlier, later = (_attempt(image) for image in (self.before, self.after))
+        return 0 < earlier < later
+
+    @property
     def retries(self) -> bool:
         """Whether it gives a failed item back to be tried again."""
         failures = self.before.get("Failures", 0) + 1
         return self.kind == "give back" and self.after.get("Failures", 0) == failures
+
+
+def _attempt(image: Image) -> int:
+    """The attempt of a job that claimed an item, from its lockID; 0 outside of AWS Batch."""
+    attempt = str(image.get("lockID", "")).partition(".")[2]
+    return int(attempt) if attempt.isdigit() else 0
 
 
 History = Mapping[int, Sequence[Change]]
@@ -218,7 +236,7 @@ def _lease_faults(change: Change, rules: Rules) -> list[str]:
         return ["is locked without a lease"]
     if before is not None and after < before:
         return [f"has a shorter lease than before, by {before - after} s ({lock_id})"]
-    if before is not None and change.kind == "take over":
+    if before is not None and change.kind == "take over" and not change.follows_an_attempt:
         at = rules.claimed.get(lock_id) or epoch(change.after["Lock_Date"])
         if at <= before:
             return [f"was taken over {before - at:.1f} s before its lease ended ({lock_id})"]

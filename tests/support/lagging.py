@@ -76,6 +76,9 @@ class LaggingIndex:
 
     def __call__(self, request: Request, forward: Forward) -> Reply | None:
         """Answer a query of the index by what it listed that long ago, and pass all else."""
+        if not request.body:
+            # Its sender was killed
+            return None
         if request.operation != "Query" or request.json.get("IndexName") != INDEX:
             return forward(request)
         asked = request.json

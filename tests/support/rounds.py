@@ -116,6 +116,7 @@ class Round:
             self._strike()
             self._thaw(time.monotonic())
             self._keep_working()
+        self._fleet.guard = None
         last = self._fleet.start("-i", "4", *FLAGS, *STAYING)
         self._calm()
         self._finish(last)

@@ -22,7 +22,8 @@ from tests.support.waiting import eventually
 
 PROGRAM = """\
 import json, os, signal, subprocess, sys
-from time import monotonic, sleep
+from time import monotonic, sleep, time
+from anamo.aws.metadata import Interruption
 from anamo.worker.pool import Limits, Pool
 from anamo.cli.live_line import ItemLines
 from anamo.worker.in_flight_claims import InFlightClaims
@@ -131,7 +132,7 @@ def test_what_dies_again_and_again_is_not_replaced_for_ever(pool: Run, tmp_path:
             die_after(connection, 7, MINE)
     """)
     assert (tmp_path / "lives").read_text() == "x" * 6
-    (error,) = tally["errors"]
+    (error,) = tally["lost"]
     assert error.startswith(
         "a worker process was killed by SIGKILL; 1 of its items will be taken over"
     )
@@ -142,7 +143,7 @@ def test_a_process_that_ends_without_a_word_counts_as_dead(pool: Run) -> None:
         def work(connection, inherited):
             sys.exit(9)
     """)
-    assert tally["errors"][0].startswith("a worker process ended with exit code 9; ")
+    assert tally["lost"][0].startswith("a worker process ended with exit code 9; ")
 
 
 def test_tasks_of_a_dead_process_are_ended(alone: Scripts, pool: Run) -> None:
@@ -190,7 +191,7 @@ def test_after_so_many_failures_in_a_row_nothing_more_is_begun(pool: Run) -> Non
             assert isinstance(message, StartNoMore)
             connection.send(Finished(kept=(message.reason,)))
     """)
-    assert tally["too_many_failures"]
+    assert tally["ended_early"]
     assert tally["kept"] == ["3 items in a row failed (--max-failures)"]
 
 
@@ -202,14 +203,14 @@ def test_a_success_between_failures_starts_their_count_again(pool: Run) -> None:
                 connection.send(message)
             connection.send(Finished())
     """)
-    assert (tally["too_many_failures"], tally["failed"]) == (False, 4)
+    assert (tally["ended_early"], tally["failed"]) == (False, 4)
 
 
 @pytest.mark.parametrize(
     ("limits", "why"),
     [
         ("until=monotonic()", "the wall time is over"),
-        ("notice=lambda: 'Spot notice'", "Spot notice"),
+        ("notice=lambda: Interruption('Spot notice', None)", "Spot notice"),
     ],
 )
 def test_a_limit_is_told_to_every_process(pool: Run, limits: str, why: str) -> None:
@@ -218,7 +219,23 @@ def test_a_limit_is_told_to_every_process(pool: Run, limits: str, why: str) -> N
         def work(connection, inherited):
             connection.send(Finished(kept=(connection.recv().reason,)))
     """)
-    assert (tally["too_many_failures"], tally["kept"]) == (False, [why] * 2)
+    assert (tally["ended_early"], tally["kept"]) == (True, [why] * 2)
+
+
+@pytest.mark.parametrize(("left", "stopped"), [(40, True), (1e6, False)])
+def test_processes_are_stopped_in_time_before_the_machine_is_taken_away(
+    pool: Run, left: float, stopped: bool
+) -> None:
+    """With a grace of 20 s and 15 s more, 40 s are 5 s too many: so it is 34.9 s."""
+    tally = pool(f"""
+        at = time() + {left} - 5.1
+        limits = Limits(20, notice=lambda: Interruption("Spot notice", at))
+        def work(connection, inherited):
+            assert isinstance(connection.recv(), StartNoMore)
+            told = connection.recv() if connection.poll(3) else None
+            connection.send(Finished(kept=(type(told).__name__,)))
+    """)
+    assert tally["kept"] == ["StopRequest" if stopped else "NoneType"]
 
 
 def test_signals_are_passed_on_and_the_second_one_hurries(pool: Run) -> None:
@@ -240,7 +257,7 @@ def test_a_process_that_dies_while_stopping_is_not_replaced(pool: Run) -> None:
             connection.recv()
             die()
     """)
-    assert len(tally["errors"]) == 1
+    assert len(tally["lost"]) == 1
 
 
 def test_claims_passed_on_twice_are_not_forgotten(pool: Run) -> None:
@@ -264,7 +281,7 @@ def test_a_process_that_does_not_end_when_told_to_is_killed(pool: Run) -> None:
             while True:
                 sleep(1)
     """)
-    assert tally["errors"][0].startswith("a worker process was killed by SIGKILL; ")
+    assert tally["lost"][0].startswith("a worker process was killed by SIGKILL; ")
 
 
 def test_a_process_that_a_signal_of_its_own_ends_is_replaced(pool: Run) -> None:
@@ -285,7 +302,7 @@ def test_processes_that_signals_of_their_own_end_again_and_again_are_an_error(po
             connection.send(Finished(kept=("",), own_signal=signal.SIGTERM))
     """)
     assert len(tally["kept"]) == 6
-    (error,) = tally["errors"]
+    (error,) = tally["lost"]
     assert error == (
         "a worker process was stopped by SIGTERM, sent to it alone; its items were released, and "
         "no other is started in its place"
@@ -360,14 +377,14 @@ def test_a_claim_whose_request_was_just_sent_is_known_although_messages_are_unre
     pool: Run,
 ) -> None:
     tally = pool("""
-        limits = Limits(20, notice=lambda: "Spot notice")
+        limits = Limits(20, notice=lambda: Interruption("Spot notice", None))
         def work(connection, inherited):
             # Unread messages of the parent turn the end of the connection into a reset
             while not connection.poll():
                 os.sched_yield()
             die_after(connection, 7, MINE)
     """)
-    assert tally["errors"][0].startswith(
+    assert tally["lost"][0].startswith(
         "a worker process was killed by SIGKILL; 1 of its items will be taken over"
     )
     assert tally["left"] == ["1" * 32]

@@ -75,6 +75,7 @@ STATES: Mapping[str, Mapping[str, Any] | None] = {
     "locked by me": held(MINE),
     "locked by me, lease ended": held(MINE, LONG_AGO),
     "locked by another": held(OTHERS),
+    "locked by my job": {**held(OTHERS), "InstanceID": {"S": "i-me"}},
     "locked by another, lease ended": held(OTHERS, LONG_AGO),
     "locked without a lease": {**held(OTHERS), "Lease_Expires": {"S": NULL}},
     "done under my claim": ended("done", MINE),
@@ -104,6 +105,10 @@ ATTEMPTS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Item], object]
     ),
     "claim": (transitions.CLAIM, lambda table, seen: table.claim(seen, "new", HOLDER)),
     "take over": (transitions.TAKE_OVER, lambda table, seen: table.take_over(seen, "new", HOLDER)),
+    "take over from an earlier attempt": (
+        transitions.TAKE_OVER_EARLIER,
+        lambda table, seen: table.take_over_earlier(seen, "new", HOLDER),
+    ),
     "renew": (transitions.RENEW, lambda table, seen: table.renew(ITEM.item_id, MINE, HOLDER)),
     "record": (
         transitions.RECORD,
@@ -137,6 +142,7 @@ LEGAL: Mapping[Transition, set[str]] = {
     transitions.IMPORT: {"absent"},
     transitions.CLAIM: {"todo", "released", "requeued from me"},
     transitions.TAKE_OVER: {"locked by me, lease ended", "locked by another, lease ended"},
+    transitions.TAKE_OVER_EARLIER: {"locked by my job"},
     transitions.RENEW: MINE_TO_CHANGE,
     transitions.RECORD: MINE_TO_CHANGE,
     transitions.FINISH: MINE_TO_CHANGE,
@@ -554,7 +560,7 @@ def test_a_write_whose_reply_was_lost_is_known_to_have_landed(
     assert len(proxy.requests) == 2, "the SDK sends it again"
     after = plain({"M": attributes(shared)})
     assert after["ItemState"] in {target.value for target in ATTEMPTS[attempt][0].targets}
-    if attempt in {"claim", "take over"}:
+    if attempt.startswith(("claim", "take over")):
         assert after["Attempts"] == seen.attempts + 1, "it is counted once"
 
 
@@ -620,5 +626,6 @@ def test_two_lost_replies_are_a_fault_to_be_tried_again(
 def test_only_the_holder_may_settle() -> None:
     for transition in TRANSITIONS:
         fenced = transition.condition.startswith(HELD_BY_ME)
-        others = {"import", "claim", "take over", *OPERATIONS}
+        takes = {"claim", "take over", "take over from an earlier attempt"}
+        others = {"import", *takes, *OPERATIONS}
         assert fenced is not (transition.name in others), transition.name
