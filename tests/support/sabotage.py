@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from anamo.aws import table, table_writes  # noqa: E402
-from anamo.core import transitions  # noqa: E402
+from anamo.core import command_line, transitions  # noqa: E402
 from anamo.worker import claim, heartbeat, log_delivery, loop, recorder, task_process  # noqa: E402
 
 
@@ -97,6 +97,20 @@ def no_delivery() -> None:
 def no_disk_check() -> None:
     """Blame the task for a full disk."""
     task_process.Outcome.disk_is_full = lambda self: False  # type: ignore[method-assign]
+
+
+class _Empty(dict[str, str]):
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+def no_unset_check() -> None:
+    """Take a variable that is not set for an empty one."""
+    split = command_line.split
+    command_line.split = lambda script, variables: split(script, _Empty(variables))
 
 
 def no_subprocess() -> None:

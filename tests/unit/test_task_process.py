@@ -118,7 +118,7 @@ def test_a_missing_program_is_127() -> None:
     assert said(outcome) == (b"", b"pyanamo: no-such-program: not found\n")
 
 
-@pytest.mark.parametrize("script", ["", "  ", "''", "$NOT_SET"])
+@pytest.mark.parametrize("script", ["", "  ", "''", "${NOT_SET:-}"])
 def test_a_script_without_a_program_is_127(script: str) -> None:
     outcome = run(script)
     assert outcome.exit_code == 127
