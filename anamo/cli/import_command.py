@@ -9,6 +9,7 @@ from anamo.cli import arguments as types
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus, run
 from anamo.cli.progress_bar import progress_bar
+from anamo.core.text import count
 
 if TYPE_CHECKING:
     from anamo.importer.task_file import TaskFile
@@ -18,9 +19,17 @@ SCRIPT = "import-items-generic.py"
 ORIGINAL_FLAGS = {"--tbl": "--table", "--nested": "--nested-separator"}
 """The original's long flags that are spelled in another way here."""
 
+SHOWN = 3
+"""Warnings that are shown; the others are counted."""
+
 EPILOG = rf"""task file, one item a line:
   TaskID|Table|Task Script|arguments          with -n: one nested task per argument
   TaskID|Table|Task Script[|Argument]         without -n: one task
+
+No shell runs a Task Script: for pipes, redirections, wildcards and the like, write
+  bash -c 'sort S7.txt > S7.sorted'
+or with nested arguments (without the _, the argument is $0, not $1)
+  bash -c 'sort "$1" > "$1.sorted"' _
 
 example:
   echo 'Task-7|Testing|seq|7,2,3' > tasks.txt
@@ -64,6 +73,11 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
     add(
         "--create-table", action="store_true", help="make a table that is missing, billed on demand"
     )
+    add(
+        "--literal",
+        action="store_true",
+        help="import lines with shell syntax outside quotes as they are, characters as arguments",
+    )
     add("--dry-run", action="store_true", help="check and count; write nothing, ask nothing of AWS")
     types.add_common_flags(made)
     return made
@@ -73,8 +87,9 @@ def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     """Read the task file, then import it."""
     from anamo.importer.task_file import Layout, read
 
-    layout = Layout(arguments.separator, arguments.nested_separator)
+    layout = Layout(arguments.separator, arguments.nested_separator, arguments.literal)
     found = read(arguments.data, layout, types.unique(arguments.table))
+    warn(found, say)
     if arguments.dry_run:
         for table, items in found.items.items():
             tasks = sum(item.tasks for item in items.values())
@@ -87,10 +102,21 @@ def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     progress = partial(progress_bar, say=say)
     imports = import_all(found, arguments.region, arguments.create_table, say, progress)
     for table, totals in imports:
-        states = ", ".join(f"{count:,} {state}" for state, count in sorted(totals.existing.items()))
+        states = ", ".join(
+            f"{number:,} {state}" for state, number in sorted(totals.existing.items())
+        )
         there = f"{totals.existing.total():,} there already" + (f" ({states})" if states else "")
         print(f"{table}: {totals.new:,} items new, {there}{duplicates(found, table)}")
     return ExitStatus.OK
+
+
+def warn(found: "TaskFile", say: Messages) -> None:
+    """Say which lines may not mean what they say."""
+    for warning in found.warnings[:SHOWN]:
+        say(warning)
+    more = len(found.warnings) - SHOWN
+    if more > 0:
+        say(f"… and warnings of {count(more, 'more line')}")
 
 
 def duplicates(found: "TaskFile", table: str) -> str:

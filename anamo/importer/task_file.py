@@ -15,6 +15,7 @@ from anamo.core.errors import UsageError
 from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item
 from anamo.core.item_size import SMALLEST_TAIL, tail_limit, text_size
 from anamo.core.text import count
+from anamo.importer import shell_syntax
 
 SHOWN = 20
 """Bad lines that are named; the others are counted: a wrong separator makes all of them bad."""
@@ -27,10 +28,12 @@ class Layout:
     Attributes:
         separator: Between fields.
         nested: Between nested arguments; None where each line is a single task.
+        literal: Shell syntax is imported as it is.
     """
 
     separator: str
     nested: str | None = None
+    literal: bool = False
 
 
 @dataclass(slots=True)
@@ -41,11 +44,13 @@ class TaskFile:
         items: The items of each table, by itemID.
         lines: How many lines are not blank.
         duplicates: How many lines of each table repeat another one.
+        warnings: Messages about lines that may not mean what they say.
     """
 
     items: dict[str, dict[int, Item]]
     lines: int = 0
     duplicates: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
 
 
 class BadLines(UsageError):
@@ -106,7 +111,10 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
             text = _decode(line, first=number == 1)
             if text:
                 found.lines += 1
-                _add(found, *_item(text, layout, tables))
+                table, item = _item(text, layout, tables)
+                _add(found, table, item)
+                if not layout.literal and (warning := _warning(item)):
+                    found.warnings.append(f"{name}:{number}: {warning}")
         except _BadLine as bad:
             problems.append((number, str(bad)))
     if problems:
@@ -171,11 +179,19 @@ def _fields(text: str, layout: Layout) -> list[str]:
     return fields
 
 
+def _warning(item: Item) -> str | None:
+    """What shells would replace in the item's first command line that has something of the kind."""
+    scripts = [item.script] if item.script is not None else [task.script for task in item.nested]
+    return next(filter(None, map(shell_syntax.warning, scripts)), None)
+
+
 def _single(task_id: str, rest: list[str], layout: Layout) -> Item:
     script = " ".join(part for part in rest if part)
     if len(rest) > 1 and _unbalanced(rest[0]) and not _unbalanced(layout.separator.join(rest)):
         raise _BadLine(f"the separator is inside quotes: {_other_separator(layout)}")
     _check_script(script, "the Task Script")
+    if not layout.literal and (refusal := shell_syntax.refusal(script)):
+        raise _BadLine(refusal)
     return single_item(task_id, script)
 
 
@@ -190,6 +206,8 @@ def _nested(task_id: str, rest: list[str], layout: Layout) -> Item:
         if not argument:
             raise _BadLine(f"nested argument {position} of {len(arguments)} is empty")
         _check_script(argument, f"nested argument {position} ({argument})")
+        if not layout.literal and (refusal := shell_syntax.refusal(script, argument)):
+            raise _BadLine(refusal)
     return nested_item(task_id, [f"{script} {argument}" for argument in arguments])
 
 

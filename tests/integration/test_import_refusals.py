@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.dynamodb_local import free_port
+from tests.support.fleet import Fleet
 from tests.support.proxy import Proxy, failing, on
 from tests.support.scripts import ROOT, Scripts
 from tests.support.table import INDEXES, KEY_TYPES, Table
-from tests.support.task_files import PROGRAM, Importer, lines, said, through
+from tests.support.task_files import PROGRAM, Importer, counts, lines, said, through
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -59,6 +60,23 @@ def test_what_is_in_a_bad_line_cannot_move_the_cursor(import_file: Importer) -> 
     ended = import_file("Testing", "Task-1|\x1b[2Jevil|seq|1\n")
     assert ended.returncode == 2
     assert "\x1b" not in ended.stderr
+
+
+def test_what_a_shell_would_act_on_is_refused_and_not_recorded_as_done(fleet: Fleet) -> None:
+    script = "echo hi > out.txt && rm out.txt"
+    line = f"Task-1;;{fleet.table.name};;{script}\n"
+    importer = (PROGRAM, "-t", fleet.table.name, "-d", "-", "-s", ";;")
+    ended = fleet.scripts.run(*importer, stdin=line)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert said(ended)[0].startswith("standard input:1: > needs a shell")
+    assert f"bash -c '{script}'" in said(ended)[0]
+    assert fleet.table.items() == []
+
+    # What happens without the refusal
+    assert counts(fleet.scripts.run(*importer, "--literal", stdin=line)) == (1, 0)
+    assert fleet.start().wait().returncode == 0
+    (item,) = fleet.table.items()
+    assert (item["ItemState"], item["Log"]["stdout"]) == ("done", "hi > out.txt && rm out.txt\n")
 
 
 def test_an_empty_file_is_refused(import_file: Importer) -> None:

@@ -264,7 +264,7 @@ def test_without_the_check_an_unset_variable_is_nothing_and_the_task_is_done(fle
 def test_arguments_cannot_become_code(fleet: Fleet) -> None:
     fleet.environment["EVIL"] = "$(touch broken); `touch broken`; touch broken"
     line = 'echo $EVIL ; touch broken | cat > broken && touch broken "$EVIL"'
-    fleet.add([line])
+    fleet.add([line], "--literal")
     assert fleet.start().wait().returncode == 0
     assert not (fleet.folder / "broken").exists()
 
