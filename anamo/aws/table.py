@@ -2,10 +2,10 @@
 
 from anamo.aws.table_admin import TableAdmin
 from anamo.aws.table_reads import TableReads
-from anamo.aws.table_writes import TableWrites
+from anamo.aws.table_replacement import TableReplacement
 
 
-class WorkflowTable(TableAdmin, TableReads, TableWrites):
+class WorkflowTable(TableAdmin, TableReads, TableReplacement):
     """One table and every request to it. Threads may share it.
 
     Any request may raise TableMissing, AccessDenied, CredentialsMissing, Throttled, Unreachable,

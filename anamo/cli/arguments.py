@@ -76,6 +76,15 @@ def non_empty(text: str) -> str:
     return text
 
 
+def table_name(text: str) -> str:
+    """A table's name by DynamoDB's rules, or its ARN."""
+    if non_empty(text).startswith("arn:") or re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", text):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} cannot be the name of a DynamoDB table: 3 to 255 of A-Z a-z 0-9 _ . -"
+    )
+
+
 def separator(text: str) -> str:
     r"""A separator of fields; a tab may be typed as \t, since shells make it hard to type."""
     if not text:

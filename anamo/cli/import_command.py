@@ -2,16 +2,20 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus, run
 from anamo.cli.progress_bar import progress_bar
-from anamo.core.text import count
+from anamo.core import command_line
+from anamo.core.text import count, printable
 
 if TYPE_CHECKING:
+    from anamo.importer.importer import ImportTotals
     from anamo.importer.task_file import TaskFile
 
 SCRIPT = "import-items-generic.py"
@@ -20,7 +24,10 @@ ORIGINAL_FLAGS = {"--tbl": "--table", "--nested": "--nested-separator"}
 """The original's long flags that are spelled in another way here."""
 
 SHOWN = 3
-"""Warnings that are shown; the others are counted."""
+"""Warnings of a kind that are shown; the others are counted."""
+
+FIRST = 5
+"""Command lines of a table that --dry-run shows."""
 
 EPILOG = rf"""task file, one item a line:
   TaskID|Table|Task Script|arguments          with -n: one nested task per argument
@@ -36,11 +43,13 @@ example:
   python import-items-generic.py -t Testing -d tasks.txt -s '|' -n ',' --create-table
 
 Items that are in the table already stay as they are: repeat or extend an import at any time.
+A line that was corrected is another item; the one it replaces stays, unless --replace is given.
 
 {types.original_flags_help(ORIGINAL_FLAGS)}
 
 exit codes:
   0    imported
+  1    imported, but old items that workers hold were not replaced (--replace)
   2    wrong usage or bad lines; nothing was written
   3    AWS refused or cannot be reached; run the same command again to finish"""
 
@@ -55,7 +64,7 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = made.add_argument
-    add("-t", "--table", required=True, nargs="+", type=types.non_empty, help="workflow tables")
+    add("-t", "--table", required=True, nargs="+", type=types.table_name, help="workflow tables")
     add("-d", "--data", required=True, type=types.non_empty, help="task file; - for standard input")
     add(
         "-s",
@@ -74,11 +83,20 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
         "--create-table", action="store_true", help="make a table that is missing, billed on demand"
     )
     add(
+        "--replace",
+        action="store_true",
+        help="take away items that have the task id of a line and another command, unless held",
+    )
+    add(
         "--literal",
         action="store_true",
         help="import lines with shell syntax outside quotes as they are, characters as arguments",
     )
-    add("--dry-run", action="store_true", help="check and count; write nothing, ask nothing of AWS")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="check, count and show the first commands; write nothing, ask nothing of AWS",
+    )
     types.add_common_flags(made)
     return made
 
@@ -89,40 +107,71 @@ def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
 
     layout = Layout(arguments.separator, arguments.nested_separator, arguments.literal)
     found = read(arguments.data, layout, types.unique(arguments.table))
-    warn(found, say)
+    warn(found.warnings, say)
     if arguments.dry_run:
-        for table, items in found.items.items():
-            tasks = sum(item.tasks for item in items.values())
-            print(f"{table}: {len(items):,} items, {tasks:,} tasks{duplicates(found, table)}")
-        print(f"{found.lines:,} good lines; nothing was written (--dry-run)")
+        warn(found.hints, say)
+        show(found)
         return ExitStatus.OK
     # Here and not above, because neither --help nor --dry-run needs boto3
     from anamo.importer.importer import import_all
 
     progress = partial(progress_bar, say=say)
-    imports = import_all(found, arguments.region, arguments.create_table, say, progress)
+    imports = import_all(
+        found, arguments.region, arguments.create_table, arguments.replace, say, progress
+    )
+    complete = True
     for table, totals in imports:
         states = ", ".join(
             f"{number:,} {state}" for state, number in sorted(totals.existing.items())
         )
         there = f"{totals.existing.total():,} there already" + (f" ({states})" if states else "")
-        print(f"{table}: {totals.new:,} items new, {there}{duplicates(found, table)}")
-    return ExitStatus.OK
+        old = f", {count(totals.replaced, 'old item')} taken away" if totals.replaced else ""
+        print(f"{table}: {count(totals.new, 'item')} new, {there}{old}{duplicates(found, table)}")
+        say_old(table, totals, say)
+        complete = complete and not totals.left
+    return ExitStatus.OK if complete else ExitStatus.ITEMS_LEFT
 
 
-def warn(found: "TaskFile", say: Messages) -> None:
+def say_old(table: str, totals: "ImportTotals", say: Messages) -> None:
+    """Say which items with other commands are left."""
+    for why in totals.left:
+        say(f"table {table}: {why}; it stays and the new command was not imported: try again later")
+    for record in totals.beside[:SHOWN]:
+        item = f"item {record.item.item_id} ({record.state})"
+        say(f"table {table}: {record.item.task_id} is there with another command, {item}")
+    if totals.beside:
+        more = len(totals.beside) - SHOWN
+        others = f"… and {count(more, 'more item')}; they" if more > 0 else "they"
+        say(f"{others} stay beside the new ones; the same import with --replace takes them away")
+
+
+def warn(warnings: Sequence[str], say: Messages) -> None:
     """Say which lines may not mean what they say."""
-    for warning in found.warnings[:SHOWN]:
+    for warning in warnings[:SHOWN]:
         say(warning)
-    more = len(found.warnings) - SHOWN
+    more = len(warnings) - SHOWN
     if more > 0:
-        say(f"… and warnings of {count(more, 'more line')}")
+        say(f"… and {count(more, 'more line')} like that")
+
+
+def show(found: "TaskFile") -> None:
+    """Show what would be imported."""
+    for table, items in found.items.items():
+        tasks = sum(item.tasks for item in items.values())
+        number = f"{count(len(items), 'item')}, {count(tasks, 'task')}"
+        print(f"{table}: {number}{duplicates(found, table)}")
+        commands = ((item.task_id, script) for item in items.values() for script in item.scripts)
+        for task_id, script in islice(commands, FIRST):
+            print(printable(f"  {task_id}: {command_line.as_run(script)}"))
+        if tasks > FIRST:
+            print("  …")
+    print(f"{count(found.lines, 'good line')}; nothing was written (--dry-run)")
 
 
 def duplicates(found: "TaskFile", table: str) -> str:
     """What is said of a table's lines that the file has more than once."""
     repeated = found.duplicates[table]
-    return f"; {repeated:,} duplicate line{'s' if repeated > 1 else ''}" if repeated else ""
+    return f"; {count(repeated, 'duplicate line')}" if repeated else ""
 
 
 def main(words: list[str], program: str = SCRIPT) -> int:

@@ -8,7 +8,7 @@ written as `bash -c '…'`.
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 # No argument of a process has a NUL, so no script that can be run contains these marks
 _MARKED = re.compile(r"\0([0-9]+)\0")
@@ -58,11 +58,41 @@ def words(script: str) -> list[str]:
     return _split(script, lambda reference: reference[0])
 
 
+def as_run(script: str) -> str:
+    """A Task Script as its words are run, quoted for a shell, with its variables unexpanded.
+
+    Raises:
+        ValueError: It cannot be split.
+    """
+    marked, values = _marked_words(script, lambda reference: reference[0])
+
+    def quoted(word: str) -> str:
+        plain = _filled(word, values)
+        if all(values[int(mark)] == "$" for mark in _MARKED.findall(word)):
+            return shlex.quote(plain)
+        escaped = re.sub(r'[\\"$`]', r"\\\g<0>", word)
+        return '"' + _filled(escaped, [r"\$" if each == "$" else each for each in values]) + '"'
+
+    return " ".join(map(quoted, marked))
+
+
 def _split(script: str, value: Callable[[re.Match[str]], str]) -> list[str]:
+    marked, values = _marked_words(script, value)
+    return [_filled(word, values) for word in marked]
+
+
+def _marked_words(
+    script: str, value: Callable[[re.Match[str]], str]
+) -> tuple[list[str], list[str]]:
+    """The words, with numbers of values between NULs in place of references; and the values."""
     if "\0" in script:
         raise ValueError("it contains a NUL character")
     marked, values = _mark_variables(script, value)
-    return [_MARKED.sub(lambda mark: values[int(mark[1])], word) for word in shlex.split(marked)]
+    return shlex.split(marked), values
+
+
+def _filled(word: str, values: Sequence[str]) -> str:
+    return _MARKED.sub(lambda mark: values[int(mark[1])], word)
 
 
 def check(script: str) -> None:

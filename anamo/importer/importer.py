@@ -5,6 +5,7 @@ interrupted is completed by the same command; throttling slows an import down an
 Not guaranteed: that an interrupted import has written the first lines of the file first.
 """
 
+import logging
 import random
 import threading
 import time
@@ -19,13 +20,17 @@ from uuid import uuid4
 
 from anamo.aws import session
 from anamo.aws.dynamodb import TRANSACTION_LIMIT
-from anamo.aws.retry import FIRST, LONGEST, RetryPolicy
+from anamo.aws.retry import FIRST, LONGEST, OperatorRetry, RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import TRANSACTION_BYTES
-from anamo.core.errors import CredentialsExpired, TableMissing, Throttled
+from anamo.core.errors import AwsError, CredentialsExpired, TableMissing, Throttled
 from anamo.core.item import Item, new_values
 from anamo.core.item_size import size_of
+from anamo.core.record import Record
+from anamo.importer.replacement import LOOKED_UP, Replacement, once
 from anamo.importer.task_file import TaskFile
+
+logger = logging.getLogger(__name__)
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -51,16 +56,25 @@ class ImportTotals:
     Attributes:
         new: How many were added.
         existing: How many were in the table already, by their states.
+        added: Those that were added.
+        replaced: How many items with old commands were taken away.
+        left: Why task ids with old commands were left as they are, a message each.
+        beside: Items with old commands, which stay beside the new ones.
     """
 
     new: int = 0
     existing: Counter[str] = field(default_factory=Counter)
+    added: list[Item] = field(default_factory=list)
+    replaced: int = 0
+    left: Sequence[str] = ()
+    beside: Sequence[Record] = ()
 
 
 def import_all(
     task_file: TaskFile,
     region: str | None,
     create: bool,
+    replace: bool,
     say: Callable[[str], object],
     open_progress: OpenProgress,
 ) -> Iterator[tuple[str, ImportTotals]]:
@@ -70,6 +84,7 @@ def import_all(
         task_file: The items of each table.
         region: The AWS region; None takes that of the environment or profile.
         create: Make the tables that are missing.
+        replace: Take items away that have the task id of a line and another command.
         say: Takes messages for the user.
         open_progress: Shows how far the import of a table is.
 
@@ -86,10 +101,56 @@ def import_all(
     for table in tables:
         _prepare(table, create, say)
     for table in tables:
-        items = list(task_file.items[table.name].values())
+        items = task_file.items[table.name]
         with open_progress(table.name, len(items)) as progress:
-            totals = Importer(table, progress, say).run(items)
+            if replace:
+                totals = _import_and_replace(table, items, progress, say)
+            else:
+                totals = _import_beside(table, items, progress, say)
         yield table.name, totals
+
+
+def _import_and_replace(
+    table: WorkflowTable,
+    items: Mapping[int, Item],
+    progress: Progress,
+    say: Callable[[str], object],
+) -> ImportTotals:
+    replacement = Replacement(table, items, OperatorRetry(say))
+    replaced = replacement.replace(replacement.old(items.values(), replacement.states()))
+    rest = [item for item in items.values() if item.task_id not in replaced.task_ids]
+    progress(len(items) - len(rest))
+    totals = Importer(table, progress, say).run(rest)
+    totals.new += replaced.new
+    totals.existing += replaced.existing
+    totals.replaced, totals.left = replaced.removed, replaced.left
+    return totals
+
+
+def _import_beside(
+    table: WorkflowTable,
+    items: Mapping[int, Item],
+    progress: Progress,
+    say: Callable[[str], object],
+) -> ImportTotals:
+    """Import, then look for items that have the task id of a new one and another command."""
+    replacement = Replacement(table, items, once)
+    # Before the import: in a table that was empty there is nothing to look for
+    states = _unless_refused(replacement.states)
+    totals = Importer(table, progress, say).run(list(items.values()))
+    if states and totals.new <= LOOKED_UP:
+        old = _unless_refused(lambda: replacement.old(totals.added, states))
+        totals.beside = [record for records in (old or {}).values() for record in records]
+    return totals
+
+
+def _unless_refused(look: Callable[[], T]) -> T | None:
+    """What a look at other items finds; None where AWS refuses, since no import fails for it."""
+    try:
+        return look()
+    except AwsError as error:
+        logger.info("items with other commands are not looked for: %s", error)
+        return None
 
 
 def _prepare(table: WorkflowTable, create: bool, say: Callable[[str], object]) -> None:
@@ -167,7 +228,7 @@ class Importer:
             existing = insertion.existing
             all_new = all_new and not existing
             settled = set(existing) or {item.item_id for item in part}
-            self._count(0 if existing else len(part), existing)
+            self._count([] if existing else part, existing)
             pending = [item for item in pending if item.item_id not in settled]
         self._reads_first = not all_new
 
@@ -180,7 +241,7 @@ class Importer:
             answer = self._send(self._table.states, [item.item_id for item in part])
             if answer is None:
                 continue
-            self._count(0, answer.states)
+            self._count([], answer.states)
             known = answer.states.keys() | answer.unread
             absent += [item for item in part if item.item_id not in known]
             unread = [item for item in part if item.item_id in answer.unread] + rest
@@ -216,11 +277,12 @@ class Importer:
             self._say(f"table {self._table.name} throttles; the import goes on more slowly")
         self._sleep(seconds)
 
-    def _count(self, new: int, existing: Mapping[int, str]) -> None:
+    def _count(self, added: Sequence[Item], existing: Mapping[int, str]) -> None:
         with self._lock:
-            self._totals.new += new
+            self._totals.new += len(added)
+            self._totals.added += added
             self._totals.existing.update(existing.values())
-            self._progress(new + len(existing))
+            self._progress(len(added) + len(existing))
 
 
 def _batches(items: Sequence[Item], most: int) -> Iterator[list[Item]]:

@@ -15,7 +15,7 @@ from anamo.core.errors import UsageError
 from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item
 from anamo.core.item_size import SMALLEST_TAIL, tail_limit, text_size
 from anamo.core.text import count
-from anamo.importer import shell_syntax
+from anamo.importer import hints, shell_syntax
 
 SHOWN = 20
 """Bad lines that are named; the others are counted: a wrong separator makes all of them bad."""
@@ -45,12 +45,14 @@ class TaskFile:
         lines: How many lines are not blank.
         duplicates: How many lines of each table repeat another one.
         warnings: Messages about lines that may not mean what they say.
+        hints: Messages about lines that may be a mistake.
     """
 
     items: dict[str, dict[int, Item]]
     lines: int = 0
     duplicates: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
 
 
 class BadLines(UsageError):
@@ -111,14 +113,18 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
             text = _decode(line, first=number == 1)
             if text:
                 found.lines += 1
-                table, item = _item(text, layout, tables)
+                fields = _fields(text, layout)
+                table, item = _item(fields, layout, tables)
                 _add(found, table, item)
                 if not layout.literal and (warning := _warning(item)):
                     found.warnings.append(f"{name}:{number}: {warning}")
+                if hint := hints.of_line(line, None if layout.nested else "".join(fields[3:])):
+                    found.hints.append(f"{name}:{number}: {hint}")
         except _BadLine as bad:
-            problems.append((number, str(bad)))
+            comment = line.lstrip().startswith(b"#")
+            problems.append((number, f"{bad}; {hints.COMMENT}" if comment else str(bad)))
     if problems:
-        raise BadLines(name, problems)
+        raise BadLines(name, hints.of_bad_lines(problems, found.lines))
     if not found.lines:
         raise UsageError(f"{name}: contains no task")
     return found
@@ -144,8 +150,8 @@ def _add(found: TaskFile, table: str, item: Item) -> None:
         found.duplicates[table] += 1
 
 
-def _item(text: str, layout: Layout, tables: Sequence[str]) -> tuple[str, Item]:
-    task_id, table, *rest = _fields(text, layout)
+def _item(fields: list[str], layout: Layout, tables: Sequence[str]) -> tuple[str, Item]:
+    task_id, table, *rest = fields
     if not task_id:
         raise _BadLine("the task id is empty")
     if text_size(task_id) > TASK_ID_LIMIT:
@@ -181,8 +187,7 @@ def _fields(text: str, layout: Layout) -> list[str]:
 
 def _warning(item: Item) -> str | None:
     """What shells would replace in the item's first command line that has something of the kind."""
-    scripts = [item.script] if item.script is not None else [task.script for task in item.nested]
-    return next(filter(None, map(shell_syntax.warning, scripts)), None)
+    return next(filter(None, map(shell_syntax.warning, item.scripts)), None)
 
 
 def _single(task_id: str, rest: list[str], layout: Layout) -> Item:

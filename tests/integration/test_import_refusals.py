@@ -105,13 +105,13 @@ def test_a_separator_inside_quotes_is_explained(scripts: Scripts) -> None:
     ("flags", "complaint"),
     [
         (["-d", "x", "-s", "|"], "the following arguments are required: -t/--table"),
-        (["-t", "T", "-s", "|"], "the following arguments are required: -d/--data"),
-        (["-t", "T", "-d", "x"], "the following arguments are required: -s/--separator"),
-        (["-t", "T", "-d", "x", "-s", ""], "argument -s/--separator: is empty"),
-        (["-t", "T", "-d", "x", "-s", "|", "-n", ""], "-n/--nested-separator: is empty"),
+        (["-t", "Tab", "-s", "|"], "the following arguments are required: -d/--data"),
+        (["-t", "Tab", "-d", "x"], "the following arguments are required: -s/--separator"),
+        (["-t", "Tab", "-d", "x", "-s", ""], "argument -s/--separator: is empty"),
+        (["-t", "Tab", "-d", "x", "-s", "|", "-n", ""], "-n/--nested-separator: is empty"),
         (["-t", "", "-d", "x", "-s", "|"], "argument -t/--table: is empty; is the variable set?"),
-        (["-t", "T", "-d", "", "-s", "|"], "argument -d/--data: is empty; is the variable set?"),
-        (["-t", "T", "-d", "x", "-s", "|", "--dry"], "unrecognized arguments: --dry"),
+        (["-t", "Tab", "-d", "", "-s", "|"], "argument -d/--data: is empty; is the variable set?"),
+        (["-t", "Tab", "-d", "x", "-s", "|", "--dry"], "unrecognized arguments: --dry"),
     ],
 )
 def test_a_wrong_command_line_is_refused(

@@ -43,6 +43,12 @@ def no_claim_condition() -> None:
     transitions.CLAIM = free
 
 
+def no_removal_condition() -> None:
+    """Remove items whatever has become of them."""
+    anything = f"attribute_exists(itemID) OR ({transitions.REMOVE.condition})"
+    transitions.REMOVE = dataclasses.replace(transitions.REMOVE, condition=anything)
+
+
 def no_lease() -> None:
     """Let an item be taken over although its lease goes on."""
     transitions.TAKE_OVER = dataclasses.replace(

@@ -115,7 +115,7 @@ def started(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, *words],
         cwd=ROOT,
         env={**environment(Path(os.devnull), dynamodb=NOBODY, s3=NOBODY), **variables},
-        input="A|T|seq|1\n",
+        input="A|Tab|seq|1\n",
         capture_output=True,
         text=True,
         check=False,
@@ -123,7 +123,7 @@ def started(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_file_that_is_checked_and_a_closed_pipe_end_with_0() -> None:
-    dry = ("import-items-generic.py", "-t", "T", "-d", "-", "-s", "|", "--dry-run")
+    dry = ("import-items-generic.py", "-t", "Tab", "-d", "-", "-s", "|", "--dry-run")
     assert started(*dry).returncode == ExitStatus.OK
 
     def main(_arguments: argparse.Namespace, _say: Messages) -> ExitStatus:
@@ -139,7 +139,7 @@ def test_a_file_that_is_checked_and_a_closed_pipe_end_with_0() -> None:
     "words",
     [
         ["pyanamo.py", "-t", "T", "-b", "bucket"],
-        ["import-items-generic.py", "-t", "T", "-d", "-", "-s", "|"],
+        ["import-items-generic.py", "-t", "Tab", "-d", "-", "-s", "|"],
     ],
 )
 def test_an_endpoint_that_cannot_be_reached_ends_with_3(words: list[str]) -> None:
@@ -188,8 +188,8 @@ def test_the_originals_long_flags_mean_what_they_did() -> None:
     words = arguments.without_aliases(original.split(), flags)
     parser = worker_command.parser()
     assert parser.parse_args(words) == parser.parse_args(today.split())
-    dry = ["import-items-generic.py", "--tbl", "T", "--data", "-", "--separator", "|"]
-    assert "T: 1 items, 1 tasks" in started(*dry, "--nested", ",", "--dry-run").stdout
+    dry = ["import-items-generic.py", "--tbl", "Tab", "--data", "-", "--separator", "|"]
+    assert "Tab: 1 item, 1 task" in started(*dry, "--nested", ",", "--dry-run").stdout
     for script, named in (
         ("pyanamo.py", flags),
         ("import-items-generic.py", import_command.ORIGINAL_FLAGS),

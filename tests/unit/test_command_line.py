@@ -82,6 +82,11 @@ def test_quoted_words_come_out_as_in_bash(script: str, variables: dict[str, str]
     assert ours(script, variables) == in_bash(script, variables)
 
 
+@given(words, st.dictionaries(st.sampled_from(NAMES), values))
+def test_what_is_shown_of_a_command_runs_as_it_does(script: str, variables: dict[str, str]) -> None:
+    assert ours(command_line.as_run(script), variables) == ours(script, variables)
+
+
 @given(values)
 def test_a_value_stays_one_word_whatever_it_holds(value: str) -> None:
     assert command_line.split("run -x $A ${A} pre${A}post", {"A": value}) == [

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from anamo.importer import shell_syntax
-from tests.support.environment import environment
+from tests.support import task_files
 from tests.support.scripts import ROOT
 
 
 def dry_run(lines: list[str], *flags: str) -> subprocess.CompletedProcess[str]:
     """A dry run of lines, which begin with `T1;;Testing;;`, `T2;;Testing;;` and so on."""
-    command = ["import-items-generic.py", "-t", "Testing", "-d", "-", "-s", ";;", "--dry-run"]
-    return subprocess.run(
-        [sys.executable, *command, *flags],
-        cwd=ROOT,
-        env=environment(Path(os.devnull), dynamodb="", s3=""),
-        input="".join(f"T{number};;Testing;;{line}\n" for number, line in enumerate(lines, 1)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    content = "".join(f"T{number};;Testing;;{line}\n" for number, line in enumerate(lines, 1))
+    return task_files.dry_run(content, *flags)
 
 
 def said(ended: subprocess.CompletedProcess[str]) -> list[str]:
@@ -150,7 +140,7 @@ def test_what_a_shell_would_replace_is_warned_of_and_imported() -> None:
             f"{number}: {what} stays as it is: only a shell would replace it (bash -c '…')"
             for number, what in enumerate("*~?", 1)
         ),
-        "… and warnings of 2 more lines",
+        "… and 2 more lines like that",
     ]
     assert "6 good lines" in ended.stdout
     assert dry_run(lines, "--literal").stderr == ""
