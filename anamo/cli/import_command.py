@@ -56,7 +56,7 @@ exit codes:
 
 def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
     """The importer's command line; `program` is what was started."""
-    made = argparse.ArgumentParser(
+    made = types.Parser(
         prog=program,
         description="Fill workflow tables from a delimited task file.",
         epilog=types.as_started(EPILOG, program),

@@ -32,6 +32,11 @@ class ExitStatus(IntEnum):
     TERMINATED = 128 + signal.SIGTERM
 
 
+INSTALL = (
+    "activate the virtual environment in which it is, or make one: "
+    "python3 -m venv venv; source venv/bin/activate; pip install -r requirements.txt"
+)
+
 Command = Callable[[argparse.Namespace, Messages], ExitStatus]
 """Does what a command line says; gets what it parsed to, and where to say things."""
 
@@ -68,6 +73,11 @@ def run(parser: argparse.ArgumentParser, command: Command, words: list[str]) -> 
     except KeyboardInterrupt:
         say("interrupted")
         return ExitStatus.INTERRUPTED
+    except ModuleNotFoundError as error:
+        logger.debug("%s", error, exc_info=True)
+        package = (error.name or str(error)).partition(".")[0]
+        say(f"{package} is not installed for {sys.executable}: {INSTALL}")
+        return ExitStatus.AWS
     except Exception as error:
         logger.debug("%s", type(error).__name__, exc_info=True)
         say(str(error if isinstance(error, AnamoError) else internal(error)))

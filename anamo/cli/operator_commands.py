@@ -12,7 +12,7 @@ from anamo.cli.main import ExitStatus
 
 if TYPE_CHECKING:
     # It has no public name, and is generic for type checkers only
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+    Commands = argparse._SubParsersAction[types.Parser]  # noqa: SLF001
 
 WATCH_SECONDS = 10.0
 """Seconds between two updates unless the command line says otherwise."""
@@ -40,7 +40,7 @@ with --state: table, itemID, taskID, state, tasks_ended, tasks_total, instance, 
 
 def parser(program: str) -> argparse.ArgumentParser:
     """The command line of all commands; `program` is what was started."""
-    made = argparse.ArgumentParser(
+    made = types.Parser(
         prog=program,
         description="Ask workflow tables how far they are, and put right what failed.",
         allow_abbrev=False,
@@ -48,6 +48,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (_add_status, _add_logs, _add_requeue, _add_remove):
         add(commands)
+    made.commands = commands.choices
     return made
 
 

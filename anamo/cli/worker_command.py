@@ -48,7 +48,7 @@ exit codes:
 
 def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
     """The worker's command line; `program` is what was started."""
-    made = argparse.ArgumentParser(
+    made = types.Parser(
         prog=program,
         description="Take items from a workflow table, run their tasks, record the outcome.",
         epilog=types.as_started(EPILOG, program),
@@ -94,9 +94,9 @@ def add_limits(made: argparse.ArgumentParser) -> None:
     add = made.add_argument_group("limits", "TIME: seconds, or 90s, 90m, 2h, 1d").add_argument
     add(
         "--lease",
-        type=types.whole_number(2),
+        type=types.lease,
         default=600,
-        metavar="SECONDS",
+        metavar="TIME",
         help="how long a claim outlives its worker; at least 2 (default: %(default)s)",
     )
     add(

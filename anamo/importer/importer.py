@@ -7,6 +7,7 @@ Not guaranteed: that an interrupted import has written the first lines of the fi
 
 import logging
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -41,6 +42,11 @@ THREADS = 4
 RETRY_SECONDS = 300.0
 """How long a request is tried again while AWS is out of reach. A throttled one is sent again
 without end: at 10 write units a second an import takes hours that takes seconds on demand."""
+
+INTERRUPTED = (
+    "waiting for the requests under way (Ctrl-C again: not even for them); "
+    "the same command finishes the import"
+)
 
 Progress = Callable[[int], object]
 """Told each number of items that are dealt with, by one thread at a time."""
@@ -205,8 +211,11 @@ class Importer:
                 # The first that fails ends it; in their order, it would wait for a throttled one
                 for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                     future.result()
-            except BaseException:
+            except BaseException as error:
                 self._stopped.set()
+                if isinstance(error, KeyboardInterrupt):
+                    signal.signal(signal.SIGINT, signal.SIG_DFL)
+                    self._say(INTERRUPTED)
                 pool.shutdown(cancel_futures=True)
                 raise
         return self._totals

@@ -22,7 +22,7 @@ from anamo.worker.in_flight_claims import ReportedClaims
 from anamo.worker.messages import Finished, ForceStop, ItemEnded, Said, StartNoMore, StopRequest
 from anamo.worker.orphans import become_subreaper, kill_tasks, reap_adopted
 from anamo.worker.progress import Screen, WorkerTotals
-from anamo.worker.signals import Signals, signals_blocked
+from anamo.worker.signals import Signals, signals_blocked, stopping
 
 REPLACEMENTS = 5
 """How many processes are replaced, for each of -i, before their deaths count as the machine's
@@ -211,6 +211,7 @@ class Pool:
         if self._signals.first is None or self._signals.count == self._signals_passed_on:
             return
         if self._kill_at is None:
+            self._screen.say(stopping(self._signals.first, self._limits.grace))
             self._send_all(StopRequest(self._signals.first))
             self._kill_at = monotonic() + self._limits.grace + KILL_SECONDS
         if self._signals.count > 1:
