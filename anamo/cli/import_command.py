@@ -12,6 +12,7 @@ from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus, run
 from anamo.cli.progress_bar import progress_bar
 from anamo.core import command_line
+from anamo.core.errors import UsageError
 from anamo.core.text import count, printable
 
 if TYPE_CHECKING:
@@ -38,9 +39,11 @@ No shell runs a Task Script: for pipes, redirections, wildcards and the like, wr
 or with nested arguments (without the _, the argument is $0, not $1)
   bash -c 'sort "$1" > "$1.sorted"' _
 
-example:
+examples:
   echo 'Task-7|Testing|seq|7,2,3' > tasks.txt
   python import-items-generic.py -t Testing -d tasks.txt -s '|' -n ',' --create-table
+  python import-items-generic.py -t Align --csv samples.csv --id '{{sample}}' \
+    --script 'bash align.sh {{fastq1}} {{fastq2}} {{sample}}' --nested-over chr1,chr2
 
 Items that are in the table already stay as they are: repeat or extend an import at any time.
 A line that was corrected is another item; the one it replaces stays, unless --replace is given.
@@ -65,11 +68,10 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
     )
     add = made.add_argument
     add("-t", "--table", required=True, nargs="+", type=types.table_name, help="workflow tables")
-    add("-d", "--data", required=True, type=types.non_empty, help="task file; - for standard input")
+    add("-d", "--data", type=types.non_empty, help="task file; - for standard input")
     add(
         "-s",
         "--separator",
-        required=True,
         type=types.separator,
         help=r"field separator: any string, \t for a tab",
     )
@@ -98,15 +100,69 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
         help="check, count and show the first commands; write nothing, ask nothing of AWS",
     )
     types.add_common_flags(made)
+    add_sheet_flags(made)
     return made
+
+
+def add_sheet_flags(made: argparse.ArgumentParser) -> None:
+    """Add the flags of sample sheets."""
+    group = made.add_argument_group(
+        "sample sheets", "CSV or TSV with a header, one item a row; instead of -d, -s and -n"
+    )
+    add = group.add_argument
+    add("--csv", type=types.non_empty, metavar="FILE", help="sample sheet; - for standard input")
+    add("--id", type=types.non_empty, help="task id of a row, such as '{sample}'")
+    add(
+        "--script",
+        type=types.non_empty,
+        help="Task Script of a row, such as 'bash align.sh {fastq1} {fastq2}'",
+    )
+    add(
+        "--nested-over",
+        type=types.non_empty,
+        metavar="LIST",
+        help="one nested task for each of these arguments, such as chr1,chr2",
+    )
+
+
+SHEET = {"id": "--id", "script": "--script", "nested_over": "--nested-over"}
+
+LINES = {"data": "-d/--data", "separator": "-s/--separator", "nested_separator": "-n"}
+
+
+def read_tasks(arguments: argparse.Namespace) -> "TaskFile":
+    """Read the task file or the sample sheet.
+
+    Raises:
+        UsageError: Flags are missing, or do not go together; or the file has bad lines.
+    """
+    from anamo.importer import sample_sheet, task_file
+
+    tables = types.unique(arguments.table)
+    form, other = (LINES, SHEET) if arguments.csv is None else (SHEET, LINES)
+    missing = [flag for name, flag in list(form.items())[:2] if getattr(arguments, name) is None]
+    if missing:
+        raise UsageError(f"the following arguments are required: {', '.join(missing)}")
+    needless = [flag for name, flag in other.items() if getattr(arguments, name) is not None]
+    if needless:
+        which = "without" if arguments.csv is None else "with"
+        raise UsageError(f"{', '.join(needless)}: not used {which} --csv")
+    if arguments.csv is None:
+        layout = task_file.Layout(
+            arguments.separator, arguments.nested_separator, arguments.literal
+        )
+        return task_file.read(arguments.data, layout, tables)
+    if len(tables) > 1:
+        raise UsageError("--csv: -t names more than one table")
+    template = sample_sheet.Template(
+        tables[0], arguments.id, arguments.script, arguments.nested_over, arguments.literal
+    )
+    return sample_sheet.read(arguments.csv, template)
 
 
 def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     """Read the task file, then import it."""
-    from anamo.importer.task_file import Layout, read
-
-    layout = Layout(arguments.separator, arguments.nested_separator, arguments.literal)
-    found = read(arguments.data, layout, types.unique(arguments.table))
+    found = read_tasks(arguments)
     warn(found.warnings, say)
     if arguments.dry_run:
         warn(found.hints, say)

@@ -66,7 +66,7 @@ class BadLines(UsageError):
         super().__init__("\n".join(said))
 
 
-class _BadLine(Exception):
+class BadLine(Exception):
     """A line is not an item; the message says why."""
 
 
@@ -114,13 +114,13 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
             if text:
                 found.lines += 1
                 fields = _fields(text, layout)
-                table, item = _item(fields, layout, tables)
-                _add(found, table, item)
+                table, item = item_of(fields, layout, tables)
+                add_item(found, table, item)
                 if not layout.literal and (warning := _warning(item)):
                     found.warnings.append(f"{name}:{number}: {warning}")
                 if hint := hints.of_line(line, None if layout.nested else "".join(fields[3:])):
                     found.hints.append(f"{name}:{number}: {hint}")
-        except _BadLine as bad:
+        except BadLine as bad:
             comment = line.lstrip().startswith(b"#")
             problems.append((number, f"{bad}; {hints.COMMENT}" if comment else str(bad)))
     if problems:
@@ -135,32 +135,47 @@ def _decode(line: bytes, *, first: bool) -> str:
     try:
         text = line.decode("utf-8-sig" if first else "utf-8")
     except UnicodeDecodeError as error:
-        raise _BadLine(f"not UTF-8: byte {error.start + 1} is 0x{line[error.start]:02x}") from None
+        raise BadLine(f"not UTF-8: byte {error.start + 1} is 0x{line[error.start]:02x}") from None
     if "\0" in text:
-        raise _BadLine("contains a NUL character; is the file UTF-16, or binary?")
+        raise BadLine("contains a NUL character; is the file UTF-16, or binary?")
     text = text.rstrip("\r\n")
     return text if text.strip() else ""
 
 
-def _add(found: TaskFile, table: str, item: Item) -> None:
+def add_item(found: TaskFile, table: str, item: Item) -> None:
+    """Add an item to those of its table.
+
+    Raises:
+        BadLine: Another item happens to have its itemID.
+    """
     first = found.items[table].setdefault(item.item_id, item)
     if first is not item:
         if first != item:
-            raise _BadLine(f"happens to have the itemID of task {first.task_id!r}: rename the task")
+            raise BadLine(f"happens to have the itemID of task {first.task_id!r}: rename the task")
         found.duplicates[table] += 1
 
 
-def _item(fields: list[str], layout: Layout, tables: Sequence[str]) -> tuple[str, Item]:
+def item_of(fields: list[str], layout: Layout, tables: Sequence[str]) -> tuple[str, Item]:
+    """The table and the item of a line.
+
+    Args:
+        fields: Task id, table, Task Script and perhaps its argument or arguments.
+        layout: How arguments are delimited.
+        tables: The tables that lines may name.
+
+    Raises:
+        BadLine: The fields are no item.
+    """
     task_id, table, *rest = fields
     if not task_id:
-        raise _BadLine("the task id is empty")
+        raise BadLine("the task id is empty")
     if text_size(task_id) > TASK_ID_LIMIT:
-        raise _BadLine(f"the task id is longer than {TASK_ID_LIMIT:,} bytes")
+        raise BadLine(f"the task id is longer than {TASK_ID_LIMIT:,} bytes")
     if table not in tables:
-        raise _BadLine(f"table {table!r} is not one of those that -t names: {', '.join(tables)}")
+        raise BadLine(f"table {table!r} is not one of those that -t names: {', '.join(tables)}")
     script = rest[0]
     if not script:
-        raise _BadLine("the Task Script is empty")
+        raise BadLine("the Task Script is empty")
     item = _nested(task_id, rest, layout) if layout.nested else _single(task_id, rest, layout)
     _check_size(item, table)
     return table, item
@@ -173,12 +188,12 @@ def _fields(text: str, layout: Layout) -> list[str]:
     needed = 4 if layout.nested else 3
     if len(fields) < needed:
         expected = "TaskID, Table, Task Script" + (", arguments" if layout.nested else "")
-        raise _BadLine(
+        raise BadLine(
             f"{count(len(fields), 'field')} instead of {needed} ({expected}) "
             f"separated by {layout.separator!r}"
         )
     if len(fields) > 4:
-        raise _BadLine(
+        raise BadLine(
             f"{len(fields)} fields, at most 4 (TaskID, Table, Task Script, Argument): "
             f"{_other_separator(layout)}, or -n for nested tasks"
         )
@@ -193,10 +208,10 @@ def _warning(item: Item) -> str | None:
 def _single(task_id: str, rest: list[str], layout: Layout) -> Item:
     script = " ".join(part for part in rest if part)
     if len(rest) > 1 and _unbalanced(rest[0]) and not _unbalanced(layout.separator.join(rest)):
-        raise _BadLine(f"the separator is inside quotes: {_other_separator(layout)}")
+        raise BadLine(f"the separator is inside quotes: {_other_separator(layout)}")
     _check_script(script, "the Task Script")
     if not layout.literal and (refusal := shell_syntax.refusal(script)):
-        raise _BadLine(refusal)
+        raise BadLine(refusal)
     return single_item(task_id, script)
 
 
@@ -205,14 +220,14 @@ def _nested(task_id: str, rest: list[str], layout: Layout) -> Item:
     assert layout.nested
     if _unbalanced(script):
         hint = f", or the separator is inside quotes: {_other_separator(layout)}"
-        raise _BadLine(f"the Task Script: a quote is not closed{hint}")
+        raise BadLine(f"the Task Script: a quote is not closed{hint}")
     arguments = [argument.strip() for argument in last.split(layout.nested)]
     for position, argument in enumerate(arguments, start=1):
         if not argument:
-            raise _BadLine(f"nested argument {position} of {len(arguments)} is empty")
+            raise BadLine(f"nested argument {position} of {len(arguments)} is empty")
         _check_script(argument, f"nested argument {position} ({argument})")
         if not layout.literal and (refusal := shell_syntax.refusal(script, argument)):
-            raise _BadLine(refusal)
+            raise BadLine(refusal)
     return nested_item(task_id, [f"{script} {argument}" for argument in arguments])
 
 
@@ -227,7 +242,7 @@ def _check_script(script: str, what: str) -> None:
     try:
         command_line.check(script)
     except ValueError as error:
-        raise _BadLine(f"{what}: {error}") from None
+        raise BadLine(f"{what}: {error}") from None
 
 
 def _unbalanced(script: str) -> bool:
@@ -242,8 +257,8 @@ def _check_size(item: Item, table: str) -> None:
     if tail_limit(item, table) >= SMALLEST_TAIL:
         return
     if not item.is_nested:
-        raise _BadLine("the Task Script does not fit in DynamoDB's 400 KB: put it in a file")
-    raise _BadLine(
+        raise BadLine("the Task Script does not fit in DynamoDB's 400 KB: put it in a file")
+    raise BadLine(
         f"its {item.tasks:,} nested tasks with their logs do not fit in DynamoDB's 400 KB: "
         f"split it into lines of at most {_fitting(item, table):,} arguments"
     )
