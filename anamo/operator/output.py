@@ -5,6 +5,7 @@ JSON escapes everything that is not ASCII, TSV escapes tabs and line breaks.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 UNBOUNDED = 10_000
-"""Width in columns if stdout is not a terminal, so that no line is wrapped."""
+"""Width in columns if stdout is neither a terminal nor COLUMNS set, so that no line is wrapped."""
 
 
 def stdout_console() -> "Console":
@@ -28,7 +29,8 @@ def stdout_console() -> "Console":
         highlight=False,
         markup=False,
         emoji=False,
-        width=None if sys.stdout.isatty() else UNBOUNDED,
+        # rich itself asks COLUMNS, then the terminal
+        width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else UNBOUNDED,
         soft_wrap=False,
     )
 
@@ -67,6 +69,57 @@ def text_table(
             overflow="fold",
         )
     return table
+
+
+def fit(
+    table: "Table", console: "Console", droppable: Sequence[str]
+) -> tuple["Table", Sequence[str]]:
+    """A table without the columns that a console has no room for, so that no word is broken.
+
+    Args:
+        table: The table, with all its rows.
+        console: Where it is to be printed.
+        droppable: Headings of the columns that may go, the first to go first.
+
+    Returns:
+        The table, and the headings that were dropped.
+    """
+    from rich.measure import Measurement
+
+    wide = console.options.update(max_width=UNBOUNDED)
+    headings = {column.header for column in table.columns}
+    dropped: list[str] = []
+    for heading in filter(headings.__contains__, map(printable, droppable)):
+        if Measurement.get(console, wide, table).minimum <= console.width:
+            break
+        table = _without(table, heading)
+        dropped.append(heading)
+    return table, dropped
+
+
+def _without(table: "Table", heading: str) -> "Table":
+    """A copy of a table without a column."""
+    columns = [column for column in table.columns if column.header != heading]
+    copy = text_table(gap=table.padding[1])
+    for column in columns:
+        copy.add_column(
+            column.header,
+            justify=column.justify,
+            no_wrap=column.no_wrap,
+            overflow=column.overflow,
+            min_width=column.min_width,
+        )
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        copy.add_row(*cells)
+    return copy
+
+
+def print_fitting(table: "Table", droppable: Sequence[str]) -> None:
+    """Print a table without the columns that there is no room for, and say which those are."""
+    fitting, dropped = fit(table, stdout_console(), droppable)
+    print_rich(fitting)
+    if named := ", ".join(dropped):
+        print_rich(f"not shown, for lack of room: {named}")
 
 
 def escaped(value: object, style: str = "") -> "RenderableType":
