@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# PYTHON_ARGCOMPLETE_OK
 """PyAnamo's importer: fills workflow tables from a delimited task file."""
 
 import os

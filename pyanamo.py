@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# PYTHON_ARGCOMPLETE_OK
 """PyAnamo's worker: takes items from a workflow table, runs their tasks, records the outcome.
 
 With a command as its first word (status, logs, requeue, remove) it is the operator's tool.

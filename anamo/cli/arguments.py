@@ -42,18 +42,18 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse the command line."""
-        if self.commands and args and args[0] not in self.commands and args[0][0] != "-":
+        if self.commands and args and args[0] not in [*self.commands, "-h", "--help"]:
             similar = difflib.get_close_matches(args[0], self.commands, n=1)
             meant = f"did you mean {similar[0]}?" if similar else f"use {', '.join(self.commands)}"
             self.error(f"there is no command {args[0]!r}; {meant}")
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where the help is; exit with 2."""
+        """Say where the help is and, last, what is wrong; exit with 2."""
         program, space, command = self.prog.partition(" ")
         typed = f"python {program}" if program.endswith(".py") else program
-        said = printable(message)
-        self.exit(2, f"{self.prog}: {said}\n{self.prog}: try {typed}{space}{command} --help\n")
+        usage = f"usage: {typed}{space}{command} --help"
+        self.exit(2, f"{self.prog}: {usage}\n{self.prog}: {printable(message)}\n")
 
 
 def as_started(text: str, program: str) -> str:

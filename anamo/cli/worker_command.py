@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from anamo.cli import arguments as types
 from anamo.cli import operator_commands
 from anamo.cli.console import Messages, configure_logging
-from anamo.cli.main import ExitStatus, run
+from anamo.cli.main import ExitStatus, completed_words, run
 from anamo.core.errors import UsageError
 from anamo.worker.options import Options
 from anamo.worker.signals import Signals
@@ -215,7 +215,8 @@ def main(words: list[str], program: str = SCRIPT) -> int:
     Returns:
         The exit code.
     """
-    if words and not words[0].startswith("-"):
+    asked = completed_words(words)
+    if asked and not asked[0].startswith("-"):
         return run(operator_commands.parser(program), operator_commands.main, words)
     return run(parser(program), work_through, types.without_aliases(words, ORIGINAL_FLAGS))
 

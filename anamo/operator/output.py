@@ -14,7 +14,7 @@ from anamo.core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
+    from rich.table import Column, Table
 
 UNBOUNDED = 10_000
 """Width in columns if stdout is neither a terminal nor COLUMNS set, so that no line is wrapped."""
@@ -84,28 +84,41 @@ def fit(
     Returns:
         The table, and the headings that were dropped.
     """
-    from rich.measure import Measurement
-
-    wide = console.options.update(max_width=UNBOUNDED)
-    headings = {column.header for column in table.columns}
+    if console.width >= UNBOUNDED:
+        return table, []
+    kept = list(table.columns)
     dropped: list[str] = []
-    for heading in filter(headings.__contains__, map(printable, droppable)):
-        if Measurement.get(console, wide, table).minimum <= console.width:
-            break
-        table = _without(table, heading)
-        dropped.append(heading)
-    return table, dropped
+    for heading in map(printable, droppable):
+        if _width(kept, table.padding[1]) <= console.width:
+            return _copy(table, kept), dropped
+        dropped += [heading] * any(column.header == heading for column in kept)
+        kept = [column for column in kept if column.header != heading]
+    # Without what cannot be dropped there is nothing to print: words are broken only then
+    return _copy(table, kept), dropped
 
 
-def _without(table: "Table", heading: str) -> "Table":
-    """A copy of a table without a column."""
-    columns = [column for column in table.columns if column.header != heading]
-    copy = text_table(gap=table.padding[1])
+def _width(columns: Sequence["Column"], gap: int) -> int:
+    """The width of columns of which only the widest is wrapped, and only between words."""
+    from rich.cells import cell_len
+
+    sizes = []
     for column in columns:
+        cells = [str(cell) for cell in (column.header, *column.cells)]
+        longest_word = max((cell_len(word) for cell in cells for word in cell.split()), default=0)
+        sizes.append((max(map(cell_len, cells)), longest_word))
+    widest, least = max(sizes)
+    return sum(most for most, _ in sizes) - widest + least + gap * len(columns)
+
+
+def _copy(table: "Table", columns: Sequence["Column"]) -> "Table":
+    """A table with some columns of another, of which only the widest is wrapped."""
+    copy = text_table(gap=table.padding[1])
+    sizes = [max(len(str(cell)) for cell in [column.header, *column.cells]) for column in columns]
+    for column, size in zip(columns, sizes, strict=True):
         copy.add_column(
             column.header,
             justify=column.justify,
-            no_wrap=column.no_wrap,
+            no_wrap=column.no_wrap or size < max(sizes),
             overflow=column.overflow,
             min_width=column.min_width,
         )

@@ -30,7 +30,7 @@ ROOMY = 100
 STEP_WIDTH = 10
 """Minimum width of the column of step names, if they are that long."""
 
-DROPPABLE = ("", "tasks ended", "workers", "expired", "total")
+DROPPABLE = ("workers", "", "tasks ended", "expired", "total")
 """Columns that a narrow terminal does without, the first to go first; the bar has no heading."""
 
 SHOWN_GROUPS = 10

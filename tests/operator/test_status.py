@@ -196,7 +196,7 @@ def test_throttling_slows_down_and_changes_nothing(
         (["requeue", "-t", "{}", "--state", "todo"], 2, "need not be requeued"),
         (["requeue", "-t", "{}", "--state", "wat"], 2, "no item is wat"),
         (["remove", "-t", "Nowhere", "--state", "done"], 3, "table Nowhere does not exist"),
-        (["stat", "-t", "{}"], 2, "invalid choice"),
+        (["stat", "-t", "{}"], 2, "did you mean status?"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
+import argcomplete
 import boto3
 import botocore
 import pytest
@@ -186,20 +187,21 @@ def test_a_wrong_command_line_ends_with_2_and_says_why(words: list[str], complai
     [
         (["stauts", "-t", "T"], "there is no command 'stauts'; did you mean status?"),
         (["Testing"], "there is no command 'Testing'; use status, logs, requeue, "),
+        ([""], "there is no command ''; use status, logs, requeue, "),
     ],
 )
 def test_a_command_that_is_not_there_is_guessed(words: list[str], said: str) -> None:
     ended = started("pyanamo.py", *words)
     assert (ended.returncode, ended.stdout) == (ExitStatus.USAGE, "")
     first, second = ended.stderr.splitlines()
-    assert first.startswith(f"pyanamo.py: {said}")
-    assert second == "pyanamo.py: try python pyanamo.py --help"
+    assert first == "pyanamo.py: usage: python pyanamo.py --help"
+    assert second.startswith(f"pyanamo.py: {said}")
 
 
 def test_a_usage_error_names_the_help_of_the_command() -> None:
     assert started("pyanamo.py", "status").stderr == (
+        "pyanamo.py status: usage: python pyanamo.py status --help\n"
         "pyanamo.py status: the following arguments are required: -t/--table\n"
-        "pyanamo.py status: try python pyanamo.py status --help\n"
     )
 
 
@@ -257,6 +259,40 @@ def test_a_checkout_that_is_read_only_gets_no_byte_code(tmp_path: Path, writable
     finally:
         for folder in folders:
             folder.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("line", "completions"),
+    [
+        ("pyanamo.py stat", {"status "}),
+        ("pyanamo.py re", {"requeue", "remove"}),
+        ("python pyanamo.py stat", {"status "}),
+        ("python pyanamo.py --max-", {"--max-failures", "--max-attempts"}),
+        ("pyanamo.py status --by", {"--by-task "}),
+        ("pyanamo.py status -t T --output ", {"table", "json", "tsv"}),
+        ("pyanamo.py --max-", {"--max-failures", "--max-attempts"}),
+        ("import-items-generic.py --dry", {"--dry-run "}),
+    ],
+)
+def test_a_shell_completes_commands_and_flags(
+    tmp_path: Path, line: str, completions: set[str]
+) -> None:
+    answer = tmp_path / "answer"
+    before, dot, _ = line.partition(".py")
+    script = before.split()[-1] + dot
+    started(
+        script,
+        PYTHONPATH=str(Path(argcomplete.__file__).parents[1]),
+        _ARGCOMPLETE=str(len(before.split())),
+        _ARGCOMPLETE_IFS="\n",
+        _ARGCOMPLETE_STDOUT_FILENAME=str(answer),
+        COMP_LINE=line,
+        COMP_POINT=str(len(line)),
+        COMP_TYPE="",
+    )
+    assert set(answer.read_text().split("\n")) == completions
+    # By this, completion of `python SCRIPT` finds out that a script answers
+    assert "PYTHON_ARGCOMPLETE_OK" in (ROOT / script).read_text()[:1024]
 
 
 def test_the_originals_long_flags_mean_what_they_did() -> None:
