@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # The example of the README from end to end, on a local DynamoDB and S3: no AWS account is needed,
 # and nothing stays but the virtual environment in .demo/.
+#   ./demo.sh          runs the example
+#   ./demo.sh --shell  opens a shell in which every command of the README can be tried
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source tools/venv.sh
@@ -31,8 +33,33 @@ clean_up() {
   rm -rf "$work"
 }
 
-prepare_venv "$PWD/.demo/venv" requirements.txt demo/requirements.txt
-PATH=$PWD/.demo/venv/bin:$PATH
+# open_shell: a shell with what the README has set once its first lines have been pasted.
+open_shell() {
+  export PYANAMO=$PWD PYANAMO_TABLE=$table S3_BUCKET=$bucket AWS_REGION=us-east-1
+  cat >&2 <<EOF
+
+DynamoDB and S3 are local, and the bucket $bucket is there. To begin:
+  for i in {1..16}; do echo "Task-\${i}|\${PYANAMO_TABLE}|seq|\${i},2,3"; done > $work/tasks.txt
+  python import-items-generic.py -t \${PYANAMO_TABLE} -d $work/tasks.txt -s "|" -n ',' --create-table
+  python pyanamo.py -t "\${PYANAMO_TABLE}" -b "\${S3_BUCKET}" -r "\${AWS_REGION}" -i 2 -n 4
+"exit" ends the shell, and both servers with it.
+EOF
+  echo "PS1='pyanamo demo \$ '" >"$work/bashrc"
+  bash --noprofile --rcfile "$work/bashrc"
+}
+
+case ${1-} in
+  "") venv=$PWD/.demo/venv more=() ;;
+  # The README has commands of the AWS CLI
+  --shell) venv=$PWD/.demo/shell more=(demo/requirements-shell.txt) ;;
+  *)
+    echo "usage: ./demo.sh [--shell]" >&2
+    exit 2
+    ;;
+esac
+
+prepare_venv "$venv" requirements.txt demo/requirements.txt "${more[@]}"
+PATH=$venv/bin:$PATH
 forget_account
 
 work=$(mktemp -d)
@@ -45,6 +72,12 @@ coproc SERVER { exec python demo/local_aws.py; }
 read -r port <&"${SERVER[0]}"
 export AWS_ENDPOINT_URL=http://127.0.0.1:$port
 python -c "import boto3; boto3.client('s3').create_bucket(Bucket='$bucket')"
+
+if [[ ${1-} == --shell ]]; then
+  # How its last command ended says nothing of the demo
+  open_shell || true
+  exit
+fi
 
 for i in {1..16}; do echo "Task-$i|$table|seq|$i,2,3"; done >"$work/tasks.txt"
 show head -n 3 "$work/tasks.txt"

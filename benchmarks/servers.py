@@ -39,6 +39,7 @@ http {{
     location / {{
       root {folder}/objects;
       dav_methods PUT;
+      add_header ETag '"0"' always;
       create_full_put_path on;
     }}
   }}

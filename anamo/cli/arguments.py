@@ -1,12 +1,16 @@
 """Types of arguments, and what all command lines share."""
 
 import argparse
+import difflib
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from anamo import __version__
 from anamo.core.log_entry import PREFIX_LIMIT, encoded_prefix
+from anamo.core.text import printable
 
 DEFAULT_PREFIX = "PyAnamo"
 """Prefix of log keys unless the command line gives one."""
@@ -23,6 +27,33 @@ class LogLocation:
 
     bucket: str
     prefix: str | None
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line whose errors take two lines.
+
+    Attributes:
+        commands: What its first word may be, if it is a command.
+    """
+
+    commands: Collection[str] = ()
+
+    def parse_known_args(  # type: ignore[override]  # its overloads are for other namespaces
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse the command line."""
+        if self.commands and args and args[0] not in [*self.commands, "-h", "--help"]:
+            similar = difflib.get_close_matches(args[0], self.commands, n=1)
+            meant = f"did you mean {similar[0]}?" if similar else f"use {', '.join(self.commands)}"
+            self.error(f"there is no command {args[0]!r}; {meant}")
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Say where the help is and, last, what is wrong; exit with 2."""
+        program, space, command = self.prog.partition(" ")
+        typed = f"python {program}" if program.endswith(".py") else program
+        usage = f"usage: {typed}{space}{command} --help"
+        self.exit(2, f"{self.prog}: {usage}\n{self.prog}: {printable(message)}\n")
 
 
 def as_started(text: str, program: str) -> str:
@@ -74,6 +105,15 @@ def non_empty(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; is the variable set?")
     return text
+
+
+def table_name(text: str) -> str:
+    """A table's name by DynamoDB's rules, or its ARN."""
+    if non_empty(text).startswith("arn:") or re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", text):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} cannot be the name of a DynamoDB table: 3 to 255 of A-Z a-z 0-9 _ . -"
+    )
 
 
 def separator(text: str) -> str:
@@ -136,6 +176,14 @@ def duration(text: str) -> float:
         ) from None
     if not 0 <= seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90, 90m or 2h")
+    return seconds
+
+
+def lease(text: str) -> int:
+    """A lease in whole seconds: shorter than 2 it would end before it is renewed."""
+    seconds = math.ceil(duration(text))
+    if seconds < 2:
+        raise argparse.ArgumentTypeError(f"{text} is less than 2 s")
     return seconds
 
 

@@ -7,7 +7,7 @@ from anamo.cli import arguments as types
 
 if TYPE_CHECKING:
     # It has no public name, and is generic for type checkers only
-    Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
+    Commands: TypeAlias = "argparse._SubParsersAction[types.Parser]"  # noqa: SLF001
 
 EXIT_CODES = """exit codes:
   0    done

@@ -2,15 +2,21 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus, run
 from anamo.cli.progress_bar import progress_bar
+from anamo.core import command_line
+from anamo.core.errors import UsageError
+from anamo.core.text import count, printable
 
 if TYPE_CHECKING:
+    from anamo.importer.importer import ImportTotals
     from anamo.importer.task_file import TaskFile
 
 SCRIPT = "import-items-generic.py"
@@ -18,27 +24,42 @@ SCRIPT = "import-items-generic.py"
 ORIGINAL_FLAGS = {"--tbl": "--table", "--nested": "--nested-separator"}
 """The original's long flags that are spelled in another way here."""
 
+SHOWN = 3
+"""Warnings of a kind that are shown; the others are counted."""
+
+FIRST = 5
+"""Command lines of a table that --dry-run shows."""
+
 EPILOG = rf"""task file, one item a line:
   TaskID|Table|Task Script|arguments          with -n: one nested task per argument
   TaskID|Table|Task Script[|Argument]         without -n: one task
 
-example:
+No shell runs a Task Script: for pipes, redirections, wildcards and the like, write
+  bash -c 'sort S7.txt > S7.sorted'
+or with nested arguments (without the _, the argument is $0, not $1)
+  bash -c 'sort "$1" > "$1.sorted"' _
+
+examples:
   echo 'Task-7|Testing|seq|7,2,3' > tasks.txt
   python import-items-generic.py -t Testing -d tasks.txt -s '|' -n ',' --create-table
+  python import-items-generic.py -t Align --csv samples.csv --id '{{sample}}' \
+    --script 'bash align.sh {{fastq1}} {{fastq2}} {{sample}}' --nested-over chr1,chr2
 
 Items that are in the table already stay as they are: repeat or extend an import at any time.
+A line that was corrected is another item; the one it replaces stays, unless --replace is given.
 
 {types.original_flags_help(ORIGINAL_FLAGS)}
 
 exit codes:
   0    imported
+  1    imported, but old items that workers hold were not replaced (--replace)
   2    wrong usage or bad lines; nothing was written
   3    AWS refused or cannot be reached; run the same command again to finish"""
 
 
 def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
     """The importer's command line; `program` is what was started."""
-    made = argparse.ArgumentParser(
+    made = types.Parser(
         prog=program,
         description="Fill workflow tables from a delimited task file.",
         epilog=types.as_started(EPILOG, program),
@@ -46,12 +67,11 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = made.add_argument
-    add("-t", "--table", required=True, nargs="+", type=types.non_empty, help="workflow tables")
-    add("-d", "--data", required=True, type=types.non_empty, help="task file; - for standard input")
+    add("-t", "--table", required=True, nargs="+", type=types.table_name, help="workflow tables")
+    add("-d", "--data", type=types.non_empty, help="task file; - for standard input")
     add(
         "-s",
         "--separator",
-        required=True,
         type=types.separator,
         help=r"field separator: any string, \t for a tab",
     )
@@ -69,44 +89,158 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
         action="store_true",
         help="add items as held: no worker takes them until they are resumed",
     )
-    add("--dry-run", action="store_true", help="check and count; write nothing, ask nothing of AWS")
+    add(
+        "--replace",
+        action="store_true",
+        help="take away items that have the task id of a line and another command, unless a worker "
+        "holds them",
+    )
+    add(
+        "--literal",
+        action="store_true",
+        help="import lines with shell syntax outside quotes as they are, characters as arguments",
+    )
+    add(
+        "--dry-run",
+        action="store_true",
+        help="check, count and show the first commands; write nothing, ask nothing of AWS",
+    )
     types.add_common_flags(made)
+    add_sheet_flags(made)
     return made
+
+
+def add_sheet_flags(made: argparse.ArgumentParser) -> None:
+    """Add the flags of sample sheets."""
+    group = made.add_argument_group(
+        "sample sheets", "CSV or TSV with a header, one item a row; instead of -d, -s and -n"
+    )
+    add = group.add_argument
+    add("--csv", type=types.non_empty, metavar="FILE", help="sample sheet; - for standard input")
+    add("--id", type=types.non_empty, help="task id of a row, such as '{sample}'")
+    add(
+        "--script",
+        type=types.non_empty,
+        help="Task Script of a row, such as 'bash align.sh {fastq1} {fastq2}'",
+    )
+    add(
+        "--nested-over",
+        type=types.non_empty,
+        metavar="LIST",
+        help="one nested task for each of these arguments, such as chr1,chr2",
+    )
+
+
+SHEET = {"id": "--id", "script": "--script", "nested_over": "--nested-over"}
+
+LINES = {"data": "-d/--data", "separator": "-s/--separator", "nested_separator": "-n"}
+
+
+def read_tasks(arguments: argparse.Namespace) -> "TaskFile":
+    """Read the task file or the sample sheet.
+
+    Raises:
+        UsageError: Flags are missing, or do not go together; or the file has bad lines.
+    """
+    from anamo.importer import sample_sheet, task_file
+
+    tables = types.unique(arguments.table)
+    form, other = (LINES, SHEET) if arguments.csv is None else (SHEET, LINES)
+    missing = [flag for name, flag in list(form.items())[:2] if getattr(arguments, name) is None]
+    if missing:
+        raise UsageError(f"the following arguments are required: {', '.join(missing)}")
+    needless = [flag for name, flag in other.items() if getattr(arguments, name) is not None]
+    if needless:
+        which = "without" if arguments.csv is None else "with"
+        raise UsageError(f"{', '.join(needless)}: not used {which} --csv")
+    if arguments.csv is None:
+        layout = task_file.Layout(
+            arguments.separator, arguments.nested_separator, arguments.literal
+        )
+        return task_file.read(arguments.data, layout, tables)
+    if len(tables) > 1:
+        raise UsageError("--csv: -t names more than one table")
+    template = sample_sheet.Template(
+        tables[0], arguments.id, arguments.script, arguments.nested_over, arguments.literal
+    )
+    return sample_sheet.read(arguments.csv, template)
 
 
 def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     """Read the task file, then import it."""
-    from anamo.importer.task_file import Layout, read
-
-    layout = Layout(arguments.separator, arguments.nested_separator)
-    found = read(arguments.data, layout, types.unique(arguments.table))
-    if found.warning:
-        say(found.warning)
+    found = read_tasks(arguments)
+    warn(found.warnings, say)
     if arguments.dry_run:
-        for table, items in found.items.items():
-            tasks = sum(item.tasks for item in items.values())
-            print(f"{table}: {len(items):,} items, {tasks:,} tasks{duplicates(found, table)}")
-        print(f"{found.lines:,} good lines; nothing was written (--dry-run)")
+        warn(found.hints, say)
+        show(found)
         return ExitStatus.OK
     # Here and not above, because neither --help nor --dry-run needs boto3
     from anamo.core.item import State
-    from anamo.importer.importer import import_all
+    from anamo.importer.importer import ImportOptions, import_all
 
     progress = partial(progress_bar, say=say)
-    state = State.HELD if arguments.hold else State.TODO
-    imports = import_all(found, arguments.region, arguments.create_table, say, progress, state)
-    for table, totals in imports:
-        states = ", ".join(f"{count:,} {state}" for state, count in sorted(totals.existing.items()))
+    options = ImportOptions(
+        region=arguments.region,
+        create=arguments.create_table,
+        replace=arguments.replace,
+        state=State.HELD if arguments.hold else State.TODO,
+    )
+    complete = True
+    for table, totals in import_all(found, options, say, progress):
+        states = ", ".join(
+            f"{number:,} {state}" for state, number in sorted(totals.existing.items())
+        )
         there = f"{totals.existing.total():,} there already" + (f" ({states})" if states else "")
-        new = f"{totals.new:,} items new" + (" and held" if arguments.hold and totals.new else "")
-        print(f"{table}: {new}, {there}{duplicates(found, table)}")
-    return ExitStatus.OK
+        old = f", {count(totals.replaced, 'old item')} taken away" if totals.replaced else ""
+        new = f"{count(totals.new, 'item')} new" + (
+            " and held" if arguments.hold and totals.new else ""
+        )
+        print(f"{table}: {new}, {there}{old}{duplicates(found, table)}")
+        say_old(table, totals, say)
+        complete = complete and not totals.left
+    return ExitStatus.OK if complete else ExitStatus.ITEMS_LEFT
+
+
+def say_old(table: str, totals: "ImportTotals", say: Messages) -> None:
+    """Say which items with other commands are left."""
+    for why in totals.left:
+        say(f"table {table}: {why}; it stays and the new command was not imported: try again later")
+    for record in totals.beside[:SHOWN]:
+        item = f"item {record.item.item_id} ({record.state})"
+        say(f"table {table}: {record.item.task_id} is there with another command, {item}")
+    if totals.beside:
+        more = len(totals.beside) - SHOWN
+        others = f"… and {count(more, 'more item')}; they" if more > 0 else "they"
+        say(f"{others} stay beside the new ones; the same import with --replace takes them away")
+
+
+def warn(warnings: Sequence[str], say: Messages) -> None:
+    """Say which lines may not mean what they say."""
+    for warning in warnings[:SHOWN]:
+        say(warning)
+    more = len(warnings) - SHOWN
+    if more > 0:
+        say(f"… and {count(more, 'more line')} like that")
+
+
+def show(found: "TaskFile") -> None:
+    """Show what would be imported."""
+    for table, items in found.items.items():
+        tasks = sum(item.tasks for item in items.values())
+        number = f"{count(len(items), 'item')}, {count(tasks, 'task')}"
+        print(f"{table}: {number}{duplicates(found, table)}")
+        commands = ((item.task_id, script) for item in items.values() for script in item.scripts)
+        for task_id, script in islice(commands, FIRST):
+            print(printable(f"  {task_id}: {command_line.as_run(script)}"))
+        if tasks > FIRST:
+            print("  …")
+    print(f"{count(found.lines, 'good line')}; nothing was written (--dry-run)")
 
 
 def duplicates(found: "TaskFile", table: str) -> str:
     """What is said of a table's lines that the file has more than once."""
     repeated = found.duplicates[table]
-    return f"; {repeated:,} duplicate line{'s' if repeated > 1 else ''}" if repeated else ""
+    return f"; {count(repeated, 'duplicate line')}" if repeated else ""
 
 
 def main(words: list[str], program: str = SCRIPT) -> int:

@@ -36,6 +36,14 @@ class ExitStatus(IntEnum):
     TERMINATED = 128 + signal.SIGTERM
 
 
+COMPLETING = "_ARGCOMPLETE"
+"""The variable by which a shell asks for completions, with the command line in COMP_LINE."""
+
+INSTALL = (
+    "activate the virtual environment in which it is, or make one: "
+    "python3 -m venv venv; source venv/bin/activate; pip install -r requirements.txt"
+)
+
 Command = Callable[[argparse.Namespace, Messages], ExitStatus]
 """Does what a command line says; gets what it parsed to, and where to say things."""
 
@@ -55,6 +63,8 @@ def run(parser: argparse.ArgumentParser, command: Command, words: list[str]) -> 
         SystemExit: The command line asks for help or the version, or cannot be parsed.
     """
     standard_streams.reserve()
+    if COMPLETING in os.environ:
+        _complete(parser)
     arguments = parser.parse_args(words)
     say = Messages(parser.prog)
     try:
@@ -72,10 +82,32 @@ def run(parser: argparse.ArgumentParser, command: Command, words: list[str]) -> 
     except KeyboardInterrupt:
         say("interrupted")
         return ExitStatus.INTERRUPTED
+    except ModuleNotFoundError as error:
+        logger.debug("%s", error, exc_info=True)
+        package = (error.name or str(error)).partition(".")[0]
+        say(f"{package} is not installed for {sys.executable}: {INSTALL}")
+        return ExitStatus.AWS
     except Exception as error:
         logger.debug("%s", type(error).__name__, exc_info=True)
         say(str(error if isinstance(error, AnamoError) else internal(error)))
         return ExitStatus.USAGE if isinstance(error, UsageError) else ExitStatus.AWS
+
+
+def completed_words(words: list[str]) -> list[str]:
+    """The words of the command line, or those that a shell asks completions for."""
+    if COMPLETING not in os.environ:
+        return words
+    # Its value is the number of words that start the program: 2 for `python pyanamo.py`
+    return os.environ["COMP_LINE"].split()[int(os.environ[COMPLETING]) :] or [""]
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell, and exit. Nothing is answered where argcomplete is not installed."""
+    try:
+        import argcomplete
+    except ModuleNotFoundError:
+        sys.exit(ExitStatus.USAGE)
+    argcomplete.autocomplete(parser)
 
 
 def _log_host_facts() -> None:

@@ -45,7 +45,7 @@ with --state: table, itemID, taskID, state, tasks_ended, tasks_total, instance, 
 
 def parser(program: str) -> argparse.ArgumentParser:
     """The command line of all commands; `program` is what was started."""
-    made = argparse.ArgumentParser(
+    made = types.Parser(
         prog=program,
         description="Ask workflow tables how far they are, and put right what failed.",
         allow_abbrev=False,
@@ -53,6 +53,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (_add_status, _add_logs, *change_commands.ADD):
         add(commands)
+    made.commands = commands.choices
     return made
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from anamo.cli import arguments as types
 from anamo.cli import operator_commands
 from anamo.cli.console import Messages, configure_logging
-from anamo.cli.main import ExitStatus, run
+from anamo.cli.main import ExitStatus, completed_words, run
 from anamo.cli.standard_streams import unwaiting_stderr
 from anamo.core.errors import UsageError
 from anamo.worker.options import Options
@@ -33,7 +33,7 @@ EPILOG = f"""example:
   python pyanamo.py -t Testing -b my-bucket -r us-east-1 -i 2 -n 4
 
 progress, and what to do about failures:
-  python pyanamo.py {{status,logs,requeue,remove}} --help
+  python pyanamo.py {{status,logs,requeue,remove,hold,resume}} --help
 
 {types.original_flags_help(ORIGINAL_FLAGS)}
 
@@ -50,7 +50,7 @@ exit codes:
 
 def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
     """The worker's command line; `program` is what was started."""
-    made = argparse.ArgumentParser(
+    made = types.Parser(
         prog=program,
         description="Take items from a workflow table, run their tasks, record the outcome.",
         epilog=types.as_started(EPILOG, program),
@@ -106,9 +106,9 @@ def add_limits(made: argparse.ArgumentParser) -> None:
     add = made.add_argument_group("limits", "TIME: seconds, or 90s, 90m, 2h, 1d").add_argument
     add(
         "--lease",
-        type=types.whole_number(2),
+        type=types.lease,
         default=600,
-        metavar="SECONDS",
+        metavar="TIME",
         help="how long a claim outlives its worker; at least 2 (default: %(default)s)",
     )
     add(
@@ -232,7 +232,8 @@ def main(words: list[str], program: str = SCRIPT) -> int:
     Returns:
         The exit code.
     """
-    if words and not words[0].startswith("-"):
+    asked = completed_words(words)
+    if asked and not asked[0].startswith("-"):
         return run(operator_commands.parser(program), operator_commands.main, words)
     with unwaiting_stderr(program):
         return run(parser(program), work_through, types.without_aliases(words, ORIGINAL_FLAGS))

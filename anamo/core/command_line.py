@@ -1,20 +1,22 @@
 """Splits a Task Script into words: a POSIX shell's quoting and variables, and nothing else of it.
 
-Guaranteed: no character of a variable's value is special. A value is one word, even an empty one;
-there are no wildcards, pipes, redirections or command substitutions. A script that needs those is
+Guaranteed: no character of a variable's value is special. A value is one word, even an empty one; a
+variable that is not set is an error unless a default stands with it, `${NAME:-default}`. There are
+no wildcards, pipes, redirections or command substitutions. A script that needs those is
 written as `bash -c '…'`.
 """
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 # No argument of a process has a NUL, so no script that can be run contains these marks
-_MARKED = re.compile(r"\0([^\0]*)\0")
+_MARKED = re.compile(r"\0([0-9]+)\0")
 
-_DOLLAR = "\0\0"
-
-_REFERENCE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
+REFERENCE = re.compile(
+    r"""\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::-([^{}$"'`\\]*))?\})""", re.ASCII
+)
+"""$NAME, ${NAME} or ${NAME:-default}, where the default is plain text and may be empty."""
 
 _CLOSED = re.compile(
     r"""(?: [^\\'"]+ | \\. | '[^']*' | "[^"\\]*(?:\\.[^"\\]*)*" )*""", re.DOTALL | re.VERBOSE
@@ -23,20 +25,78 @@ _CLOSED = re.compile(
 
 
 def split(script: str, variables: Mapping[str, str]) -> list[str]:
-    """The words of a Task Script, with $NAME and ${NAME} expanded outside single quotes.
+    """The words of a Task Script, with $NAME, ${NAME} and ${NAME:-default} expanded outside single
+    quotes.
 
     Args:
         script: The command line.
-        variables: Values by name; a name that it lacks is empty.
+        variables: Values by name.
 
     Raises:
-        ValueError: A quote is not closed, the script ends in a backslash, or it contains a NUL.
+        ValueError: A quote is not closed, the script ends in a backslash, or it contains a NUL; or
+            it names a variable that is not set, and no default.
     """
 
-    def value(mark: re.Match[str]) -> str:
-        return variables.get(mark[1].strip("${}"), "") if mark[1] else "$"
+    def value(reference: re.Match[str]) -> str:
+        name, default = reference[1] or reference[2], reference[3]
+        if default is not None:
+            return variables.get(name) or default
+        # A shell would go on with nothing: $OUT/x would be /x
+        if name not in variables:
+            raise ValueError(f"{name} is not set; write ${{{name}:-}} where it may be empty")
+        return variables[name]
 
-    return [_MARKED.sub(value, word) for word in _marked_words(script)]
+    return _split(script, value)
+
+
+def words(script: str) -> list[str]:
+    """The words of a Task Script, with its variables as they are written.
+
+    Raises:
+        ValueError: It cannot be split.
+    """
+    return _split(script, lambda reference: reference[0])
+
+
+def as_run(script: str) -> str:
+    """A Task Script as its words are run, quoted for a shell, with its variables unexpanded.
+
+    Raises:
+        ValueError: It cannot be split.
+    """
+    marked, values = _marked_words(script, lambda reference: reference[0])
+
+    def reference(mark: re.Match[str]) -> str:
+        each = values[int(mark[1])]
+        if each == "$":
+            return r"\$"
+        # Without the quotes that end the name in "$A"B
+        joined = re.match(r"\w", mark.string[mark.end() :])
+        return f"${{{each[1:]}}}" if joined and each[1] != "{" else each
+
+    def quoted(word: str) -> str:
+        plain = _filled(word, values)
+        if all(values[int(mark)] == "$" for mark in _MARKED.findall(word)):
+            return shlex.quote(plain)
+        escaped = re.sub(r'[\\"$`]', r"\\\g<0>", word)
+        return f'"{_MARKED.sub(reference, escaped)}"'
+
+    return " ".join(map(quoted, marked))
+
+
+def _split(script: str, value: Callable[[re.Match[str]], str]) -> list[str]:
+    marked, values = _marked_words(script, value)
+    return [_filled(word, values) for word in marked]
+
+
+def _marked_words(
+    script: str, value: Callable[[re.Match[str]], str]
+) -> tuple[list[str], list[str]]:
+    """The words, with numbers of values between NULs in place of references; and the values."""
+    if "\0" in script:
+        raise ValueError("it contains a NUL character")
+    marked, values = _mark_variables(script, value)
+    return shlex.split(marked), values
 
 
 def program_as_written(script: str) -> str:
@@ -46,13 +106,11 @@ def program_as_written(script: str) -> str:
     Args:
         script: A command line that `split` splits into at least one word.
     """
-    return _MARKED.sub(lambda mark: mark[1] or "$", _marked_words(script)[0])
+    return words(script)[0]
 
 
-def _marked_words(script: str) -> list[str]:
-    if "\0" in script:
-        raise ValueError("it contains a NUL character")
-    return shlex.split(_mark_variables(script))
+def _filled(word: str, values: Sequence[str]) -> str:
+    return _MARKED.sub(lambda mark: values[int(mark[1])], word)
 
 
 def check(script: str) -> None:
@@ -70,11 +128,13 @@ def check(script: str) -> None:
         raise ValueError("it ends in a backslash" if rest == "\\" else "a quote is not closed")
 
 
-def _mark_variables(script: str) -> str:
-    r"""The script with each reference, and each \$, marked by NULs. It must happen before shlex
-    removes the quotes, which tell `'$A'` from `$A` and end the name in `"$A"B`.
+def _mark_variables(script: str, value: Callable[[re.Match[str]], str]) -> tuple[str, list[str]]:
+    r"""The script with the number of a value, between NULs, in place of each reference and each \$.
+    It must happen before shlex removes the quotes, which tell `'$A'` from `$A` and end the name in
+    `"$A"B`.
     """
-    marked = []
+    marked: list[str] = []
+    values: list[str] = []
     quote = ""
     position = 0
     while position < len(script):
@@ -83,12 +143,15 @@ def _mark_variables(script: str) -> str:
         if piece == "\\" and quote != "'":
             length = 2
             piece = script[position : position + length]
-            piece = _DOLLAR if piece == "\\$" else piece
+            if piece == "\\$":
+                piece = f"\0{len(values)}\0"
+                values.append("$")
         elif piece in "'\"" and quote in ("", piece):
             quote = "" if quote else piece
-        elif piece == "$" and quote != "'" and (reference := _REFERENCE.match(script, position)):
+        elif piece == "$" and quote != "'" and (reference := REFERENCE.match(script, position)):
             length = len(reference[0])
-            piece = f"\0{reference[0]}\0"
+            piece = f"\0{len(values)}\0"
+            values.append(value(reference))
         marked.append(piece)
         position += length
-    return "".join(marked)
+    return "".join(marked), values

@@ -120,6 +120,11 @@ class Item:
         return self.script is None
 
     @property
+    def scripts(self) -> list[str]:
+        """The command lines of its tasks."""
+        return [task.script for task in self.nested] if self.script is None else [self.script]
+
+    @property
     def tasks(self) -> int:
         """How many tasks the item has."""
         return len(self.nested) if self.is_nested else 1

@@ -263,7 +263,7 @@ REMOVE = Transition(
     "remove",
     (State.TODO, State.HELD, State.LOCKED, State.DONE, State.FAILED),
     (),
-    "An operator deletes an item that no worker holds.",
+    "An operator deletes an item that no worker holds; an importer with --replace, too.",
     f"{AS_SEEN} AND {UNHELD}",
 )
 

@@ -5,7 +5,9 @@ interrupted is completed by the same command; throttling slows an import down an
 Not guaranteed: that an interrupted import has written the first lines of the file first.
 """
 
+import logging
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -19,14 +21,18 @@ from uuid import uuid4
 
 from anamo.aws import session
 from anamo.aws.dynamodb import TRANSACTION_LIMIT
-from anamo.aws.retry import FIRST, LONGEST, RetryPolicy
+from anamo.aws.retry import FIRST, LONGEST, OperatorRetry, RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import TRANSACTION_BYTES
 from anamo.core.codec import ItemId
-from anamo.core.errors import CredentialsExpired, TableMissing, Throttled
+from anamo.core.errors import AwsError, CredentialsExpired, TableMissing, Throttled
 from anamo.core.item import Item, State, new_values
 from anamo.core.item_size import size_of
+from anamo.core.record import Record
+from anamo.importer.replacement import LOOKED_UP, Replacement, once
 from anamo.importer.task_file import TaskFile
+
+logger = logging.getLogger(__name__)
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -37,6 +43,11 @@ THREADS = 4
 RETRY_SECONDS = 300.0
 """How long a request is tried again while AWS is out of reach. A throttled one is sent again
 without end: at 10 write units a second an import takes hours that takes seconds on demand."""
+
+INTERRUPTED = (
+    "waiting for the requests under way (Ctrl-C again: not even for them); "
+    "the same command finishes the import"
+)
 
 Progress = Callable[[int], object]
 """Told each number of items that are dealt with, by one thread at a time."""
@@ -52,47 +63,117 @@ class ImportTotals:
     Attributes:
         new: How many were added.
         existing: How many were in the table already, by their states.
+        added: Those that were added.
+        replaced: How many items with old commands were taken away.
+        left: Why task ids with old commands were left as they are, a message each.
+        beside: Items with old commands, which stay beside the new ones.
     """
 
     new: int = 0
     existing: Counter[str] = field(default_factory=Counter)
+    added: list[Item] = field(default_factory=list)
+    replaced: int = 0
+    left: Sequence[str] = ()
+    beside: Sequence[Record] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """How to import.
+
+    Attributes:
+        region: The AWS region; None takes that of the environment or profile.
+        create: Make the tables that are missing.
+        replace: Take items away that have the task id of a line and another command.
+        state: The state of new items: TODO, or HELD until somebody resumes them.
+    """
+
+    region: str | None
+    create: bool
+    replace: bool
+    state: State
 
 
 def import_all(
     task_file: TaskFile,
-    region: str | None,
-    create: bool,
+    options: ImportOptions,
     say: Callable[[str], object],
     open_progress: OpenProgress,
-    state: State = State.TODO,
 ) -> Iterator[tuple[str, ImportTotals]]:
     """Import a task file into its tables.
 
     Args:
         task_file: The items of each table.
-        region: The AWS region; None takes that of the environment or profile.
-        create: Make the tables that are missing.
+        options: How to import them.
         say: Takes messages for the user.
         open_progress: Shows how far the import of a table is.
-        state: The state of new items: TODO, or HELD until somebody resumes them.
 
     Yields:
         The name of each table, with what became of its items.
 
     Raises:
-        TableMissing: A table does not exist and `create` is false; nothing was written.
+        TableMissing: A table does not exist and is not to be made; nothing was written.
         TableUnusable: A table has another key or other indexes; nothing was written.
         AwsError: AWS refuses, or could not be reached for RETRY_SECONDS.
     """
-    client = session.dynamodb_client(region)
+    client = session.dynamodb_client(options.region)
     tables = [WorkflowTable(client, name) for name in task_file.items]
     for table in tables:
-        _prepare(table, create, say)
+        _prepare(table, options.create, say)
     for table in tables:
-        items = [replace(item, state=str(state)) for item in task_file.items[table.name].values()]
+        items = {
+            item_id: replace(item, state=options.state.value)
+            for item_id, item in task_file.items[table.name].items()
+        }
         with open_progress(table.name, len(items)) as progress:
-            totals = Importer(table, progress, say).run(items)
+            if options.replace:
+                totals = _import_and_replace(table, items, progress, say)
+            else:
+                totals = _import_beside(table, items, progress, say)
         yield table.name, totals
+
+
+def _import_and_replace(
+    table: WorkflowTable,
+    items: Mapping[ItemId, Item],
+    progress: Progress,
+    say: Callable[[str], object],
+) -> ImportTotals:
+    replacement = Replacement(table, items, OperatorRetry(say))
+    replaced = replacement.replace(replacement.old(items.values(), replacement.states()))
+    rest = [item for item in items.values() if item.task_id not in replaced.task_ids]
+    progress(len(items) - len(rest))
+    totals = Importer(table, progress, say).run(rest)
+    totals.new += replaced.new
+    totals.existing += replaced.existing
+    totals.replaced, totals.left = replaced.removed, replaced.left
+    return totals
+
+
+def _import_beside(
+    table: WorkflowTable,
+    items: Mapping[ItemId, Item],
+    progress: Progress,
+    say: Callable[[str], object],
+) -> ImportTotals:
+    """Import, then look for items that have the task id of a new one and another command."""
+    replacement = Replacement(table, items, once)
+    # Before the import: in a table that was empty there is nothing to look for
+    states = _unless_refused(replacement.states)
+    totals = Importer(table, progress, say).run(list(items.values()))
+    if states and totals.new <= LOOKED_UP:
+        old = _unless_refused(lambda: replacement.old(totals.added, states))
+        totals.beside = [record for records in (old or {}).values() for record in records]
+    return totals
+
+
+def _unless_refused(look: Callable[[], T]) -> T | None:
+    """What a look at other items finds; None where AWS refuses, since no import fails for it."""
+    try:
+        return look()
+    except AwsError as error:
+        logger.info("items with other commands are not looked for: %s", error)
+        return None
 
 
 def _prepare(table: WorkflowTable, create: bool, say: Callable[[str], object]) -> None:
@@ -147,8 +228,11 @@ class Importer:
                 # The first that fails ends it; in their order, it would wait for a throttled one
                 for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                     future.result()
-            except BaseException:
+            except BaseException as error:
                 self._stopped.set()
+                if isinstance(error, KeyboardInterrupt):
+                    signal.signal(signal.SIGINT, signal.SIG_DFL)
+                    self._say(INTERRUPTED)
                 pool.shutdown(cancel_futures=True)
                 raise
         return self._totals
@@ -170,7 +254,7 @@ class Importer:
             existing = insertion.existing
             all_new = all_new and not existing
             settled = set(existing) or {item.item_id for item in part}
-            self._count(0 if existing else len(part), existing)
+            self._count([] if existing else part, existing)
             pending = [item for item in pending if item.item_id not in settled]
         self._reads_first = not all_new
 
@@ -183,7 +267,7 @@ class Importer:
             answer = self._send(self._table.states, [item.item_id for item in part])
             if answer is None:
                 continue
-            self._count(0, answer.states)
+            self._count([], answer.states)
             known = answer.states.keys() | answer.unread
             absent += [item for item in part if item.item_id not in known]
             unread = [item for item in part if item.item_id in answer.unread] + rest
@@ -219,11 +303,12 @@ class Importer:
             self._say(f"table {self._table.name} throttles; the import goes on more slowly")
         self._sleep(seconds)
 
-    def _count(self, new: int, existing: Mapping[ItemId, str]) -> None:
+    def _count(self, added: Sequence[Item], existing: Mapping[ItemId, str]) -> None:
         with self._lock:
-            self._totals.new += new
+            self._totals.new += len(added)
+            self._totals.added += added
             self._totals.existing.update(existing.values())
-            self._progress(new + len(existing))
+            self._progress(len(added) + len(existing))
 
 
 def _batches(items: Sequence[Item], most: int) -> Iterator[list[Item]]:

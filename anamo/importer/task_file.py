@@ -16,6 +16,7 @@ from anamo.core.errors import UsageError
 from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item
 from anamo.core.item_size import SMALLEST_TAIL, tail_limit, text_size
 from anamo.core.text import count
+from anamo.importer import hints, shell_syntax
 
 SHOWN = 20
 """Bad lines that are named; the others are counted: a wrong separator makes all of them bad."""
@@ -30,10 +31,12 @@ class Layout:
     Attributes:
         separator: Between fields.
         nested: Between nested arguments; None where each line is a single task.
+        literal: Shell syntax is imported as it is.
     """
 
     separator: str
     nested: str | None = None
+    literal: bool = False
 
 
 @dataclass(slots=True)
@@ -44,13 +47,15 @@ class TaskFile:
         items: The items of each table, by itemID.
         lines: How many lines are not blank.
         duplicates: How many lines of each table repeat another one.
-        warning: Why its last line may be cut off, although it is an item; else empty.
+        warnings: Messages about lines that may not mean what they say.
+        hints: Messages about lines that may be a mistake.
     """
 
     items: dict[str, dict[ItemId, Item]]
     lines: int = 0
     duplicates: Counter[str] = field(default_factory=Counter)
-    warning: str = ""
+    warnings: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
 
 
 class BadLines(UsageError):
@@ -64,7 +69,7 @@ class BadLines(UsageError):
         super().__init__("\n".join(said))
 
 
-class _BadLine(Exception):
+class BadLine(Exception):
     """A line is not an item; the message says why."""
 
 
@@ -86,10 +91,10 @@ class _Fewest:
         """Whether a line has fewer nested arguments, which is not rare enough to be refused.
 
         Raises:
-            _BadLine: It has fewer fields.
+            BadLine: It has fewer fields.
         """
         if fields < self.fields:
-            raise _BadLine(
+            raise BadLine(
                 f"{fields} fields, and {self.fields} in all others: if that is right, end the file "
                 "with a line break"
             )
@@ -142,16 +147,20 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
             if text:
                 found.lines += 1
                 fields = _fields(text, layout)
-                table, item = _item(fields, layout, tables)
+                table, item = item_of(fields, layout, tables)
                 if not ended and others.compare(len(fields), item.tasks):
                     fewer = f"{count(item.tasks, 'nested argument')}, and more in all others"
-                    found.warning = f"{name}:{number}: {fewer}; {CUT}"
-                _add(found, table, item)
+                    # First, since of many warnings only the first are shown
+                    found.warnings.insert(0, f"{name}:{number}: {fewer}; {CUT}")
+                add_item(found, table, item)
                 others.add(len(fields), item.tasks)
-        except _BadLine as bad:
-            problems.append((number, str(bad) if ended else f"{bad}; {CUT}"))
+                _note_doubts(found, f"{name}:{number}", line, fields, item, layout)
+        except BadLine as bad:
+            comment = line.lstrip().startswith(b"#")
+            advice = [hints.COMMENT] * comment + [CUT] * (not ended)
+            problems.append((number, "; ".join([str(bad), *advice])))
     if problems:
-        raise BadLines(name, problems)
+        raise BadLines(name, hints.of_bad_lines(problems, found.lines))
     if not found.lines:
         raise UsageError(f"{name}: contains no task")
     return found
@@ -162,32 +171,47 @@ def _decode(line: bytes, *, first: bool) -> str:
     try:
         text = line.decode("utf-8-sig" if first else "utf-8")
     except UnicodeDecodeError as error:
-        raise _BadLine(f"not UTF-8: byte {error.start + 1} is 0x{line[error.start]:02x}") from None
+        raise BadLine(f"not UTF-8: byte {error.start + 1} is 0x{line[error.start]:02x}") from None
     if "\0" in text:
-        raise _BadLine("contains a NUL character; is the file UTF-16, or binary?")
+        raise BadLine("contains a NUL character; is the file UTF-16, or binary?")
     text = text.rstrip("\r\n")
     return text if text.strip() else ""
 
 
-def _add(found: TaskFile, table: str, item: Item) -> None:
+def add_item(found: TaskFile, table: str, item: Item) -> None:
+    """Add an item to those of its table.
+
+    Raises:
+        BadLine: Another item happens to have its itemID.
+    """
     first = found.items[table].setdefault(item.item_id, item)
     if first is not item:
         if first != item:
-            raise _BadLine(f"happens to have the itemID of task {first.task_id!r}: rename the task")
+            raise BadLine(f"happens to have the itemID of task {first.task_id!r}: rename the task")
         found.duplicates[table] += 1
 
 
-def _item(fields: list[str], layout: Layout, tables: Sequence[str]) -> tuple[str, Item]:
+def item_of(fields: list[str], layout: Layout, tables: Sequence[str]) -> tuple[str, Item]:
+    """The table and the item of a line.
+
+    Args:
+        fields: Task id, table, Task Script and perhaps its argument or arguments.
+        layout: How arguments are delimited.
+        tables: The tables that lines may name.
+
+    Raises:
+        BadLine: The fields are no item.
+    """
     task_id, table, *rest = fields
     if not task_id:
-        raise _BadLine("the task id is empty")
+        raise BadLine("the task id is empty")
     if text_size(task_id) > TASK_ID_LIMIT:
-        raise _BadLine(f"the task id is longer than {TASK_ID_LIMIT:,} bytes")
+        raise BadLine(f"the task id is longer than {TASK_ID_LIMIT:,} bytes")
     if table not in tables:
-        raise _BadLine(f"table {table!r} is not one of those that -t names: {', '.join(tables)}")
+        raise BadLine(f"table {table!r} is not one of those that -t names: {', '.join(tables)}")
     script = rest[0]
     if not script:
-        raise _BadLine("the Task Script is empty")
+        raise BadLine("the Task Script is empty")
     item = _nested(task_id, rest, layout) if layout.nested else _single(task_id, rest, layout)
     _check_size(item, table)
     return table, item
@@ -200,23 +224,40 @@ def _fields(text: str, layout: Layout) -> list[str]:
     needed = 4 if layout.nested else 3
     if len(fields) < needed:
         expected = "TaskID, Table, Task Script" + (", arguments" if layout.nested else "")
-        raise _BadLine(
+        raise BadLine(
             f"{count(len(fields), 'field')} instead of {needed} ({expected}) "
             f"separated by {layout.separator!r}"
         )
     if len(fields) > 4:
-        raise _BadLine(
+        raise BadLine(
             f"{len(fields)} fields, at most 4 (TaskID, Table, Task Script, Argument): "
             f"{_other_separator(layout)}, or -n for nested tasks"
         )
     return fields
 
 
+def _note_doubts(
+    found: TaskFile, where: str, line: bytes, fields: Sequence[str], item: Item, layout: Layout
+) -> None:
+    """Note what a line that is an item may not mean, and what may be a mistake in it."""
+    if not layout.literal and (warning := _warning(item)):
+        found.warnings.append(f"{where}: {warning}")
+    if hint := hints.of_line(line, None if layout.nested else "".join(fields[3:])):
+        found.hints.append(f"{where}: {hint}")
+
+
+def _warning(item: Item) -> str | None:
+    """What shells would replace in the item's first command line that has something of the kind."""
+    return next(filter(None, map(shell_syntax.warning, item.scripts)), None)
+
+
 def _single(task_id: str, rest: list[str], layout: Layout) -> Item:
     script = " ".join(part for part in rest if part)
     if len(rest) > 1 and _unbalanced(rest[0]) and not _unbalanced(layout.separator.join(rest)):
-        raise _BadLine(f"the separator is inside quotes: {_other_separator(layout)}")
+        raise BadLine(f"the separator is inside quotes: {_other_separator(layout)}")
     _check_script(script, "the Task Script")
+    if not layout.literal and (refusal := shell_syntax.refusal(script)):
+        raise BadLine(refusal)
     return single_item(task_id, script)
 
 
@@ -225,12 +266,14 @@ def _nested(task_id: str, rest: list[str], layout: Layout) -> Item:
     assert layout.nested
     if _unbalanced(script):
         hint = f", or the separator is inside quotes: {_other_separator(layout)}"
-        raise _BadLine(f"the Task Script: a quote is not closed{hint}")
+        raise BadLine(f"the Task Script: a quote is not closed{hint}")
     arguments = [argument.strip() for argument in last.split(layout.nested)]
     for position, argument in enumerate(arguments, start=1):
         if not argument:
-            raise _BadLine(f"nested argument {position} of {len(arguments)} is empty")
+            raise BadLine(f"nested argument {position} of {len(arguments)} is empty")
         _check_script(argument, f"nested argument {position} ({argument})")
+        if not layout.literal and (refusal := shell_syntax.refusal(script, argument)):
+            raise BadLine(refusal)
     return nested_item(task_id, [f"{script} {argument}" for argument in arguments])
 
 
@@ -245,7 +288,7 @@ def _check_script(script: str, what: str) -> None:
     try:
         command_line.check(script)
     except ValueError as error:
-        raise _BadLine(f"{what}: {error}") from None
+        raise BadLine(f"{what}: {error}") from None
 
 
 def _unbalanced(script: str) -> bool:
@@ -260,8 +303,8 @@ def _check_size(item: Item, table: str) -> None:
     if tail_limit(item, table) >= SMALLEST_TAIL:
         return
     if not item.is_nested:
-        raise _BadLine("the Task Script does not fit in DynamoDB's 400 KB: put it in a file")
-    raise _BadLine(
+        raise BadLine("the Task Script does not fit in DynamoDB's 400 KB: put it in a file")
+    raise BadLine(
         f"its {item.tasks:,} nested tasks with their logs do not fit in DynamoDB's 400 KB: "
         f"split it into lines of at most {_fitting(item, table):,} arguments"
     )

@@ -46,6 +46,10 @@ def item_object(table: str, record: Record) -> dict[str, Any]:
     return dict(zip(FIELDS, values, strict=True))
 
 
+DROPPABLE = ("since", "instance", "tasks", "itemID", "step", "exit")
+"""Columns that a narrow terminal does without, the first to go first."""
+
+
 def print_items(items: list[dict[str, Any]], form: str) -> None:
     """Print items.
 
@@ -80,7 +84,7 @@ def print_items(items: list[dict[str, Any]], form: str) -> None:
         if several:
             cells.insert(0, item["table"])
         lines.add_row(*map(output.escaped, cells))
-    output.print_rich(lines)
+    output.print_fitting(lines, DROPPABLE)
 
 
 def _sort_key(item: dict[str, Any]) -> tuple[object, ...]:

@@ -6,6 +6,7 @@ that opens it takes no cell for a formula.
 """
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -15,10 +16,10 @@ from anamo.core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
+    from rich.table import Column, Table
 
 UNBOUNDED = 10_000
-"""Width in columns if stdout is not a terminal, so that no line is wrapped."""
+"""Width in columns if stdout is neither a terminal nor COLUMNS set, so that no line is wrapped."""
 
 # A spreadsheet takes quotes at the beginning away, and full-width signs for the others
 _FORMULA = re.compile(r'"*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]')
@@ -35,7 +36,8 @@ def stdout_console() -> "Console":
         highlight=False,
         markup=False,
         emoji=False,
-        width=None if sys.stdout.isatty() else UNBOUNDED,
+        # rich itself asks COLUMNS, then the terminal
+        width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else UNBOUNDED,
         soft_wrap=False,
     )
 
@@ -74,6 +76,70 @@ def text_table(
             overflow="fold",
         )
     return table
+
+
+def fit(
+    table: "Table", console: "Console", droppable: Sequence[str]
+) -> tuple["Table", Sequence[str]]:
+    """A table without the columns that a console has no room for, so that no word is broken.
+
+    Args:
+        table: The table, with all its rows.
+        console: Where it is to be printed.
+        droppable: Headings of the columns that may go, the first to go first.
+
+    Returns:
+        The table, and the headings that were dropped.
+    """
+    if console.width >= UNBOUNDED:
+        return table, []
+    kept = list(table.columns)
+    dropped: list[str] = []
+    for heading in map(printable, droppable):
+        if _width(kept, table.padding[1]) <= console.width:
+            return _copy(table, kept), dropped
+        dropped += [heading] * any(column.header == heading for column in kept)
+        kept = [column for column in kept if column.header != heading]
+    # Without what cannot be dropped there is nothing to print: words are broken only then
+    return _copy(table, kept), dropped
+
+
+def _width(columns: Sequence["Column"], gap: int) -> int:
+    """The width of columns of which only the widest is wrapped, and only between words."""
+    from rich.cells import cell_len
+
+    sizes = []
+    for column in columns:
+        cells = [str(cell) for cell in (column.header, *column.cells)]
+        longest_word = max((cell_len(word) for cell in cells for word in cell.split()), default=0)
+        sizes.append((max(map(cell_len, cells)), longest_word))
+    widest, least = max(sizes)
+    return sum(most for most, _ in sizes) - widest + least + gap * len(columns)
+
+
+def _copy(table: "Table", columns: Sequence["Column"]) -> "Table":
+    """A table with some columns of another, of which only the widest is wrapped."""
+    copy = text_table(gap=table.padding[1])
+    sizes = [max(len(str(cell)) for cell in [column.header, *column.cells]) for column in columns]
+    for column, size in zip(columns, sizes, strict=True):
+        copy.add_column(
+            column.header,
+            justify=column.justify,
+            no_wrap=column.no_wrap or size < max(sizes),
+            overflow=column.overflow,
+            min_width=column.min_width,
+        )
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        copy.add_row(*cells)
+    return copy
+
+
+def print_fitting(table: "Table", droppable: Sequence[str]) -> None:
+    """Print a table without the columns that there is no room for, and say which those are."""
+    fitting, dropped = fit(table, stdout_console(), droppable)
+    print_rich(fitting)
+    if named := ", ".join(dropped):
+        print_rich(f"not shown, for lack of room: {named}")
 
 
 def escaped(value: object, style: str = "") -> "RenderableType":

@@ -61,7 +61,7 @@ def print_matrix(matrix: Matrix, tables: Sequence[str], form: str) -> None:
     lines = output.text_table(*headings, wrapped=headings)
     for task_id, *cells in rows:
         lines.add_row(output.escaped(task_id), *map(_coloured, cells))
-    output.print_rich(lines)
+    output.print_fitting(lines, tables[::-1])
 
 
 def _row_object(task_id: str, steps: dict[str, Counter[str]], tables: Sequence[str]) -> Any:

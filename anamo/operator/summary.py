@@ -13,6 +13,7 @@ from anamo.operator.hints import Hints, print_hints
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
 TASK_STATES = (State.TODO.value, State.DONE.value, State.FAILED.value)
 
@@ -28,6 +29,9 @@ ROOMY = 100
 
 STEP_WIDTH = 10
 """Minimum width of the column of step names, if they are that long."""
+
+DROPPABLE = ("workers", "", "tasks ended", "expired", "total")
+"""Columns that a narrow terminal does without, the first to go first; the bar has no heading."""
 
 SHOWN_GROUPS = 10
 """How many groups of failures are shown for a step."""
@@ -99,6 +103,7 @@ def counts_table(steps: Sequence[TableCounts], console: "Console") -> "Renderabl
             output.escaped(f"{counts.workers:,}"),
             _number("failed" if counts.expired else "", counts.expired),
         )
+    lines, _ = output.fit(lines, console, DROPPABLE)
     below = [f"{each.table}: {n:,} {state}" for each in steps for state, n in each.other.items()]
     return lines if roomy else Group(lines, *map(output.escaped, below))
 
@@ -156,11 +161,11 @@ def print_failures(failures: Failures, table: str, hints: Hints) -> None:
         return
     total = count(failures.tasks, "failed task")
     output.print_rich(f"\n{printable(table)}: {total}, by cause")
-    output.print_rich(_failure_table(list(failures)))
+    output.print_fitting(_failure_table(list(failures)), ["examples", "cause"])
     print_hints(hints.after_failures(failures, table))
 
 
-def _failure_table(groups: Sequence[FailureGroup]) -> "RenderableType":
+def _failure_table(groups: Sequence[FailureGroup]) -> "Table":
     headings = ["tasks", "cause", "last line of stderr", "examples"]
     lines = output.text_table(*headings, right=headings[:1], wrapped=headings[2:])
     for group in groups[:SHOWN_GROUPS]:

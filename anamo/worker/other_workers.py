@@ -7,12 +7,15 @@ a process claims.
 
 import logging
 from collections.abc import Callable, Set
+from contextlib import suppress
 from dataclasses import dataclass
 
 from anamo.aws import session
 from anamo.aws.consumed_capacity import ConsumedCapacity
 from anamo.aws.table import WorkflowTable
 from anamo.core.errors import AccessDenied, AwsError, Throttled
+from anamo.core.item import Item
+from anamo.worker.claimer import TABLE_PAGES
 from anamo.worker.options import Options
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
@@ -56,23 +59,16 @@ class OtherWorkers:
         try:
             client = session.dynamodb_client(self._options.region)
             table = WorkflowTable(client, self._options.table)
-            locked = [item for item in table.locked() if item.lock_id not in own]
-            todo = table.last_todo() is not None or self._todo(table)
+            locked, todo = _read(table)
         except AwsError as error:
             logger.debug("looking at the table: %s", error)
             return None
         self.consumed += table.meter.consumed
         now = table.clock.surely_past()
-        leases = [item.lease_expires for item in locked if item.lease_expires is not None]
+        others = [item for item in locked if item.lock_id not in own]
+        leases = [item.lease_expires for item in others if item.lease_expires is not None]
         live = [expires for expires in leases if expires >= now]
         return Look(len(live), max(live, default=None), todo or len(live) < len(leases))
-
-    def _todo(self, table: WorkflowTable) -> bool:
-        """Whether the table itself, as far as it may be read, has an item that its index lacks."""
-        try:
-            return bool(table.look(None).todo)
-        except (AccessDenied, Throttled):
-            return False
 
     def wait(self, own: Set[str], rest: Callable[[float], bool]) -> bool:
         """Wait until an item may be claimed.
@@ -95,3 +91,23 @@ class OtherWorkers:
             if not rest(pause):
                 return False
             pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _read(table: WorkflowTable) -> tuple[list[Item], bool]:
+    """The locked items of a table, and whether one is todo.
+
+    By the table itself if it is small enough: an index that lags lists items as todo that others
+    have claimed.
+    """
+    locked: list[Item] = []
+    todo = False
+    rest = None
+    with suppress(AccessDenied, Throttled):
+        for _ in range(TABLE_PAGES):
+            page = table.look(rest)
+            locked += page.locked
+            todo = todo or bool(page.todo)
+            rest = page.rest
+            if rest is None:
+                return locked, todo
+    return list(table.locked()), table.last_todo() is not None

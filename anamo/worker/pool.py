@@ -22,7 +22,7 @@ from anamo.core.codec import ItemId
 from anamo.worker.messages import Finished, ForceStop, ItemEnded, Said, StartNoMore, StopRequest
 from anamo.worker.orphans import become_subreaper, kill_tasks, reap_adopted
 from anamo.worker.progress import Screen, WorkerTotals
-from anamo.worker.signals import Signals, signals_blocked
+from anamo.worker.signals import Signals, signals_blocked, stopping
 from anamo.worker.worker_process import WorkerProcess
 
 REPLACEMENTS = 5
@@ -225,6 +225,7 @@ class Pool:
         if self._signals.first is None or self._signals.count == self._signals_passed_on:
             return
         if self._kill_at is None:
+            self._screen.say(stopping(self._signals.first, self._limits.grace))
             self._stop(self._signals.first)
         if self._signals.count > 1:
             self._send_all(ForceStop())

@@ -24,6 +24,13 @@ REPEAT_SECONDS = 0.5
 to the process and then to its whole group."""
 
 
+def stopping(number: int, grace: float) -> str:
+    """What a worker does once a signal has come, and what the next signal does."""
+    name = signal.Signals(number).name
+    again = "Ctrl-C again" if number == signal.SIGINT else "a second signal"
+    return f"{name}: stopping the tasks, which have {grace:g} s to end; {again} kills them"
+
+
 class Interrupted(Exception):
     """A signal stopped the process before its work began; `number` is the signal's."""
 

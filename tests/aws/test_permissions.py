@@ -161,6 +161,35 @@ def test_without_one_of_its_actions_an_importer_imports_nothing(
     assert stage.states() == Counter()
 
 
+REPLACES = {"dynamodb:Query": "Query", "dynamodb:DeleteItem": "TransactWriteItems"}
+"""Actions without which nothing is replaced, and the request that is refused."""
+
+CORRECTED = LINE.replace("seq", "echo")
+
+
+def test_an_importer_with_its_document_replaces_a_corrected_line(stage: Stage) -> None:
+    user = stage.account.user(document("importer", stage.table.name, "any"))
+    assert stage.load(user, LINE).returncode == 0
+    replaced = stage.load(user, CORRECTED, "--replace")
+    assert replaced.returncode == 0, replaced.stderr
+    assert "1 old item taken away" in replaced.stdout
+    assert stage.states() == Counter(todo=1)
+
+
+@pytest.mark.parametrize(("action", "refused"), REPLACES.items())
+def test_without_one_of_its_actions_an_importer_replaces_nothing_but_imports(
+    stage: Stage, action: str, refused: str
+) -> None:
+    user = stage.account.user(without(document("importer", stage.table.name, "any"), action))
+    assert stage.load(user, LINE).returncode == 0
+    replaced = stage.load(user, CORRECTED, "--replace")
+    assert replaced.returncode == 3
+    assert f"{refused}: " in replaced.stderr
+    assert stage.states() == Counter(todo=1)
+    assert stage.load(user, CORRECTED).returncode == 0
+    assert stage.states() == Counter(todo=2)
+
+
 def test_create_table_is_for_a_missing_table_and_nothing_else(stage: Stage) -> None:
     name = f"Made-{uuid.uuid4().hex[:12]}"
     policy = without(document("importer", name, "any"), "dynamodb:CreateTable")
@@ -237,7 +266,7 @@ def test_an_operator_is_told_that_a_log_is_gone_because_it_may_list_the_bucket(
 
 NEEDED = {
     "worker": {*STARTS, "dynamodb:Scan", "s3:PutObject", "s3:AbortMultipartUpload"},
-    "importer": {*IMPORTS, "dynamodb:CreateTable"},
+    "importer": {*IMPORTS, *REPLACES, "dynamodb:CreateTable"},
     "operator": {*REQUESTS, "s3:ListBucket"},
 }
 """The actions that the tests above take away."""

@@ -124,7 +124,9 @@ def look_for_ended_leases(fleet: Fleet, dynamodb: str, make_proxy: Callable[[str
     proxy = make_proxy(dynamodb)
     proxy.behaviour = dating(86_400, second_page)
     fleet.environment["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.url
-    assert fleet.start().wait().returncode == 0
+    ended = fleet.start().wait()
+    # Without the guard, the parent's last look may believe a wrong date as well
+    assert ended.returncode in ((0, 75) if fleet.guard else (0,)), ended.stderr
     return sum(item["lockID"] != "theirs" for item in fleet.table.items())
 
 

@@ -94,9 +94,11 @@ def test_a_second_signal_skips_the_grace(fleet: Fleet, tmp_path: Path) -> None:
     fleet.add([f"bash -c 'trap \"\" TERM; touch {mark}; while true; do sleep 0.1; done'"])
     worker = fleet.start("--grace", "600")
     eventually(mark.exists)
-    worker.signal(signal.SIGTERM)
     worker.signal(signal.SIGINT)
-    assert worker.wait(20).returncode in (143, 130)
+    eventually(lambda: "SIGINT: stopping the tasks, which have 600 s to end; " in worker.stderr)
+    assert "; Ctrl-C again kills them\n" in worker.stderr
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(20).returncode == 130
     assert fleet.table.states() == {"todo": 1}
 
 

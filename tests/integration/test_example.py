@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +63,12 @@ def testing(dynamodb_client: DynamoDBClient) -> Iterator[Table]:
     """The example's table, once it has made it."""
     yield Table("Testing", dynamodb_client)
     dynamodb_client.delete_table(TableName="Testing")
+
+
+def pasted_lines() -> str:
+    """The blocks of the README that are to be pasted."""
+    section = (ROOT / "README.md").read_text().split("\n## On AWS\n")[1].split("\n## ")[0]
+    return "".join(re.findall(r"^```sh\n(.*?)^```", section, re.DOTALL | re.MULTILINE))
 
 
 @pytest.fixture
@@ -125,3 +133,27 @@ def test_the_example_works_in_parallel(
     example(MAKE + IMPORT)
     assert "items: 16 done; tasks: 48 done, 0 failed" in example(WORK_IN_PARALLEL)[1]
     check_results(testing, s3_client, bucket)
+
+
+def test_the_first_lines_of_the_readme_work_when_they_are_pasted(
+    scripts: Scripts,
+    downloaded: Path,
+    testing: Table,
+    s3: str,
+    s3_client: S3Client,
+) -> None:
+    # Packages are not downloaded; those of the tests stand in for them
+    pip = 'pip() { printf "%s\\n" "$*" >> pip-arguments; }\n'
+    environment = {"PYTHONPATH": sysconfig.get_path("purelib"), "AWS_ENDPOINT_URL_STS": s3}
+    del scripts.environment["AWS_REGION"], scripts.environment["AWS_DEFAULT_REGION"]
+    lines = pasted_lines()
+    ended = scripts.run("bash", "-euc", pip + lines, env=environment, cwd=downloaded)
+    assert ended.returncode == 0, ended.stderr
+    assert (downloaded / "venv" / "bin" / "python").exists()
+    assert (downloaded / "pip-arguments").read_text() == "install -r requirements.txt awscli\n"
+    assert "Testing: 16 items new, 0 there already\n" in ended.stdout
+    assert "table Testing: created" in ended.stderr
+    assert "items: 16 done; tasks: 48 done, 0 failed" in ended.stderr
+    check_results(testing, s3_client, "pyanamo-123456789012")
+    # Nothing is left to fill in
+    assert not re.search(r"<\w+>|path/to|my-", lines, re.IGNORECASE)

@@ -371,7 +371,8 @@ def test_an_import_killed_half_way_is_finished_by_running_it_again(
     assert table.states() == {"todo": 1000}
 
 
-def test_an_interrupted_import_says_so(import_file: Importer, table: Table, proxy: Proxy) -> None:
+def held_up(proxy: Proxy) -> threading.Event:
+    """Keep writes waiting until the event is set."""
     go_on = threading.Event()
 
     def holding(request: Request, forward: Forward) -> Reply:
@@ -379,10 +380,31 @@ def test_an_interrupted_import_says_so(import_file: Importer, table: Table, prox
         return forward(request)
 
     proxy.behaviour = on(PUT, holding)
+    return go_on
+
+
+def test_an_interrupted_import_says_so(import_file: Importer, table: Table, proxy: Proxy) -> None:
+    go_on = held_up(proxy)
     running = import_file.start(table.name, lines(table.name, range(1000)), env=through(proxy.url))
     eventually(lambda: proxy.operations[PUT] >= 4)
     running.signal(2)
+    eventually(lambda: running.stderr)
     go_on.set()
     ended = running.wait()
     assert ended.returncode == 130
-    assert said(ended) == ["interrupted"]
+    what, end = said(ended)
+    assert what.startswith("waiting for the requests under way (Ctrl-C again: not even for them)")
+    assert end == "interrupted"
+
+
+def test_a_second_interrupt_kills_an_import(
+    import_file: Importer, table: Table, proxy: Proxy
+) -> None:
+    go_on = held_up(proxy)
+    running = import_file.start(table.name, lines(table.name, range(1000)), env=through(proxy.url))
+    eventually(lambda: proxy.operations[PUT] >= 4)
+    running.signal(2)
+    eventually(lambda: running.stderr)
+    running.signal(2)
+    assert running.wait().returncode == -2
+    go_on.set()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.dynamodb_local import free_port
+from tests.support.fleet import Fleet
 from tests.support.proxy import Proxy, failing, on
 from tests.support.scripts import ROOT, Scripts
 from tests.support.table import INDEXES, KEY_TYPES, Table
@@ -91,6 +92,23 @@ def test_what_is_in_a_bad_line_cannot_move_the_cursor(import_file: Importer) -> 
     assert "\x1b" not in ended.stderr
 
 
+def test_what_a_shell_would_act_on_is_refused_and_not_recorded_as_done(fleet: Fleet) -> None:
+    script = "echo hi > out.txt && rm out.txt"
+    line = f"Task-1;;{fleet.table.name};;{script}\n"
+    importer = (PROGRAM, "-t", fleet.table.name, "-d", "-", "-s", ";;")
+    ended = fleet.scripts.run(*importer, stdin=line)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert said(ended)[0].startswith("standard input:1: > needs a shell")
+    assert f"bash -c '{script}'" in said(ended)[0]
+    assert fleet.table.items() == []
+
+    # What happens without the refusal
+    assert counts(fleet.scripts.run(*importer, "--literal", stdin=line)) == (1, 0)
+    assert fleet.start().wait().returncode == 0
+    (item,) = fleet.table.items()
+    assert (item["ItemState"], item["Log"]["stdout"]) == ("done", "hi > out.txt && rm out.txt\n")
+
+
 def test_an_empty_file_is_refused(import_file: Importer) -> None:
     ended = import_file("Testing", "\n\n")
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -117,13 +135,13 @@ def test_a_separator_inside_quotes_is_explained(scripts: Scripts) -> None:
     ("flags", "complaint"),
     [
         (["-d", "x", "-s", "|"], "the following arguments are required: -t/--table"),
-        (["-t", "T", "-s", "|"], "the following arguments are required: -d/--data"),
-        (["-t", "T", "-d", "x"], "the following arguments are required: -s/--separator"),
-        (["-t", "T", "-d", "x", "-s", ""], "argument -s/--separator: is empty"),
-        (["-t", "T", "-d", "x", "-s", "|", "-n", ""], "-n/--nested-separator: is empty"),
+        (["-t", "Tab", "-s", "|"], "the following arguments are required: -d/--data"),
+        (["-t", "Tab", "-d", "x"], "the following arguments are required: -s/--separator"),
+        (["-t", "Tab", "-d", "x", "-s", ""], "argument -s/--separator: is empty"),
+        (["-t", "Tab", "-d", "x", "-s", "|", "-n", ""], "-n/--nested-separator: is empty"),
         (["-t", "", "-d", "x", "-s", "|"], "argument -t/--table: is empty; is the variable set?"),
-        (["-t", "T", "-d", "", "-s", "|"], "argument -d/--data: is empty; is the variable set?"),
-        (["-t", "T", "-d", "x", "-s", "|", "--dry"], "unrecognized arguments: --dry"),
+        (["-t", "Tab", "-d", "", "-s", "|"], "argument -d/--data: is empty; is the variable set?"),
+        (["-t", "Tab", "-d", "x", "-s", "|", "--dry"], "unrecognized arguments: --dry"),
     ],
 )
 def test_a_wrong_command_line_is_refused(
@@ -293,8 +311,10 @@ def test_what_aws_says_is_passed_on(
 
 
 def test_a_table_name_that_aws_does_not_take_is_no_traceback(import_file: Importer) -> None:
-    assert "a b" in refused(import_file, "a b")
-    assert refused(import_file, "ab")
+    for name in ("a b", "ab"):
+        ended = import_file(name, lines(name, range(3)))
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert f"{name!r} cannot be the name of a DynamoDB table" in ended.stderr
 
 
 def test_debug_shows_the_traceback_and_the_line(import_file: Importer) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anamo.core.codec import decode, encode
-from anamo.core.item import NULL, Item, nested_item, new_values
+from anamo.core.item import NULL, Item, State, nested_item, new_values
 from tests.support.proxy import Forward, Proxy, Reply, Request, on
 from tests.support.scripts import Scripts
 from tests.support.table import KEY_TYPES, Table
@@ -149,6 +149,8 @@ def test_a_dry_run_sends_no_request_and_needs_no_account(
         assert (ended.returncode, ended.stderr) == (0, "")
         assert ended.stdout == (
             "Testing: 2 items, 6 tasks; 1 duplicate line\n"
+            "  Task-1: seq 1\n  Task-1: seq 2\n  Task-1: seq 3\n"
+            "  Task-2: seq 2\n  Task-2: seq 2\n  …\n"
             "3 good lines; nothing was written (--dry-run)\n"
         )
     assert proxy.requests == []
@@ -218,7 +220,7 @@ def test_an_import_of_what_is_there_writes_nothing(
     content = lines(table.name, range(250))
     import_file(table.name, content)
     assert counts(import_file(table.name, content, env=through(proxy.url))) == (0, 250)
-    assert proxy.operations == {"DescribeTable": 1, "BatchGetItem": 3}
+    assert proxy.operations == {"DescribeTable": 1, "Query": len(State), "BatchGetItem": 3}
 
 
 def test_items_come_back_as_they_were_meant(import_file: Importer, table: Table) -> None:

@@ -240,9 +240,31 @@ def test_the_environment_says_what_runs(fleet: Fleet) -> None:
     ]
 
 
+def test_a_variable_that_is_not_set_fails_the_task_and_the_program_is_not_started(
+    fleet: Fleet,
+) -> None:
+    fleet.add(["echo $OUT/x", "echo ${OUT:-} ${OUT:-none}"], task_ids=["unset", "default"])
+    assert fleet.start().wait().returncode == 1
+    items = {item["taskID"]: item for item in fleet.table.items()}
+    assert items["unset"]["ItemState"] == "failed"
+    assert items["unset"]["Log"]["Exit_Code"] == 126
+    assert items["unset"]["Log"]["stderr"] == (
+        "pyanamo: OUT is not set; write ${OUT:-} where it may be empty\n"
+    )
+    assert items["default"]["Log"]["stdout"] == " none\n"
+
+
+def test_without_the_check_an_unset_variable_is_nothing_and_the_task_is_done(fleet: Fleet) -> None:
+    fleet.guard = "unset_check"
+    fleet.add(["echo $OUT/x"])
+    assert fleet.start().wait().returncode == 0
+    assert only_item(fleet)["Log"]["stdout"] == "/x\n"
+
+
 def test_arguments_cannot_become_code(fleet: Fleet) -> None:
     fleet.environment["EVIL"] = "$(touch broken); `touch broken`; touch broken"
-    fleet.add(['echo $EVIL ; touch broken | cat > broken && touch broken "$EVIL"'])
+    line = 'echo $EVIL ; touch broken | cat > broken && touch broken "$EVIL"'
+    fleet.add([line], "--literal")
     assert fleet.start().wait().returncode == 0
     assert not (fleet.folder / "broken").exists()
 
@@ -325,10 +347,11 @@ def test_what_other_workers_hold_is_said(fleet: Fleet) -> None:
     fleet.start()
     eventually(fleet.ledger.starts)
     ended = fleet.start("-i", "2").wait()
-    assert "nothing to do; other workers hold 1 item\n" in ended.stderr
+    assert "nothing to do; other workers hold 1 item (leases end by " in ended.stderr
     fleet.add(["true"])
     ended = fleet.start("-i", "2").wait()
-    assert "other workers hold 1 item; what they lose can be taken over" in ended.stderr
+    assert "other workers hold 1 item (leases end by " in ended.stderr
+    assert "; what they lose can be taken over" in ended.stderr
 
 
 def test_a_quiet_worker_prints_only_its_summary(fleet: Fleet) -> None:

@@ -14,8 +14,12 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def worker(run: Run, table: Table, bucket: str) -> list[str]:
-    """Flags of a worker for six items, of which one fails."""
-    lines = "".join(f"T{k}|{table.name}|bash -c 'exit {k // 5}'\n" for k in range(6))
+    """Flags of a worker for six items, of which one fails. They end one by one, and each runs for
+    longer than the line stays as it is.
+    """
+    lines = "".join(
+        f"T{k}|{table.name}|bash -c 'sleep 0.{k + 2}; exit {k // 5}'\n" for k in range(6)
+    )
     run("import-items-generic.py", "-t", table.name, "-d", "-", "-s", "|", stdin=lines)
     return ["-t", table.name, "-b", bucket]
 

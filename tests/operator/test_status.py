@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from anamo.core.item import State
 from tests.operator.conftest import HOSTILE, Workflow
 from tests.support import workflow
 from tests.support.proxy import Proxy, Reply, failing, on, passing
@@ -40,7 +41,7 @@ def test_json_counts_every_item_and_every_task(run: Run, steps: Workflow) -> Non
         live = [item for item in locked if item.get("Lease_Expires", 0) > time.time()]
         assert found == {
             "table": steps.names[step],
-            **dict.fromkeys(("todo", "locked", "done", "failed"), 0),
+            **dict.fromkeys(map(str, State), 0),
             **steps.states(step),
             "total": len(steps.items[step]),
             "tasks": {
@@ -257,7 +258,7 @@ def test_throttling_slows_down_and_changes_nothing(
         (["requeue", "-t", "{}", "--state", "todo"], 2, "need not be requeued"),
         (["requeue", "-t", "{}", "--state", "wat"], 2, "no item is wat"),
         (["remove", "-t", "Nowhere", "--state", "done"], 3, "table Nowhere does not exist"),
-        (["stat", "-t", "{}"], 2, "invalid choice"),
+        (["stat", "-t", "{}"], 2, "did you mean status?"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(

@@ -35,18 +35,23 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 NUMBER = "123456789012"
-ASKED_FOR = {
-    "dynamodb:TransactWriteItems": "dynamodb:PutItem",
-    "s3:HeadBucket": "s3:ListBucket",
-}
-"""Permissions with another name than their request, as AWS documents them; the transactions of the
-scripts hold puts alone."""
+ASKED_FOR = {"s3:HeadBucket": "s3:ListBucket"}
+"""Permissions with another name than their request, as AWS documents them."""
+
+
+def asked_for(action: str, body: bytes) -> list[str]:
+    """The permissions that a request needs: a transaction those of the writes in it."""
+    if action == "dynamodb:TransactWriteItems":
+        writes = json.loads(body)["TransactItems"]
+        return sorted({f"dynamodb:{kind}Item" for write in writes for kind in write})
+    return [ASKED_FOR.get(action, action)]
 
 
 def dynamodb_resource(request: Mapping[str, Any]) -> str:
     """The ARN that a DynamoDB request is about; each of the scripts' is about one table."""
     if "TransactItems" in request:
-        table = request["TransactItems"][0]["Put"]["TableName"]
+        (write,) = request["TransactItems"][0].values()
+        table = write["TableName"]
     elif "RequestItems" in request:
         table = next(iter(request["RequestItems"]))
     elif "TableName" in request:
@@ -71,8 +76,9 @@ def complete_iam() -> None:
 
     def check(request: Any, resource: str) -> None:
         moto_action = vars(request)["_action"]
-        vars(request)["_action"] = ASKED_FOR.get(moto_action, moto_action)
-        moto_checks(request, resource)
+        for action in asked_for(moto_action, vars(request)["_body"]):
+            vars(request)["_action"] = action
+            moto_checks(request, resource)
         bucket, _, key = resource.partition("/")
         if moto_action == "s3:GetObject" and not exists(bucket.rpartition(":")[2], key):
             vars(request)["_action"] = "s3:ListBucket"

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from anamo.aws import clock, faults, table, table_writes  # noqa: E402
-from anamo.core import transitions  # noqa: E402
+from anamo.core import command_line, transitions  # noqa: E402
 from anamo.worker import (  # noqa: E402
     cgroup,
     claim,
@@ -72,6 +72,11 @@ def weaken(name: str, clause: str) -> None:
     assert clause in guarded.condition, f"{name} has no clause {clause}"
     always = guarded.condition.replace(clause, f"({clause} OR attribute_exists(itemID))")
     setattr(transitions, name, dataclasses.replace(guarded, condition=always))
+
+
+def no_removal_condition() -> None:
+    """Remove items whatever has become of them."""
+    weaken("REMOVE", transitions.REMOVE.condition)
 
 
 def no_lease() -> None:
@@ -224,6 +229,20 @@ def no_second_opinion() -> None:
     """Believe the date of every answer."""
     clock.LAST = 1
     clock.DatabaseClock.surely_past = clock.DatabaseClock.now  # type: ignore[method-assign]
+
+
+class _Empty(dict[str, str]):
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+def no_unset_check() -> None:
+    """Take a variable that is not set for an empty one."""
+    split = command_line.split
+    command_line.split = lambda script, variables: split(script, _Empty(variables))
 
 
 def no_subprocess() -> None:

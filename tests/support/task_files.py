@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tests.support.scripts import Running, Scripts
+from tests.support.environment import environment
+from tests.support.scripts import ROOT, Running, Scripts
 
 PROGRAM = "import-items-generic.py"
 
@@ -41,6 +45,20 @@ class Importer:
         return self._scripts.start(*command, env=env)
 
 
+def dry_run(content: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Have the real script check a file without any server; fields are separated by `;;`."""
+    command = [PROGRAM, "-t", "Testing", "-d", "-", "-s", ";;", "--dry-run", *flags]
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=environment(Path(os.devnull), dynamodb="", s3=""),
+        input=content,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def through(url: str) -> dict[str, str]:
     """Return what makes a script reach DynamoDB through a proxy."""
     return {"AWS_ENDPOINT_URL_DYNAMODB": url}
@@ -49,8 +67,10 @@ def through(url: str) -> dict[str, str]:
 def counts(ended: subprocess.CompletedProcess[str]) -> tuple[int, int]:
     """Return how many items an import said were new, and how many there already."""
     assert ended.returncode == 0, ended.stderr
-    new, there = ended.stdout.partition(": ")[2].split(" items new, ")
-    return int(new.replace(",", "")), int(there.partition(" ")[0].replace(",", ""))
+    said = re.search(r": ([\d,]+) items? new, ([\d,]+) there already", ended.stdout)
+    assert said, ended.stdout
+    new, there = (int(number.replace(",", "")) for number in said.groups())
+    return new, there
 
 
 def said(ended: subprocess.CompletedProcess[str]) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
+import argcomplete
 import boto3
 import botocore
 import pytest
@@ -115,7 +118,7 @@ def started(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, *words],
         cwd=ROOT,
         env={**environment(Path(os.devnull), dynamodb=NOBODY, s3=NOBODY), **variables},
-        input="A|T|seq|1\n",
+        input="A|Tab|seq|1\n",
         capture_output=True,
         text=True,
         check=False,
@@ -123,7 +126,7 @@ def started(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_file_that_is_checked_and_a_closed_pipe_end_with_0() -> None:
-    dry = ("import-items-generic.py", "-t", "T", "-d", "-", "-s", "|", "--dry-run")
+    dry = ("import-items-generic.py", "-t", "Tab", "-d", "-", "-s", "|", "--dry-run")
     assert started(*dry).returncode == ExitStatus.OK
 
     def main(_arguments: argparse.Namespace, _say: Messages) -> ExitStatus:
@@ -139,7 +142,7 @@ def test_a_file_that_is_checked_and_a_closed_pipe_end_with_0() -> None:
     "words",
     [
         ["pyanamo.py", "-t", "T", "-b", "bucket"],
-        ["import-items-generic.py", "-t", "T", "-d", "-", "-s", "|"],
+        ["import-items-generic.py", "-t", "Tab", "-d", "-", "-s", "|"],
     ],
 )
 def test_an_endpoint_that_cannot_be_reached_ends_with_3(words: list[str]) -> None:
@@ -176,6 +179,120 @@ def test_a_wrong_command_line_ends_with_2_and_says_why(words: list[str], complai
     ended = started(*words)
     assert (ended.returncode, ended.stdout) == (ExitStatus.USAGE, "")
     assert complaint in ended.stderr
+    assert len(ended.stderr.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["stauts", "-t", "T"], "there is no command 'stauts'; did you mean status?"),
+        (["Testing"], "there is no command 'Testing'; use status, logs, requeue, "),
+        ([""], "there is no command ''; use status, logs, requeue, "),
+    ],
+)
+def test_a_command_that_is_not_there_is_guessed(words: list[str], said: str) -> None:
+    ended = started("pyanamo.py", *words)
+    assert (ended.returncode, ended.stdout) == (ExitStatus.USAGE, "")
+    first, second = ended.stderr.splitlines()
+    assert first == "pyanamo.py: usage: python pyanamo.py --help"
+    assert second.startswith(f"pyanamo.py: {said}")
+
+
+def test_a_usage_error_names_the_help_of_the_command() -> None:
+    assert started("pyanamo.py", "status").stderr == (
+        "pyanamo.py status: usage: python pyanamo.py status --help\n"
+        "pyanamo.py status: the following arguments are required: -t/--table\n"
+    )
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("10m", 600), ("2", 2), ("2.5", 3), ("1h", 3600)])
+def test_a_lease_may_have_a_unit(text: str, seconds: int) -> None:
+    parser = worker_command.parser()
+    assert parser.parse_args(["-t", "T", "-b", "bucket", "--lease", text]).lease == seconds
+    assert parser.parse_args(["-t", "T", "-b", "bucket"]).lease == 600
+
+
+IMPORTER = ["import-items-generic.py", "-t", "Tab", "-d", "-", "-s", "|"]
+SCRIPTS = {script: flags for script, *flags in (WORKER, IMPORTER)}
+
+
+def prepared(script: str, before: str) -> subprocess.CompletedProcess[str]:
+    """Run a script after some code."""
+    code = f"import runpy, sys; {before}; sys.argv = {[script, *SCRIPTS[script]]}"
+    return started("-c", f"{code}; runpy.run_path(sys.argv[0], run_name='__main__')")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_python_that_is_too_old_is_named(script: str) -> None:
+    ended = prepared(script, "sys.version_info = (3, 9); sys.version = '3.9.2 (default)'")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        ExitStatus.AWS,
+        "",
+        f"{script}: needs Python 3.10 or newer; this is 3.9.2\n",
+    )
+    # What comes before can be read by any Python 3
+    ast.parse((ROOT / script).read_text(), feature_version=(3, 4))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_package_that_is_missing_is_named(script: str) -> None:
+    ended = prepared(script, "sys.modules['botocore'] = None")
+    assert (ended.returncode, ended.stdout) == (ExitStatus.AWS, "")
+    assert ended.stderr.startswith(f"{script}: botocore is not installed for {sys.executable}: ")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_checkout_that_is_read_only_gets_no_byte_code(tmp_path: Path, writable: bool) -> None:
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT / "anamo", checkout / "anamo", ignore=shutil.ignore_patterns("__pyc*"))
+    for script in SCRIPTS:
+        shutil.copy(ROOT / script, checkout)
+    folders = [checkout, *(each for each in checkout.rglob("*") if each.is_dir())]
+    for folder in folders:
+        folder.chmod(0o755 if writable else 0o555)
+    try:
+        for script in SCRIPTS:
+            assert started(str(checkout / script), "--help").returncode == 0
+        # Root may write there anyway
+        assert bool(list(checkout.rglob("*.pyc"))) == writable
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("line", "completions"),
+    [
+        ("pyanamo.py stat", {"status "}),
+        ("pyanamo.py re", {"requeue", "remove", "resume"}),
+        ("python pyanamo.py stat", {"status "}),
+        ("python pyanamo.py --max-", {"--max-failures", "--max-attempts"}),
+        ("pyanamo.py status --by", {"--by-task "}),
+        ("pyanamo.py status -t T --output ", {"table", "json", "tsv"}),
+        ("pyanamo.py --max-", {"--max-failures", "--max-attempts"}),
+        ("import-items-generic.py --dry", {"--dry-run "}),
+    ],
+)
+def test_a_shell_completes_commands_and_flags(
+    tmp_path: Path, line: str, completions: set[str]
+) -> None:
+    answer = tmp_path / "answer"
+    before, dot, _ = line.partition(".py")
+    script = before.split()[-1] + dot
+    started(
+        script,
+        PYTHONPATH=str(Path(argcomplete.__file__).parents[1]),
+        _ARGCOMPLETE=str(len(before.split())),
+        _ARGCOMPLETE_IFS="\n",
+        _ARGCOMPLETE_STDOUT_FILENAME=str(answer),
+        COMP_LINE=line,
+        COMP_POINT=str(len(line)),
+        COMP_TYPE="",
+    )
+    assert set(answer.read_text().split("\n")) == completions
+    # By this, completion of `python SCRIPT` finds out that a script answers
+    assert "PYTHON_ARGCOMPLETE_OK" in (ROOT / script).read_text()[:1024]
 
 
 def test_the_originals_long_flags_mean_what_they_did() -> None:
@@ -188,8 +305,8 @@ def test_the_originals_long_flags_mean_what_they_did() -> None:
     words = arguments.without_aliases(original.split(), flags)
     parser = worker_command.parser()
     assert parser.parse_args(words) == parser.parse_args(today.split())
-    dry = ["import-items-generic.py", "--tbl", "T", "--data", "-", "--separator", "|"]
-    assert "T: 1 items, 1 tasks" in started(*dry, "--nested", ",", "--dry-run").stdout
+    dry = ["import-items-generic.py", "--tbl", "Tab", "--data", "-", "--separator", "|"]
+    assert "Tab: 1 item, 1 task" in started(*dry, "--nested", ",", "--dry-run").stdout
     for script, named in (
         ("pyanamo.py", flags),
         ("import-items-generic.py", import_command.ORIGINAL_FLAGS),

@@ -225,10 +225,10 @@ def test_status_shows_such_items(odd: Table, run: Callable[..., Any], words: lis
 
 def test_a_dry_run_loads_no_boto3(run: Callable[..., Any]) -> None:
     code = (
-        "import runpy, sys\nsys.argv[1:] = '-t T -d - -s | --dry-run'.split()\n"
+        "import runpy, sys\nsys.argv[1:] = '-t Tab -d - -s | --dry-run'.split()\n"
         "try: runpy.run_path('import-items-generic.py', run_name='__main__')\n"
         "except SystemExit as ended: print(ended.code)\n"
         "print([name for name in ('boto3', 'botocore') if name in sys.modules])"
     )
-    ended = run(sys.executable, "-c", code, cwd=ROOT, stdin="A|T|true\n")
+    ended = run(sys.executable, "-c", code, cwd=ROOT, stdin="A|Tab|true\n")
     assert ended.stdout.splitlines()[-2:] == ["0", "[]"]

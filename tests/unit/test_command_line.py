@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from anamo.core import command_line
@@ -16,22 +16,31 @@ from anamo.core import command_line
 NAMES = ["A", "AB", "_x", "X1"]
 
 
-def in_bash(words: str, variables: Mapping[str, str]) -> list[str]:
-    """Have bash split and expand the words."""
+def in_bash(words: str, variables: Mapping[str, str]) -> list[str] | None:
+    """Have bash split and expand the words; None where one names a variable that is not set."""
     ended = subprocess.run(
-        ["bash", "--norc", "-c", f"printf '%s\\0' {words}"],
+        ["bash", "--norc", "-uc", f"printf '%s\\0' {words}"],
         env=variables,
         capture_output=True,
-        check=True,
+        check=False,
     )
-    return ended.stdout.decode().split("\0")[:-1]
+    return ended.stdout.decode().split("\0")[:-1] if ended.returncode == 0 else None
+
+
+def ours(words: str, variables: Mapping[str, str]) -> list[str] | None:
+    """The same by `split`."""
+    try:
+        return command_line.split(words, variables)
+    except ValueError:
+        return None
 
 
 def text(characters: str) -> st.SearchStrategy[str]:
     return st.text(characters, min_size=1, max_size=4)
 
 
-references = st.sampled_from([form for name in NAMES for form in (f"${name}", f"${{{name}}}")])
+forms = ("${}", "${{{}}}", "${{{}:-}}", "${{{}:-a/b}}")
+references = st.sampled_from([form.format(name) for name in NAMES for form in forms])
 harmless = text("aZ09_-./=:,äé語")
 in_double_quotes = st.lists(
     references
@@ -70,7 +79,13 @@ def test_without_variables_it_splits_as_shlex_does(script: str) -> None:
 @settings(max_examples=250)
 @given(words, st.dictionaries(st.sampled_from(NAMES), values))
 def test_quoted_words_come_out_as_in_bash(script: str, variables: dict[str, str]) -> None:
-    assert command_line.split(script, variables) == in_bash(script, variables)
+    assert ours(script, variables) == in_bash(script, variables)
+
+
+@example('"$A"0 "${A}"0 "$A"-', {"A": "a"})
+@given(words, st.dictionaries(st.sampled_from(NAMES), values))
+def test_what_is_shown_of_a_command_runs_as_it_does(script: str, variables: dict[str, str]) -> None:
+    assert in_bash(command_line.as_run(script), variables) == ours(script, variables)
 
 
 @given(values)
@@ -98,8 +113,15 @@ def test_a_value_stays_one_word_whatever_it_holds(value: str) -> None:
         ("\\$A", ["$A"]),
         ('"\\$A"', ["$A"]),
         ("\\\\$A", ["\\1"]),
-        ("$MISSING", [""]),
-        ("a${MISSING}b", ["ab"]),
+        ("$EMPTY", [""]),
+        ("a${EMPTY}b", ["ab"]),
+        ("${MISSING:-}", [""]),
+        ("a${MISSING:-}b", ["ab"]),
+        ("${MISSING:-x y}/z", ["x y/z"]),
+        ('"${MISSING:-x y}"/z', ["x y/z"]),
+        ("${EMPTY:-x} ${A:-x}", ["x", "1"]),
+        ("'${MISSING:-x}' \\${MISSING:-x}", ["${MISSING:-x}", "${MISSING:-x}"]),
+        ("${MISSING:-$A}", ["${MISSING:-1}"]),
         ("$1 $$ $( ${ ${1} ${A-x} a$", ["$1", "$$", "$(", "${", "${1}", "${A-x}", "a$"]),
         ("a|b > c; d && $(e) `f` *.txt", ["a|b", ">", "c;", "d", "&&", "$(e)", "`f`", "*.txt"]),
         ("a # b", ["a", "#", "b"]),
@@ -109,7 +131,19 @@ def test_a_value_stays_one_word_whatever_it_holds(value: str) -> None:
     ],
 )
 def test_what_has_a_meaning_and_what_has_none(script: str, expected: list[str]) -> None:
-    assert command_line.split(script, {"A": "1", "AB": "2"}) == expected
+    assert command_line.split(script, {"A": "1", "AB": "2", "EMPTY": ""}) == expected
+
+
+@pytest.mark.parametrize("script", ["$OUT/x", "run ${OUT}", 'run "$OUT"', "${A:-} a$OUT"])
+def test_a_variable_that_is_not_set_is_an_error(script: str) -> None:
+    message = r"^OUT is not set; write \$\{OUT:-\} where it may be empty$"
+    with pytest.raises(ValueError, match=message):
+        command_line.split(script, {"A": "1"})
+
+
+def test_words_keep_their_variables_as_they_are_written() -> None:
+    script = "run $A ${B:-x y} '$C' \\$D"
+    assert command_line.words(script) == ["run", "$A", "${B:-x y}", "$C", "$D"]
 
 
 def test_a_value_that_looks_like_a_variable_is_not_expanded_again() -> None:
@@ -140,7 +174,7 @@ def test_check_says_that_a_quote_is_open(script: str) -> None:
 @given(st.text() | st.text("ab '\"\\\t\n$"))
 def test_check_refuses_what_cannot_be_split_and_nothing_else(script: str) -> None:
     try:
-        command_line.split(script, {})
+        command_line.words(script)
     except ValueError:
         with pytest.raises(ValueError, match=r"quote|backslash|NUL"):
             command_line.check(script)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -138,3 +140,12 @@ def test_files_that_a_document_names_exist(document: Path) -> None:
         re.findall(r"`((?:anamo|aws|tests|tools|benchmarks|docs)/[\w./-]+)`", document.read_text())
     )
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_the_commands_are_those_of_the_parsers() -> None:
+    made = subprocess.run(
+        [sys.executable, "tools/commands.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert made.stdout == (ROOT / "docs" / "commands.md").read_text(), (
+        "run python tools/commands.py > docs/commands.md"
+    )

@@ -342,8 +342,8 @@ def test_a_last_line_of_fewer_arguments_without_a_line_break_is_read_with_a_warn
     content = "A|Testing|seq|1,2,3\nB|Testing|seq|1,2,3\nC|Testing|seq|1,2"
     found = parse(content)
     assert found.lines == 3
-    assert found.warning == f"tasks.txt:3: 2 nested arguments, and more in all others; {CUT}"
-    assert parse(content + "\n").warning == ""
+    assert found.warnings == [f"tasks.txt:3: 2 nested arguments, and more in all others; {CUT}"]
+    assert parse(content + "\n").warnings == []
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_a_last_line_of_fewer_arguments_without_a_line_break_is_read_with_a_warn
     ],
 )
 def test_a_last_line_like_others_needs_no_line_break(content: str, layout: Layout) -> None:
-    assert parse(content, layout).warning == ""
+    assert parse(content, layout).warnings == []
 
 
 # Files

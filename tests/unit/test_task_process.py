@@ -127,7 +127,7 @@ def test_a_variable_that_names_no_program_is_named_and_not_its_value(secret: str
     assert secret.encode() not in said(outcome)[1]
 
 
-@pytest.mark.parametrize("script", ["", "  ", "''", "$NOT_SET"])
+@pytest.mark.parametrize("script", ["", "  ", "''", "${NOT_SET:-}"])
 def test_a_script_without_a_program_is_127(script: str) -> None:
     outcome = run(script)
     assert outcome.exit_code == 127

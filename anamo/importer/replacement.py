@@ -1,0 +1,158 @@
+"""Items that an import leaves behind: a line was corrected, and the item of the old line is still
+in the table, under the same task id with another command.
+
+Guaranteed: an old item is taken away by the transaction that adds the new ones of its task id, and
+only if no worker holds it. Not guaranteed: that every old item is found, since the index that lists
+them lags behind the table.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol, TypeVar
+
+from anamo.aws.dynamodb import TRANSACTION_LIMIT
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_reads import Projection
+from anamo.core.codec import ItemId
+from anamo.core.item import Item, State
+from anamo.core.record import Record
+from anamo.core.transitions import REMOVE
+
+T = TypeVar("T")
+
+THREADS = 4
+"""Task ids that are looked up, or replaced, at once."""
+
+LOOKED_UP = 1000
+"""New items whose task ids an import looks up; each takes half a read unit for each state."""
+
+
+@dataclass(slots=True)
+class Replaced:
+    """What became of the items of some task ids.
+
+    Attributes:
+        task_ids: The task ids; an import has nothing more to do for them.
+        removed: How many old items were taken away.
+        new: How many items were added.
+        existing: The states of new items that were there already.
+        left: Why task ids were left as they are, a message each.
+    """
+
+    task_ids: set[str] = field(default_factory=set)
+    removed: int = 0
+    new: int = 0
+    existing: Counter[str] = field(default_factory=Counter)
+    left: list[str] = field(default_factory=list)
+
+    def add(self, other: "Replaced") -> None:
+        """Add what became of other task ids."""
+        self.task_ids |= other.task_ids
+        self.removed += other.removed
+        self.new += other.new
+        self.existing += other.existing
+        self.left += other.left
+
+
+class Retry(Protocol):
+    """Sends a request, and again if it fails."""
+
+    def __call__(self, request: Callable[[], T]) -> T:
+        """Return the request's answer."""
+
+
+def once(request: Callable[[], T]) -> T:
+    """Send a request once."""
+    return request()
+
+
+class Replacement:
+    """Finds and replaces the old items of one table.
+
+    Args:
+        table: The table.
+        items: All items of the task file, by itemID.
+        retry: Sends the requests.
+    """
+
+    def __init__(self, table: WorkflowTable, items: Mapping[ItemId, Item], retry: Retry) -> None:
+        self._table = table
+        self._items = items
+        self._of_task = defaultdict[str, list[Item]](list)
+        for item in items.values():
+            self._of_task[item.task_id].append(item)
+        self._retry = retry
+
+    def states(self) -> list[str]:
+        """The states that items of the table are in."""
+        return [state.value for state in State if self._retry(partial(self._has, state.value))]
+
+    def _has(self, state: str) -> bool:
+        return self._table.last(state) is not None
+
+    def old(self, items: Iterable[Item], states: Sequence[str]) -> dict[str, list[Record]]:
+        """Items with the same task ids that the task file does not have, by task id.
+
+        Args:
+            items: Items of the task file.
+            states: The states to look in.
+        """
+        task_ids = list(dict.fromkeys(item.task_id for item in items)) if states else []
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = list(pool.map(partial(self._old_of_task, states=states), task_ids))
+        return {name: records for name, records in zip(task_ids, found, strict=True) if records}
+
+    def _old_of_task(self, task_id: str, states: Sequence[str]) -> list[Record]:
+        # By itemID: an item that changes its state meanwhile is listed twice
+        found: dict[ItemId, Record] = {}
+        for state in states:
+            for record in self._retry(
+                partial(self._table.of_task, task_id, state, Projection.STEP)
+            ):
+                if record.item.item_id not in self._items:
+                    found[record.item.item_id] = record
+        return list(found.values())
+
+    def replace(self, old: Mapping[str, Sequence[Record]]) -> Replaced:
+        """Take old items away and add the new ones of their task ids."""
+        replaced = Replaced()
+        with ThreadPoolExecutor(THREADS) as pool:
+            for part in pool.map(self._replace, old, old.values()):
+                replaced.add(part)
+        return replaced
+
+    def _replace(self, task_id: str, listed: Sequence[Record]) -> Replaced:
+        old = self._read([record.item for record in listed], Projection.STANDING)
+        if not old:
+            return Replaced()
+        there = self._read(self._of_task[task_id], Projection.STEP)
+        known = {record.item.item_id for record in there}
+        new = [item for item in self._of_task[task_id] if item.item_id not in known]
+        if any(record.state == State.HELD for record in old):
+            # Who held the old item has not said that the new one may be claimed
+            new = [replace(item, state=State.HELD.value) for item in new]
+        why = self._obstacle(old, new)
+        if not why and not self._retry(self._table.replacement(old, new)):
+            why = "the old item has changed meanwhile"
+        if why:
+            return Replaced({task_id}, left=[f"{task_id}: {why}"])
+        states = Counter(record.state for record in there)
+        return Replaced({task_id}, len(old), len(new), states)
+
+    def _read(self, items: Sequence[Item], projection: Projection) -> list[Record]:
+        item_ids = [item.item_id for item in items]
+        return self._retry(lambda: self._table.read(item_ids, projection))
+
+    def _obstacle(self, old: Sequence[Record], new: Sequence[Item]) -> str:
+        """Why items cannot be replaced; empty if they can."""
+        if len(old) + len(new) > TRANSACTION_LIMIT:
+            return f"it has more than {TRANSACTION_LIMIT} items: remove the old ones first"
+        for record in old:
+            if record.leased(self._table.clock.now()):
+                return f"item {record.item.item_id} is held by {record.item.instance_id}"
+            if record.state not in REMOVE.sources:
+                return f"item {record.item.item_id} is {record.state}"
+        return ""

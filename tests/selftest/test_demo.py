@@ -1,0 +1,79 @@
+"""./demo.sh --shell: a shell on local servers, and nothing is left of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.scripts import ROOT, Scripts
+
+TYPED = """\
+for i in {1..4}; do echo "Task-${i}|${PYANAMO_TABLE}|seq|${i},2,3"; done > tasks.txt
+python import-items-generic.py -t ${PYANAMO_TABLE} -d tasks.txt -s "|" -n ',' --create-table
+python pyanamo.py -t "${PYANAMO_TABLE}" -b "${S3_BUCKET}" -r "${AWS_REGION}"
+aws s3 ls "s3://${S3_BUCKET}" --recursive
+test "$PYANAMO" = "$PWD" && echo "folder of demo: $PYANAMO"
+false
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout whose virtual environment is there already: that of the tests."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in ("demo.sh", "demo", "tools", "anamo", "pyanamo.py", "import-items-generic.py"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, checkout)
+    for source in [*ROOT.glob("*.json"), *ROOT.glob("requirements*.txt")]:
+        shutil.copy(source, checkout)
+    venv = checkout / ".demo" / "shell"
+    venv.mkdir(parents=True)
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (venv / name).symlink_to(Path(sys.prefix) / name)
+    made_of = "requirements.txt demo/requirements.txt demo/requirements-shell.txt"
+    stamp = f'{{ echo "{venv}" && python3 -VV && cat {made_of}; }} | sha256sum'
+    path = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    with (venv / "stamp").open("wb") as file:
+        subprocess.run(["bash", "-c", stamp], cwd=checkout, env=path, stdout=file, check=True)
+    return checkout
+
+
+def test_every_command_can_be_tried_in_a_shell_that_ends_clean(
+    scripts: Scripts, checkout: Path, tmp_path: Path
+) -> None:
+    command = ("bash", checkout / "demo.sh", "--shell")
+    ended = scripts.run(*command, stdin=TYPED, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "table Testing: created" in ended.stderr
+    assert "Testing: 4 items new, 0 there already" in ended.stdout
+    assert "items: 4 done; tasks: 12 done, 0 failed" in ended.stderr
+    assert "PyAnamo/Testing/Task-1/" in ended.stdout
+    assert f"folder of demo: {checkout}\n" in ended.stdout
+    assert scripts.alive() == []
+
+
+def test_on_a_terminal_the_shell_has_a_prompt(scripts: Scripts, checkout: Path) -> None:
+    terminal = ROOT / "tests" / "support" / "terminal.py"
+    typed = 'echo "table: $PYANAMO_TABLE"\nexit 3\n'
+    ended = scripts.run(
+        sys.executable, terminal, "100", typed, "bash", checkout / "demo.sh", "--shell"
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "pyanamo demo $" in ended.stdout
+    assert "table: Testing" in ended.stdout
+    assert scripts.alive() == []
+
+
+def test_another_flag_is_a_usage_error(scripts: Scripts, checkout: Path) -> None:
+    ended = scripts.run("bash", checkout / "demo.sh", "--shall")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "usage: ./demo.sh [--shell]\n"
