@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anamo.aws import table_writes
 from anamo.aws.dynamodb import ConditionFailed
 from anamo.aws.table_writes import TableWrites
 from anamo.aws.update import STATUS_LIMIT, Update
@@ -66,7 +67,9 @@ class OperatorWrites(TableWrites):
             item = Record.from_values(failed.item)
             # A holder may have given it back, with its attempts and failed tasks as they were
             anew = (item.item.attempts, item.item.nested) == (0, tuple(nested))
-            applied = anew and self._applied(item.item, State.TODO, seen.item.lock_id)
+            applied = anew and table_writes.already_applied(
+                item.item, State.TODO, seen.item.lock_id
+            )
             return None if applied else Lost(item)
         return None
 
@@ -87,7 +90,7 @@ class OperatorWrites(TableWrites):
             return Record.from_values(self._write(transition, item.item_id, update, "ALL_NEW"))
         except ConditionFailed as failed:
             current = Record.from_values(failed.item) if failed.item else None
-            if current and self._applied(current.item, State.FAILED, token):
+            if current and table_writes.already_applied(current.item, State.FAILED, token):
                 return current
             return Lost(current)
 
@@ -150,7 +153,7 @@ class OperatorWrites(TableWrites):
             if failed.item is None:
                 return Lost(None)
             current = Record.from_values(failed.item)
-            applied = self._applied(current.item, target, seen.item.lock_id)
+            applied = table_writes.already_applied(current.item, target, seen.item.lock_id)
             return None if applied else Lost(current)
         return None
 

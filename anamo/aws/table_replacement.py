@@ -4,15 +4,13 @@ Guaranteed: a transaction adds all its new items and removes all its old ones, o
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from anamo.aws.dynamodb import Cancelled
 from anamo.aws.operator_writes import OperatorWrites
 from anamo.core import transitions
 from anamo.core.codec import encode
-from anamo.core.item import Item, new_values
+from anamo.core.item import Item
 from anamo.core.record import Record
 
 
@@ -49,29 +47,6 @@ class TableReplacement(OperatorWrites):
             }
             for record in old
         ]
-        changes += [
-            {
-                "Put": {
-                    "TableName": self.name,
-                    "Item": encode({**new_values(item), "lockID": token}),
-                    "ConditionExpression": transitions.IMPORT.condition,
-                }
-            }
-            for item in new
-        ]
-        return partial(self._replace, [*(record.item for record in old), *new], changes, token)
-
-    def _replace(
-        self, items: Sequence[Item], changes: Sequence[dict[str, Any]], token: str
-    ) -> bool:
-        try:
-            self.send(
-                self._client.transact_write_items,
-                named=False,
-                TransactItems=changes,
-                ClientRequestToken=token,
-            )
-        except Cancelled as cancelled:
-            # Raises unless a condition was the reason
-            return not cancelled.states_there(items, self.name)
-        return True
+        changes += [self._put(item, token) for item in new]
+        items = [*(record.item for record in old), *new]
+        return lambda: not self._transact(items, changes, token)

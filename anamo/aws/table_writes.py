@@ -82,28 +82,40 @@ class TableWrites(TableRequests):
             Throttled: The table throttles.
             TransientError: Another import is writing the same items.
         """
-        condition = transitions.IMPORT.condition
-        puts = [
-            {
-                "Put": {
-                    "TableName": self.name,
-                    "Item": encode({**new_values(item), "lockID": token}),
-                    "ConditionExpression": condition,
-                    "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-                }
+        puts = [self._put(item, token) for item in items]
+        return Insertion(self._transact(items, puts, token))
+
+    def _put(self, item: Item, token: str) -> dict[str, Any]:
+        """A transaction's write of a new item."""
+        return {
+            "Put": {
+                "TableName": self.name,
+                "Item": encode({**new_values(item), "lockID": token}),
+                "ConditionExpression": transitions.IMPORT.condition,
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
-            for item in items
-        ]
+        }
+
+    def _transact(
+        self, items: Sequence[Item], changes: Sequence[dict[str, Any]], token: str
+    ) -> Mapping[ItemId, str]:
+        """Send a transaction; the states by itemID of the items whose conditions failed.
+
+        Args:
+            items: The items that the changes are of, in their order.
+            changes: All are written, or none.
+            token: The transaction's own; see `insert`.
+        """
         try:
             self.send(
                 self._client.transact_write_items,
                 named=False,
-                TransactItems=puts,
+                TransactItems=changes,
                 ClientRequestToken=token,
             )
         except Cancelled as cancelled:
-            return Insertion(cancelled.states_there(items, self.name))
-        return Insertion({})
+            return cancelled.states_there(items, self.name)
+        return {}
 
     def claim(self, seen: Item, lock_id: str, holder: Holder) -> Item | None:
         """Take a todo item; None if it is not todo any more, or was claimed in the meantime.
@@ -160,7 +172,7 @@ class TableWrites(TableRequests):
             return Item.from_values(self._write(transition, item_id, update, "ALL_NEW"))
         except ConditionFailed as failed:
             item = Item.from_values(failed.item) if failed.item else None
-            return item if _already_applied(item, State.LOCKED, lock_id) else None
+            return item if already_applied(item, State.LOCKED, lock_id) else None
 
     def renew(self, item_id: ItemId, lock_id: str, holder: Holder) -> bool:
         """Make the lease last from now; False if the claim is lost."""
@@ -254,7 +266,7 @@ class TableWrites(TableRequests):
         except ConditionFailed as failed:
             item = Item.from_values(failed.item) if failed.item else None
             # Where the claim goes on, a later write of this same claim may have come first
-            applied = _already_applied(item, target, update.lock_id)
+            applied = already_applied(item, target, update.lock_id)
             # An operator may have made the item todo: the results tell whose write it was
             return applied and (target != State.TODO or update.is_in(failed.item or {}))
         return True
@@ -279,9 +291,6 @@ class TableWrites(TableRequests):
             request["ExpressionAttributeNames"] = update.paths
         return decode(self.send(self._client.update_item, **request).get("Attributes", {}))
 
-    def _applied(self, item: Item | None, target: State, lock_id: str) -> bool:
-        return _already_applied(item, target, lock_id)
-
     def _expiry(self, holder: Holder) -> int:
         return math.ceil(self.clock.now() + holder.lease)
 
@@ -289,7 +298,7 @@ class TableWrites(TableRequests):
         return math.floor(self.clock.surely_past())
 
 
-def _already_applied(item: Item | None, target: State, lock_id: str) -> bool:
+def already_applied(item: Item | None, target: State, lock_id: str) -> bool:
     """Whether the item is what an earlier try of the same write made of it."""
     return item is not None and item.state == target.value and item.lock_id == lock_id
 

@@ -152,7 +152,7 @@ class Replacement:
             return f"it has more than {TRANSACTION_LIMIT} items: remove the old ones first"
         for record in old:
             if record.leased(self._table.clock.now()):
-                return f"item {record.item.item_id} is held by {record.item.instance_id}"
+                return f"item {record.item.item_id} is locked by {record.item.instance_id}"
             if record.state not in REMOVE.sources:
                 return f"item {record.item.item_id} is {record.state}"
         return ""

@@ -131,7 +131,8 @@ def test_what_a_worker_holds_is_not_replaced(import_file: Importer, table: Table
     content = line(table, "Sample1", "right") + line(table, "Sample2", "good")
     ended = import_file(table.name, content, "--replace")
     (message,) = said(ended)
-    assert message.startswith(f"table {table.name}: Sample1: item {old['itemID']} is held by i-1; ")
+    held = f"table {table.name}: Sample1: item {old['itemID']} is locked by i-1; "
+    assert message.startswith(held)
     assert message.endswith("it stays and the new command was not imported: try again later")
     assert ended.returncode == 1
     assert ended.stdout == f"{table.name}: 1 item new, 0 there already\n"

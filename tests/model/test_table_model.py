@@ -747,7 +747,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in vars(transitions).items():
         if isinstance(value, transitions.Transition):
             monkeypatch.setattr(transitions, name, value)
-    monkeypatch.setattr(table_writes, "_already_applied", table_writes._already_applied)  # noqa: SLF001
+    monkeypatch.setattr(table_writes, "already_applied", table_writes.already_applied)
     monkeypatch.setattr(WorkflowTable, "locked", WorkflowTable.locked)
 
 

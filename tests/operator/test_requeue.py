@@ -341,7 +341,7 @@ def test_a_lost_reply_would_be_taken_for_a_lost_race(
     proxy.behaviour = on("UpdateItem", dropping_reply, 1)
     bare = unguarded(
         "from anamo.aws import table_writes",
-        "table_writes._already_applied = lambda *arguments: False",
+        "table_writes.already_applied = lambda *arguments: False",
     )
     words = ["requeue", "-t", table.name, "--state", "failed", "--yes"]
     ended = run("python", *bare, *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})

@@ -101,7 +101,7 @@ def no_memory() -> None:
 
 def no_recognition() -> None:
     """Take a lost reply for a lost race."""
-    table_writes._already_applied = lambda item, target, lock_id: False  # noqa: SLF001
+    table_writes.already_applied = lambda item, target, lock_id: False
 
 
 def no_release() -> None:
