@@ -38,7 +38,9 @@ class Holder:
     attempt: int = 0
 
     def new_lock_id(self) -> str:
-        """A token for a claim, which no other claim has. It ends with the attempt, if any."""
+        """A token for a claim, which no other claim has. Its last part is the number of the
+        attempt, if any.
+        """
         return uuid4().hex + self._suffix
 
     def held_before(self, item: Item) -> bool:

@@ -61,7 +61,7 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
     """The importer's command line; `program` is what was started."""
     made = types.Parser(
         prog=program,
-        description="Fill workflow tables from a delimited task file.",
+        description="Fill workflow tables from a task file or a sample sheet.",
         epilog=types.as_started(EPILOG, program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

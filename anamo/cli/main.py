@@ -21,8 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 class ExitStatus(IntEnum):
-    """What a script's exit code says. ITEMS_LEFT is an operator command's, which runs no task;
-    UNFINISHED, sysexits' EX_TEMPFAIL, means that there is more to do: start it again.
+    """What a script's exit code says. ITEMS_LEFT is that of an operator's command or the
+    importer: items were left as they are. AWS also means that this host cannot run tasks, or an
+    internal error. UNFINISHED, sysexits' EX_TEMPFAIL, means that there is more to do: start it
+    again.
     """
 
     OK = 0

@@ -38,11 +38,13 @@ progress, and what to do about failures:
 {types.original_flags_help(ORIGINAL_FLAGS)}
 
 exit codes:
-  0    nothing left to take, no task failed here
-  1    nothing left to take, at least one task failed here
+  0    nothing left to take, no item failed here
+  1    nothing left to take, at least one item failed here
   2    wrong usage
-  3    AWS refused or cannot be reached, or a log could not be uploaded to S3
-  75   there is more to do (wall time, Spot notice, failures in a row): start it again
+  3    AWS refused or cannot be reached, this machine cannot run tasks, an item cannot be claimed,
+       or a log could not be uploaded to S3
+  75   there is more to do (wall time, Spot notice, failures in a row, a worker process lost for
+       good): start it again
   129  stopped by SIGHUP
   130  stopped by SIGINT
   143  stopped by SIGTERM"""
@@ -64,7 +66,7 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
         "--bucket",
         required=True,
         type=types.log_location,
-        help="S3 bucket for the logs; s3://BUCKET/PREFIX says the log prefix too",
+        help="S3 bucket for the logs; s3://BUCKET/PREFIX gives the log prefix, too",
     )
     types.add_common_flags(made)
     count = types.whole_number(1)
@@ -191,6 +193,7 @@ def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
         region=arguments.region,
         prefix=prefix,
         program=str(program_folder()),
+        command=types.as_started("python pyanamo.py", say.program),
         processes=arguments.items,
         nested=arguments.nested,
         idle_timeout=arguments.idle_timeout,

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from anamo.core.codec import Values, number, text, whole
 from anamo.core.item import Item
+from anamo.core.text import count
 
 NOTE_LIMIT = 100
 """Bytes of an entry's `S3_Note`."""
@@ -111,12 +112,14 @@ def abandoned_entry(claims: int, host_errors: int = 0, host_error: str = "") -> 
     lost = claims - host_errors
     said = []
     if host_errors:
-        said.append(f"{host_errors} of {claims} claims ended in a host error: {host_error}")
+        said.append(
+            f"{host_errors} of {count(claims, 'claim')} ended in a host error: {host_error}"
+        )
     if lost > 0:
-        said.append(f"{lost} workers were lost while they held it; does it use up the memory?")
+        said.append(f"{count(lost, 'worker')} died while holding it; does it use up the memory?")
     what = "abandoned after" if lost > 0 else "host errors in"
     return LogEntry(
-        status=f"Execution Failed: {what} {claims} claims",
+        status=f"Execution Failed: {what} {count(claims, 'claim')}",
         stdout="",
         stderr="\n".join(said),
         exit_code=137 if lost > 0 else 1,

@@ -209,7 +209,7 @@ REQUEUE_HELD = Transition(
     "requeue --force",
     (State.LOCKED,),
     (State.TODO,),
-    "An operator makes a held item todo again; its holder finds the claim lost.",
+    "An operator makes an item that a worker holds todo again; the worker finds its claim lost.",
     AS_SEEN,
     _AGAIN,
     _ENDED,
@@ -233,7 +233,7 @@ REQUEUE_HELD_PART = Transition(
     "requeue in part --force",
     (State.LOCKED,),
     (State.FAILED,),
-    "An operator does so with a held item; its holder finds the claim lost.",
+    "An operator does so with an item that a worker holds; the worker finds its claim lost.",
     AS_SEEN,
     _IN_PART,
     ("Lease_Expires",),
@@ -271,7 +271,7 @@ REMOVE_HELD = Transition(
     "remove --force",
     (State.LOCKED,),
     (),
-    "An operator deletes a held item; its holder finds the claim lost.",
+    "An operator deletes an item that a worker holds; the worker finds its claim lost.",
     AS_SEEN,
 )
 

@@ -1,4 +1,4 @@
-"""From a delimited task file to items in a table.
+"""From a task file or a sample sheet to items in a table.
 
 May import: aws and core.
 """

@@ -1,8 +1,9 @@
 """`pyanamo.py requeue`, `remove`, `hold` and `resume`: change the state of items, or delete them.
 
-Guaranteed: nothing is changed before the operator has confirmed it; each item is changed by one
-conditional write, and only if it is still as the operator was shown it; an item that a worker has
-locked is changed only with --force. That worker then finds its claim lost and writes nothing.
+Guaranteed: nothing is requeued or removed before the operator has confirmed it; an item is changed
+by conditional writes, one unless more than 200 nested tasks run again, and only if it is still as
+the operator was shown it; an item that a worker has locked is changed only with --force. That
+worker then finds its claim lost and writes nothing.
 """
 
 import sys

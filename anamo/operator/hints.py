@@ -56,7 +56,7 @@ class Hints:
             hints.append((reason, self.command("requeue", counts.table, "--state", "locked")))
         held = counts.items[State.HELD.value]
         if held:
-            reason = f"{count(held, 'held item')}, which no worker takes; let them be taken"
+            reason = f"{count(held, 'held item')}, which no worker takes; resume them"
             hints.append((reason, self.command("resume", counts.table)))
         if counts.left and not counts.workers:
             start = self.command("", counts.table, "-b", "BUCKET")

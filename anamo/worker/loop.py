@@ -46,8 +46,9 @@ from anamo.worker.orphans import reap_left_behind
 from anamo.worker.recorder import LOST, Recorder
 
 LAG_SECONDS = 1.0
-"""How long after finding nothing a worker looks again, since the index lags behind the table: then
-the table itself is asked."""
+"""Shortest time until an index that gives no claim is believed, where not all of the table could be
+read; also from one read of the table to the next, and how long workers that race for the last items
+leave the table alone."""
 
 IDLE_SECONDS = 5.0
 """Longest time between two looks of a worker that waits for items; the first are shorter."""
@@ -157,11 +158,12 @@ class Worker:
         item_id = min(refused)
         state, why = refused[item_id]
         command = "remove" if state == State.TODO else "requeue"
-        words = ["pyanamo.py", command, "-t", self._table.name, "--state", state]
+        region = ["-r", self._options.region] if self._options.region else []
+        words = [command, "-t", self._table.name, *region, "--state", state]
         words += ["--", str(item_id)] if item_id < 0 else [str(item_id)]
         return ItemRefused(
             f"{count(len(refused), 'item')} cannot be claimed: item {item_id}: {why}; "
-            f"to {command} it: {shlex.join(words)}"
+            f"to {command} it: {self._options.command} {shlex.join(words)}"
         )
 
     # Claiming

@@ -13,6 +13,7 @@ class Options:
         region: AWS region; None leaves it to the environment.
         prefix: What log keys begin with.
         program: Folder of the scripts.
+        command: How the program was started, as typed into a shell.
         processes: Items at once.
         nested: Nested tasks of an item at once.
         idle_timeout: How long to keep looking after no item was found.
@@ -31,6 +32,7 @@ class Options:
     region: str | None
     prefix: str
     program: str
+    command: str = "python pyanamo.py"
     processes: int = 1
     nested: int = 1
     idle_timeout: float = 0.0

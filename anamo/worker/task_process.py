@@ -50,7 +50,7 @@ POLL_SECONDS = 0.05
 another parent, which gets the SIGCHLD."""
 
 CGROUP_SECONDS = 5.0
-"""Age at which a task gets its cgroup, which costs some 20 ms, and more on a large machine."""
+"""Age at which a task gets its cgroup; `cgroup` says what that costs."""
 
 KILLED_SECONDS = 1.0
 """How long processes may take to vanish after SIGKILL; only the kernel can keep them longer, for a

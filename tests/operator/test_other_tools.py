@@ -72,9 +72,9 @@ def test_workers_pass_over_what_they_cannot_claim_and_run_the_rest(fleet: Fleet)
     assert "Traceback" not in ended.stderr
     assert "internal error" not in ended.stderr
     said = [line for line in ended.stderr.splitlines() if "cannot be claimed" in line]
-    remove = f"pyanamo.py remove -t {fleet.table.name} --state todo -- -1E+40"
+    remove = f"pyanamo.py remove -t {fleet.table.name} -r us-east-1 --state todo -- -1E+40"
     why = "item -1E+40: its itemID is not a whole number"
-    assert said == [f"pyanamo.py: 7 items cannot be claimed: {why}; to remove it: {remove}"]
+    assert said == [f"pyanamo.py: 7 items cannot be claimed: {why}; to remove it: python {remove}"]
     assert states(fleet.table) == {"done": 6, "failed": 1, "todo": 6, "locked": 1}
     assert fleet.scripts.run(*remove.split(), stdin="").returncode == 2, "it asks first"
     (command, *words) = remove.split()
@@ -86,9 +86,9 @@ def test_a_locked_item_without_a_lock_id_is_named(fleet: Fleet) -> None:
     put(fleet.table, odd("Unnamed", itemID={"N": "2"}, lockID=None, **LEASE_ENDED))
     ended = fleet.start().wait()
     assert ended.returncode == 3
-    again = f"requeue -t {fleet.table.name} --state locked 2"
+    again = f"requeue -t {fleet.table.name} -r us-east-1 --state locked 2"
     assert "item 2: it is locked without a lockID, and its lease has ended" in ended.stderr
-    assert f"to requeue it: pyanamo.py {again}\n" in ended.stderr
+    assert f"to requeue it: python pyanamo.py {again}\n" in ended.stderr
     assert fleet.scripts.run("pyanamo.py", *again.split(), "--yes").returncode == 0
     assert fleet.start().wait().returncode == 0
     assert fleet.table.states() == {"done": 1}

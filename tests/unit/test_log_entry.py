@@ -207,11 +207,11 @@ def test_an_abandoned_item_says_what_became_of_its_claims() -> None:
     both = abandoned_entry(5, 3, "the disk is full")
     assert both.stderr.splitlines() == [
         "3 of 5 claims ended in a host error: the disk is full",
-        "2 workers were lost while they held it; does it use up the memory?",
+        "2 workers died while holding it; does it use up the memory?",
     ]
     host = abandoned_entry(5, 5, "the disk is full")
     assert (host.status, host.exit_code) == ("Execution Failed: host errors in 5 claims", 1)
-    assert "lost" not in host.stderr
+    assert "died" not in host.stderr
 
 
 def key(task_id: str = "Task-1", prefix: str = "PyAnamo", first: str | None = None) -> str:
