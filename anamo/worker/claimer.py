@@ -43,11 +43,12 @@ TABLE_PAGES = 4
 most tables are smaller, and a worker with nothing to do need not wait for the index."""
 
 MOST_MISSED = 3
-"""How often the table may show the same ended lease that cannot be taken over all the same: another
-tool wrote it in a way of its own."""
+"""How often the table may show a claim as ended that cannot be taken over all the same: another
+tool wrote its lease in a way of its own."""
 
 _FOREIGN = "its itemID is not a whole number"
 _UNNAMED = "it is locked without a lockID, and its lease has ended"
+_NOT_ENDED = "DynamoDB does not take its lease for one that has ended"
 """Why items of other tools are passed over, although they look as if they could be claimed."""
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class Claimer:
         self._read_at = 0.0
         self._listed_at: float | None = None
         self._rest: Mapping[str, Any] | None = None
-        self._missed: Counter[ItemId] = Counter()
+        self._missed: Counter[str] = Counter()
         self._last: int | None = None
         self._earlier: list[Item] | None = None if holder.attempt > 1 else []
         self._look_again = 0
@@ -109,7 +110,7 @@ class Claimer:
                 have been won and only its reply lost.
         """
         return (
-            self._repeated()
+            self.last_answer()
             or self._take_over_from_earlier_attempt()
             or self._claim_todo()
             or self._take_over()
@@ -122,7 +123,7 @@ class Claimer:
         claim is won. `left` says what came of it. Where the permission is lacking, or the table
         throttles, it says None.
         """
-        item = self._repeated()
+        item = self.last_answer()
         for _ in range(TABLE_PAGES):
             item = item or self._claim_by_page()
             if item or self._rest is None:
@@ -141,8 +142,11 @@ class Claimer:
             return None
         todo = [seen for seen in look.todo if self._claimable(seen, State.TODO)]
         ended = self._ended(look.locked, floor(self._table.clock.surely_past()))
-        ended = [item for item in ended if self._missed[item.item_id] < MOST_MISSED]
-        self._missed.update(item.item_id for item in ended)
+        self._missed.update(item.lock_id for item in ended)
+        for item in ended:
+            if self._missed[item.lock_id] > MOST_MISSED:
+                self._pass_over(item.item_id, State.LOCKED, _NOT_ENDED)
+        ended = [item for item in ended if item.item_id not in self.refused]
         whole = self._rest is None and look.rest is None
         self.held = _leased(look.locked) if whole else self.held | _leased(look.locked)
         if todo or ended:
@@ -152,10 +156,6 @@ class Claimer:
         self._candidates = self._random.sample(todo, min(PAGE, len(todo)))
         self._read_at, self._listed_at = self._clock(), None
         return self._claim_candidates() or self._take_over_one_of(ended)
-
-    def _repeated(self) -> Item | None:
-        """The item of a claim that was sent before, won, and not answered."""
-        return self._unanswered() if self._unanswered else None
 
     def _attempt(
         self,
@@ -190,7 +190,7 @@ class Claimer:
 
     def last_answer(self) -> Item | None:
         """The item of a claim that was won but whose reply was lost, if any. Raises as `claim`."""
-        return self._repeated()
+        return self._unanswered() if self._unanswered else None
 
     def _claimable(self, seen: Item, state: State) -> bool:
         """Whether a listed item may be claimed; what makes that impossible is noted."""

@@ -37,7 +37,9 @@ def become_subreaper() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def kill_tasks(worker: int, living: Set[int], since: float) -> None:
+def kill_tasks(
+    worker: int, living: Set[int], since: float, spared: Set[psutil.Process] = frozenset()
+) -> set[psutil.Process]:
     """Kill all that the tasks of a worker process that died have started, and wait for its end.
 
     Args:
@@ -45,11 +47,15 @@ def kill_tasks(worker: int, living: Set[int], since: float) -> None:
         living: The worker processes that live.
         since: When the oldest of its claims was made, by `process_tree.now`. What began earlier was
             left behind by tasks that have ended, and runs on.
+        spared: What worker processes that died before have left behind, which runs on, too.
+
+    Returns:
+        All that now runs on.
     """
     cgroup.end_all(worker)
     until = monotonic() + KILLED_SECONDS
     # Twice: one look may miss a process whose parent just ended
-    while left := _adopted(living, since) or _adopted(living, since):
+    while left := _adopted(living, since, spared) or _adopted(living, since, spared):
         for process in left:
             with suppress(psutil.Error, OSError):
                 process.kill()
@@ -58,19 +64,25 @@ def kill_tasks(worker: int, living: Set[int], since: float) -> None:
             logger.warning(
                 "cannot be killed, and may run beside the repetition of its task: process %s", pids
             )
-            return
+            break
         sleep(0.01)
+    return {each.process for each in descendants() if _is_adopted(each, living)}
 
 
-def _adopted(living: Set[int], since: float) -> set[psutil.Process]:
-    """The children of this process that began since, but not `living`, with all their own."""
+def _adopted(living: Set[int], since: float, spared: Set[psutil.Process]) -> set[psutil.Process]:
+    """The adopted processes that began since, but not those to be spared, with all their own."""
 
     def is_root(each: Descendant) -> bool:
-        if each.parent != os.getpid() or each.process.pid in living:
+        if not _is_adopted(each, living) or each.process in spared:
             return False
         return began_since(each.process, since)
 
     return with_their_own(descendants(), is_root)
+
+
+def _is_adopted(each: Descendant, living: Set[int]) -> bool:
+    """Whether this process is the parent of one that is none of its worker processes."""
+    return each.parent == os.getpid() and each.process.pid not in living
 
 
 def reap_adopted(is_own: Callable[[int], bool]) -> None:

@@ -9,17 +9,23 @@ import logging
 from collections.abc import Callable, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 
 from anamo.aws import session
+from anamo.aws.clock import DatabaseClock
 from anamo.aws.consumed_capacity import ConsumedCapacity
 from anamo.aws.table import WorkflowTable
-from anamo.core.errors import AccessDenied, AwsError, Throttled
+from anamo.aws.table_writes import Holder
+from anamo.core.errors import AccessDenied, Throttled, TransientError
 from anamo.core.item import Item
 from anamo.worker.claimer import TABLE_PAGES
 from anamo.worker.options import Options
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
 """Seconds between two looks: others seldom give items back, and most leases end later."""
+
+PATIENCE_SECONDS = 900.0
+"""How long DynamoDB may be out of reach while a worker waits."""
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +38,13 @@ class Look:
         held: Items locked with a lease that has not ended.
         until: When the last of these leases ends, in epoch seconds; None without one.
         claimable: Whether an item is todo, or its lease has ended.
+        own: Whether a claim of this worker, or of an earlier attempt of its job, is unfinished.
     """
 
     held: int
     until: float | None
     claimable: bool
+    own: bool
 
 
 class OtherWorkers:
@@ -46,47 +54,59 @@ class OtherWorkers:
         consumed: Requests and units of all looks.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, holder: Holder) -> None:
         self.consumed = ConsumedCapacity()
         self._options = options
+        self._holder = holder
+        # One for all looks: it believes no time that few replies have told
+        self._clock = DatabaseClock()
 
-    def look(self, own: Set[str]) -> Look | None:
-        """Look at the table; None where it cannot be asked.
+    def look(self, left: Set[str]) -> Look:
+        """Look at the table.
 
         Args:
-            own: LockIDs of claims that processes of this worker left behind.
-        """
-        try:
-            client = session.dynamodb_client(self._options.region)
-            table = WorkflowTable(client, self._options.table)
-            locked, todo = _read(table)
-        except AwsError as error:
-            logger.debug("looking at the table: %s", error)
-            return None
-        self.consumed += table.meter.consumed
-        now = table.clock.surely_past()
-        others = [item for item in locked if item.lock_id not in own]
-        leases = [item.lease_expires for item in others if item.lease_expires is not None]
-        live = [expires for expires in leases if expires >= now]
-        return Look(len(live), max(live, default=None), todo or len(live) < len(leases))
+            left: LockIDs of claims that processes of this worker left behind.
 
-    def wait(self, own: Set[str], rest: Callable[[float], bool]) -> bool:
+        Raises:
+            AwsError: A request failed.
+        """
+        client = session.dynamodb_client(self._options.region)
+        table = WorkflowTable(client, self._options.table, clock=self._clock)
+        locked, todo = _read(table)
+        self.consumed += table.meter.consumed
+        own = [item for item in locked if item.lock_id in left or self._holder.held_before(item)]
+        others = [item for item in locked if item not in own]
+        leases = [item.lease_expires for item in others if item.lease_expires is not None]
+        live = [expires for expires in leases if expires >= self._clock.surely_past()]
+        claimable = todo or len(live) < len(leases)
+        return Look(len(live), max(live, default=None), claimable, bool(own))
+
+    def wait(self, left: Set[str], rest: Callable[[float], bool]) -> bool:
         """Wait until an item may be claimed.
 
         Args:
-            own: As for `look`.
+            left: As for `look`.
             rest: Waits for some seconds; False if the worker should end.
 
         Returns:
             False if no worker holds an item any more and nothing is left, or the worker should end.
+
+        Raises:
+            AwsError: The table cannot be asked; a passing fault is waited out for PATIENCE_SECONDS.
         """
         pause = FIRST_PAUSE
+        answered = monotonic()
         while True:
-            look = self.look(own)
-            if look and look.claimable:
-                return True
-            if look and not look.held:
-                return False
+            try:
+                look = self.look(left)
+            except TransientError as fault:
+                if monotonic() > answered + PATIENCE_SECONDS:
+                    raise
+                logger.warning("looking at the table: %s; trying again", fault)
+            else:
+                answered = monotonic()
+                if look.claimable or not look.held:
+                    return look.claimable
             logger.info("waiting for what other workers hold")
             if not rest(pause):
                 return False

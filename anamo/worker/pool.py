@@ -17,6 +17,8 @@ from multiprocessing.connection import Connection, wait
 from time import monotonic, time
 from typing import Any
 
+import psutil
+
 from anamo.aws.metadata import Interruption
 from anamo.core.codec import ItemId
 from anamo.worker.messages import Finished, ForceStop, ItemEnded, Said, StartNoMore, StopRequest
@@ -98,6 +100,7 @@ class Pool:
         self._signals_passed_on = 0
         self._kill_at: float | None = None
         self._stop_at: float | None = None
+        self._spared: set[psutil.Process] = set()
         self._check_limits_at = 0.0
         self._look_seconds = min(LIMITS_SECONDS, limits.lease / LOOKS)
         self._look_at = monotonic() + self._look_seconds
@@ -129,8 +132,7 @@ class Pool:
                     self._reap(child)
             reap_adopted(self._pids().__contains__)
         self._screen.draw(0)
-        self._totals.stopped = self._ending
-        self._totals.ended_early = self._ending or bool(self._totals.errors)
+        self._note_end()
         return self._totals
 
     def rest(self, seconds: float) -> bool:
@@ -140,7 +142,12 @@ class Pool:
             self._apply_limits()
             wait([self._signals.fileno()], min(left, self._timeout()))
             self._signals.clear()
+        self._note_end()
         return not self._ending
+
+    def _note_end(self) -> None:
+        self._totals.stopped = self._ending
+        self._totals.ended_early = self._ending or bool(self._totals.errors)
 
     @property
     def _ending(self) -> bool:
@@ -181,11 +188,11 @@ class Pool:
         held = child.claims.lock_ids()
         cause = child.cause_of_death()
         if cause is None or (child.finished and self._ending):
-            self._totals.left.update(held.values())
+            self._totals.left.update(held.values(), child.inherited.values())
             return
         self._kill_tasks_of(child)
         if self._ending or self._replaced >= REPLACEMENTS * self._processes:
-            self._totals.left.update(held.values())
+            self._totals.left.update(held.values(), child.inherited.values())
             self._totals.lost.append(f"a worker process {cause}; {_fate(child, len(held))}")
             return
         self._replaced += 1
@@ -196,7 +203,7 @@ class Pool:
         """Kill what a process that died has left running. Without a claim it ran nothing."""
         since = child.claims.oldest()
         if since is not None:
-            kill_tasks(child.pid, self._pids(), since)
+            self._spared = kill_tasks(child.pid, self._pids(), since, self._spared)
 
     def _pids(self) -> set[int]:
         return {child.pid for child in self._children}
@@ -268,24 +275,35 @@ class Pool:
         return min([self._look_seconds, self._screen.refresh, *(left for left in due if left > 0)])
 
     def _apply_limits(self) -> None:
+        # Also past another limit: what runs then must still be stopped before the machine goes
+        reason = self._new_notice()
         if self._ending:
             return
         limits = self._limits
-        reason: str | None = None
         if limits.until is not None and monotonic() >= limits.until:
             reason = "the wall time is over"
         elif limits.failures is not None and self._failures_in_a_row >= limits.failures:
             reason = f"{self._failures_in_a_row} items in a row failed (--max-failures)"
-        elif monotonic() >= self._check_limits_at:
-            self._check_limits_at = monotonic() + LIMITS_SECONDS
-            if notice := limits.notice():
-                reason = notice.what
-                left = NOTICE_SECONDS if notice.at is None else notice.at - time()
-                self._stop_at = monotonic() + max(left - limits.grace - SHUTDOWN_SECONDS, 0)
         if reason:
             logger.warning("%s; no further task is started", reason)
             self._limit_reached = True
             self._send_all(StartNoMore(reason))
+
+    def _new_notice(self) -> str | None:
+        """Look for the notice that this machine is taken away; say what it is when it comes."""
+        over = self._stop_at is not None or self._signals.first is not None
+        if over or monotonic() < self._check_limits_at:
+            return None
+        self._check_limits_at = monotonic() + LIMITS_SECONDS
+        notice = self._limits.notice()
+        if notice is None:
+            return None
+        # It comes two minutes ahead: if it is further away, this machine's clock is wrong
+        left = NOTICE_SECONDS if notice.at is None else min(notice.at - time(), NOTICE_SECONDS)
+        self._stop_at = monotonic() + max(left - self._limits.grace - SHUTDOWN_SECONDS, 0)
+        if self._limit_reached:
+            logger.warning("%s", notice.what)
+        return notice.what
 
 
 def _begin(

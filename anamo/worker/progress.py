@@ -61,7 +61,7 @@ class WorkerTotals:
         held: Items that other workers hold.
         errors: Why processes could not go on.
         kept: Paths of the logs that S3 did not take.
-        left: LockIDs of the claims that processes left behind.
+        left: LockIDs of the claims that processes left behind, or did not take over in time.
         lost: What became of processes that died and were not replaced.
         stopped: Whether something other than the end of the work ended it.
         ended_early: Whether a limit, a signal or an error ended it.
@@ -156,6 +156,7 @@ def summarise(
         held = f"; other workers hold {_held(totals)}" if totals.held else ""
         what = "stopped before anything was begun" if totals.stopped else "nothing to do"
         say(f"table {table}: {what}{held}")
+        _say_what_is_left(totals, say)
         return
     items = ", ".join(
         f"{number:,} {_plainly(state)}" for state, number in sorted(totals.items.items())
@@ -167,10 +168,14 @@ def summarise(
         logger.info("%s", item_cost(totals))
     if totals.held and not totals.stopped:
         say(f"other workers hold {_held(totals)}; what they lose can be taken over")
-    if totals.work_left:
-        say("there is more to do: start a worker again")
+    _say_what_is_left(totals, say)
     for path in totals.kept:
         say(f"a log that S3 did not take is kept in {path}")
+
+
+def _say_what_is_left(totals: WorkerTotals, say: Callable[[str], object]) -> None:
+    if totals.work_left:
+        say("there is more to do: start a worker again")
 
 
 def _held(totals: WorkerTotals) -> str:

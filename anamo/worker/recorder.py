@@ -193,6 +193,7 @@ class Recorder:
                     # The thread goes on, since it must release the items of the other claims
                     logger.debug("recorder", exc_info=True)
                     self.error = self.error or internal(error)
+                    self._control.wake()
             self._logs.offer()
         finally:
             self._ended = True

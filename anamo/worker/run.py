@@ -19,7 +19,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
 from anamo.aws.table_writes import Holder
 from anamo.core.codec import ItemId
-from anamo.core.errors import AnamoError, internal
+from anamo.core.errors import AnamoError, AwsError, internal
 from anamo.core.log_entry import encoded_prefix
 from anamo.worker import cgroup
 from anamo.worker.control import Control
@@ -53,12 +53,14 @@ def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
     cgroup.remove_empty()
     work = partial(_process, options, holder)
     pool = Pool(work, options.processes, signals, _limits(options, began), screen)
-    others = OtherWorkers(options)
+    others = OtherWorkers(options, holder)
     screen.start(partial(count_todo, table))
     try:
         totals = pool.run()
         while options.wait and not totals.ended_early and others.wait(totals.left, pool.rest):
             totals = pool.run()
+    except AwsError as fault:
+        totals.errors.append(str(fault))
     finally:
         screen.close()
     if signals.first is None:
@@ -73,10 +75,18 @@ def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
 
 def _look_once_more(totals: WorkerTotals, others: OtherWorkers) -> None:
     """Find out what is left: what a process saw may be another process's item, and done by now."""
-    look = others.look(totals.left) if totals.held or totals.ended_early else None
-    totals.held, totals.held_until = (look.held, look.until) if look else (0, None)
-    unknown = totals.ended_early and look is None
-    totals.work_left = bool(totals.left or totals.lost or unknown or (look and look.claimable))
+    totals.work_left = bool(totals.lost)
+    if not (totals.held or totals.ended_early or totals.left):
+        return
+    try:
+        look = others.look(totals.left)
+    except AwsError as fault:
+        logger.debug("looking at the table: %s", fault)
+        totals.held = 0
+        totals.work_left = totals.work_left or totals.ended_early or bool(totals.left)
+    else:
+        totals.held, totals.held_until = look.held, look.until
+        totals.work_left = totals.work_left or look.claimable or look.own
     totals.consumed += others.consumed
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 
 from tests.support.fleet import Fleet, tree
+from tests.support.proxy import Proxy, failing
 from tests.support.scripts import Running
 from tests.support.waiting import eventually
 
@@ -95,6 +97,42 @@ def test_another_job_leaves_it_until_its_lease_ends(fleet: Fleet) -> None:
     ended = attempt(fleet, 2, "job-8:3").wait()
     assert "other workers hold 1 item" in ended.stderr
     assert fleet.table.states() == {"locked": 1}
+
+
+def test_a_limit_before_the_take_over_leaves_the_attempt_unfinished(fleet: Fleet) -> None:
+    fleet.add([once(fleet)])
+    first = attempt(fleet, 1)
+    eventually(lambda: locked(fleet), 60)
+    lose(first)
+    ended = attempt(fleet, 2, "job-7:3", "-w", "0").wait()
+    assert ended.returncode == 75, ended.stderr
+    assert "there is more to do: start a worker again" in ended.stderr
+    assert fleet.table.states() == {"locked": 1}
+
+
+def test_a_claim_that_was_inherited_and_not_taken_over_is_unfinished(fleet: Fleet) -> None:
+    killing = "bash -c 'mkdir {folder}/begun 2>/dev/null && kill -9 $PPID; sleep 600'"
+    fleet.add([killing.replace("{folder}", str(fleet.folder))])
+    ended = fleet.start("-w", "8").wait()
+    assert "starting another in its place" in ended.stderr
+    assert ended.returncode == 75, ended.stderr
+    assert fleet.table.states() == {"locked": 1}
+
+
+def test_a_worker_that_waits_ends_when_its_table_is_gone(
+    fleet: Fleet, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    fleet.add([once(fleet)])
+    fleet.start()
+    eventually(lambda: locked(fleet), 60)
+    proxy = make_proxy(dynamodb)
+    fleet.environment["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.url
+    waiting = fleet.start("--wait", "-v")
+    eventually(lambda: "waiting for what" in waiting.stderr, 60)
+    proxy.behaviour = failing("ResourceNotFoundException")
+    ended = waiting.wait()
+    assert ended.returncode == 3
+    assert f"table {fleet.table.name} does not exist" in ended.stderr
 
 
 def test_an_attempt_leaves_alone_what_its_own_processes_hold(fleet: Fleet) -> None:

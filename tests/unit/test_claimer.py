@@ -18,7 +18,7 @@ from anamo.aws.table_writes import Holder
 from anamo.core.codec import SMALLEST_ID, ItemId, encode
 from anamo.core.errors import AccessDenied, AwsError, Throttled
 from anamo.core.item import NULL, Item, new_values, single_item
-from anamo.worker.claimer import PAGE, PAGE_SECONDS, TABLE_PAGES, Claimer
+from anamo.worker.claimer import MOST_MISSED, PAGE, PAGE_SECONDS, TABLE_PAGES, Claimer
 from anamo.worker.in_flight_claims import InFlightClaims
 from tests.support.table import Table
 
@@ -243,6 +243,19 @@ def test_a_table_is_read_on_from_call_to_call_until_nothing_is_left() -> None:
     pages = range(1, TABLE_PAGES + 2)
     assert asked == [None, *({"page": number} for number in pages[1:])]
     assert found.held == {number: f"L{number}" for number in pages}
+
+
+def test_a_claim_that_only_seems_to_have_ended_is_named_and_passed_over() -> None:
+    table = FakeTable(set())
+    table.look = lambda rest: TableLook([], [leased(1, 1)], None)  # type: ignore[method-assign]
+    table.take_over = lambda *_: None  # type: ignore[method-assign]
+    found = claimer(table)
+    for _ in range(MOST_MISSED):
+        assert found.claim_by_table() is None
+        assert found.left
+    assert found.claim_by_table() is None
+    assert found.left is False
+    assert found.refused[1][0] == "locked"
 
 
 @pytest.mark.parametrize("fault", [AccessDenied("no"), Throttled("later")])

@@ -238,6 +238,40 @@ def test_processes_are_stopped_in_time_before_the_machine_is_taken_away(
     assert tally["kept"] == ["StopRequest" if stopped else "NoneType"]
 
 
+SPARING = """\
+import subprocess
+import psutil
+from anamo.worker.orphans import become_subreaper, kill_tasks
+
+become_subreaper()
+left = "setsid sleep 600 >/dev/null 2>&1 & echo $!"
+pid = int(subprocess.run(["bash", "-c", left], capture_output=True, check=True).stdout)
+spared = kill_tasks(0, set(), 1e12)
+assert {process.pid for process in spared} == {pid}, spared
+assert kill_tasks(0, set(), 0, spared) == spared
+assert psutil.pid_exists(pid)
+kill_tasks(0, set(), 0)
+print(psutil.Process(pid).status() if psutil.pid_exists(pid) else "gone")
+"""
+
+
+def test_what_one_process_left_behind_outlives_the_next_that_dies(alone: Scripts) -> None:
+    done = alone.run("python", "-c", SPARING, env={"PYTHONPATH": str(ROOT)})
+    assert (done.stderr, done.stdout.strip() in ("gone", "zombie")) == ("", True)
+
+
+def test_a_notice_counts_past_another_limit(pool: Run) -> None:
+    tally = pool("""
+        noticed = lambda: Interruption("Spot notice", time() + 10)
+        limits = Limits(20, until=monotonic(), notice=noticed)
+        def work(connection, inherited):
+            assert isinstance(connection.recv(), StartNoMore)
+            told = connection.recv() if connection.poll(30) else None
+            connection.send(Finished(kept=(type(told).__name__,)))
+    """)
+    assert tally["kept"] == ["StopRequest"]
+
+
 def test_signals_are_passed_on_and_the_second_one_hurries(pool: Run) -> None:
     tally = pool("""
         def work(connection, inherited):
