@@ -125,9 +125,33 @@ class Item:
         return [task.script for task in self.nested] if self.script is None else [self.script]
 
     @property
+    def arguments(self) -> dict[str, str]:
+        """What tells each nested task from the others of its item, by its name: of the words of its
+        command line those between the first and the last that differ, such as "chr4". With one
+        nested task, the last word. Empty where the Task Scripts were not read.
+        """
+        words = {task.name: task.script.split() for task in self.nested if task.script.strip()}
+        if len(words) < 2:
+            return {name: each[-1] for name, each in words.items()}
+        alike = _alike([*words.values()])
+        rest = {name: each[alike:] for name, each in words.items()}
+        end = _alike([each[::-1] for each in rest.values()])
+        return {name: " ".join(each[: len(each) - end]) for name, each in rest.items()}
+
+    @property
     def tasks(self) -> int:
         """How many tasks the item has."""
         return len(self.nested) if self.is_nested else 1
+
+
+def _alike(lists: Sequence[Sequence[str]]) -> int:
+    """How many first words all of them share."""
+    alike = 0
+    for words in zip(*lists, strict=False):
+        if len(set(words)) > 1:
+            break
+        alike += 1
+    return alike
 
 
 def single_item(task_id: str, script: str) -> Item:

@@ -195,3 +195,25 @@ def test_the_largest_item_by_that_measure_is_taken_and_a_larger_one_refused(
     values["TaskScript"] = "x" * (1 + room + 50)
     with pytest.raises(ClientError, match="size"):
         dynamodb_client.put_item(TableName=table.name, Item=encode(values))
+
+
+@pytest.mark.parametrize(
+    ("scripts", "arguments"),
+    [
+        (["call S1 chr1", "call S1 chr2"], ["chr1", "chr2"]),
+        (["call -c chr1 S1.bam", "call -c chr2 S1.bam"], ["chr1", "chr2"]),
+        (["call S1 1 100", "call S1 2 200"], ["1 100", "2 200"]),
+        (["call S1", "call S1 chr2"], ["", "chr2"]),
+        (["seq 1", "seq 1"], ["", ""]),
+        (["call S1 chr1"], ["chr1"]),
+    ],
+)
+def test_an_argument_is_what_tells_a_nested_task_from_the_others(
+    scripts: list[str], arguments: list[str]
+) -> None:
+    item = nested_item("S1", scripts)
+    assert [item.arguments[task.name] for task in item.nested] == arguments
+
+
+def test_an_item_whose_task_scripts_were_not_read_has_no_arguments() -> None:
+    assert dataclasses.replace(nested_item("S1", ["seq 1"]), nested=()).arguments == {}
