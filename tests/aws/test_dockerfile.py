@@ -1,7 +1,9 @@
-"""The Dockerfile: linted, and its steps run; no Docker engine is needed."""
+"""The Dockerfiles: linted, and their steps run; no Docker engine is needed."""
 
 from __future__ import annotations
 
+import copy
+import json
 import signal
 import subprocess
 import sys
@@ -15,9 +17,11 @@ import pytest
 from tests.support.image import Image, ImpossibleError, base
 from tests.support.scripts import ROOT, Scripts
 from tests.support.table import Table
+from tests.support.tibanna_job import JOB, TibannaRun, need_tibanna, tibanna_run
 from tests.support.waiting import eventually
 
 DOCKERFILE = ROOT / "aws" / "Dockerfile"
+FOR_TIBANNA = ROOT / "aws" / "tibanna" / "Dockerfile"
 
 
 def lint(dockerfile: Path) -> subprocess.CompletedProcess[str]:
@@ -30,8 +34,9 @@ def lint(dockerfile: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_linter_has_nothing_to_say() -> None:
-    linted = lint(DOCKERFILE)
+@pytest.mark.parametrize("dockerfile", [DOCKERFILE, FOR_TIBANNA], ids=["worker", "tibanna"])
+def test_the_linter_has_nothing_to_say(dockerfile: Path) -> None:
+    linted = lint(dockerfile)
     assert (linted.returncode, linted.stdout, linted.stderr) == (0, "", "")
 
 
@@ -108,6 +113,57 @@ def test_a_signal_to_the_container_reaches_the_worker(
     worker.signal(signal.SIGTERM)
     assert worker.wait().returncode == 143
     assert table.states() == Counter(todo=1)
+
+
+@pytest.fixture
+def for_tibanna(image: Image) -> Image:
+    """The image for Tibanna, on top of the worker's."""
+    made = copy.copy(image)
+    made.build(FOR_TIBANNA)
+    return made
+
+
+@pytest.fixture
+def tibanna_job(table: Table, bucket: str, tmp_path: Path) -> TibannaRun:
+    """What Tibanna runs for the job description, with this table and bucket."""
+    need_tibanna()
+    job = json.loads(JOB.read_text())
+    job["args"]["input_env"] |= {"TABLE": table.name, "BUCKET": bucket, "TMPDIR": "/tmp/of/tasks"}
+    return tibanna_run(job, tmp_path)
+
+
+def as_tibanna_does(image: Image, job: TibannaRun, variables: dict[str, str]) -> list[str]:
+    """`docker run -w /data1/shell -e … IMAGE sh -c "$COMMAND"`; the folder belongs to root."""
+    subprocess.run(image.inside("mkdir", "-p", "/data1/shell"), check=False)
+    image.folder = "/data1/shell"
+    return image.command("sh", "-c", job.command, variables={**variables, **job.variables})
+
+
+def test_tibanna_finishes_a_table(
+    for_tibanna: Image,
+    tibanna_job: TibannaRun,
+    scripts: Scripts,
+    variables: dict[str, str],
+    table: Table,
+) -> None:
+    importer = ("import-items-generic.py", "-t", table.name, "-d", "-", "-s", "|", "-n", ",")
+    assert (
+        scripts.run(*importer, stdin=f"A|{table.name}|seq|1,2\nB|{table.name}|false|1\n").returncode
+        == 0
+    )
+    command = as_tibanna_does(for_tibanna, tibanna_job, variables)
+    worked = scripts.run(*command)
+    # --fail-ok: another code would end the runs that depend on this one
+    assert worked.returncode == 0, worked.stderr
+    assert table.states() == Counter(done=1, failed=1)
+
+
+def test_the_image_of_workers_takes_the_shell_for_a_command(
+    image: Image, tibanna_job: TibannaRun, scripts: Scripts, variables: dict[str, str]
+) -> None:
+    worked = scripts.run(*as_tibanna_does(copy.copy(image), tibanna_job, variables))
+    assert worked.returncode == 2
+    assert "there is no command 'sh'" in worked.stderr
 
 
 def test_what_the_image_is_made_of_is_mounted_for_it_alone(

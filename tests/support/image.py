@@ -66,6 +66,7 @@ class Image:
         self._enter = ["nsenter", "--mount", f"--target={namespace}", "--"]
         self._root = root
         self._ignored: list[str] = []
+        self._defaults: dict[str, str] = {}
 
     def inside(self, *words: str, variables: Mapping[str, str] | None = None) -> list[str]:
         """The words that run a command in the container; each step of them is an exec."""
@@ -82,8 +83,10 @@ class Image:
 
     def build(self, dockerfile: Path) -> None:
         """Take the steps of a Dockerfile; the build context is the checkout."""
-        ignored = dockerfile.with_name(f"{dockerfile.name}.dockerignore").read_text()
-        self._ignored = [pattern.removeprefix("**/") for pattern in ignored.split()]
+        ignored = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
+        if ignored.exists():
+            names = ignored.read_text().split()
+            self._ignored = [pattern.removeprefix("**/") for pattern in names]
         for step in DockerfileParser(path=str(dockerfile)).structure:
             take = getattr(self, f"_{step['instruction'].lower()}")
             take(step["value"])
@@ -91,8 +94,14 @@ class Image:
     def _comment(self, _: str) -> None:
         pass
 
+    def _arg(self, value: str) -> None:
+        name, _, default = value.partition("=")
+        self._defaults[f"${{{name}}}"] = default
+
     def _from(self, image: str) -> None:
-        assert image.startswith("python:3"), image
+        image = self._defaults.get(image, image)
+        # What is built on our own image goes on where that ended
+        assert image.startswith("python:3") or (image == "pyanamo" and self.entrypoint), image
 
     def _env(self, value: str) -> None:
         self.variables |= dict(pair.split("=", 1) for pair in shlex.split(value))
