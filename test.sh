@@ -32,6 +32,15 @@ prepare_chromium() {
   exit 3
 }
 
+# Slurm, for the long test of its job, from Debian's or Ubuntu's packages.
+prepare_slurm() {
+  if ! command -v slurmctld >/dev/null && ((EUID == 0)) && command -v apt-get >/dev/null; then
+    echo "Installing slurm-wlm" >&2
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+      apt-get install -qq --no-install-recommends slurm-wlm munge >/dev/null || true
+  fi
+}
+
 # lint TARGET...: what mypy is to check, by default everything.
 lint() {
   "$venv/bin/ruff" check
@@ -53,6 +62,9 @@ prepare_venv "$venv" requirements.txt requirements-quick.txt demo/requirements.t
 prepare_venv "$prepared/linters" requirements-linters.txt
 prepare_engine "$prepared" "$venv"
 prepare_chromium
+if [[ " $* " == *" --long "* ]]; then
+  prepare_slurm
+fi
 
 lint
 if [[ ${1-} == --coverage ]]; then
