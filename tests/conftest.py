@@ -131,6 +131,16 @@ def scripts(dynamodb: str, s3: str, tmp_path: Path) -> Iterator[Scripts]:
         yield scripts
 
 
+@pytest.fixture(scope="session")
+def shared_scripts(
+    dynamodb: str, s3: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scripts]:
+    """Child processes that prepare what several tests read."""
+    folder = tmp_path_factory.mktemp("shared-scripts")
+    with Scripts(environment(folder, dynamodb=dynamodb, s3=s3), folder) as scripts:
+        yield scripts
+
+
 @pytest.fixture
 def run(scripts: Scripts) -> Callable[..., Any]:
     """`Scripts.run`: run a script to its end."""

@@ -11,12 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from anamo.aws.table import WorkflowTable
-from anamo.cli import import_command
-from anamo.importer.importer import Importer
 from tests.support.history import Ledger
 from tests.support.scripts import ROOT, Running, Scripts
 from tests.support.table import Table
+from tests.support.task_files import import_here
 
 
 class Fleet:
@@ -36,20 +34,13 @@ class Fleet:
         self.environment: dict[str, str] = {}
 
     def add(self, lines: Sequence[str], *flags: str, task_ids: Sequence[str] | None = None) -> None:
-        """Import items: each line is what follows `TaskID|Table|`; tasks are T0, T1 and so on.
-
-        The importer's own code, in this process: half a second less than its script, which has
-        tests of its own.
-        """
+        """Import items: each line is what follows `TaskID|Table|`; tasks are T0, T1 and so on."""
         names = task_ids or [f"T{number}" for number in range(len(lines))]
         file = self.folder / "tasks.txt"
         with file.open("w") as text:
             for name, line in zip(names, lines, strict=True):
                 text.write(f"{name}|{self.table.name}|{line}\n")
-        words = ["-t", self.table.name, "-d", str(file), "-s", "|", *flags]
-        found = import_command.read_tasks(import_command.parser().parse_args(words))
-        table = WorkflowTable(self.table.client, self.table.name)
-        Importer(table).run(list(found.items[self.table.name].values()))
+        import_here(self.table, file, *flags)
 
     def start(self, *flags: str, under: Sequence[str] = ()) -> Running:
         """Start a worker; `under` is a command that starts it, if any."""
