@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from multiprocessing.connection import Client, Listener
 
 ADDRESS = "PYTEST_SERVERS"
@@ -21,7 +21,7 @@ Starts = Mapping[str, Callable[[], AbstractContextManager[str]]]
 @contextmanager
 def shared_servers(starts: Starts) -> Iterator[None]:
     """Give this process and those it starts the servers they ask for, and end them at the end."""
-    with ExitStack() as stack, Listener(family="AF_UNIX") as listener:
+    with ExitStack() as stack, Listener(family="AF_UNIX", backlog=64) as listener:
         # The kernel ends the engine with the thread that started it: this one never ends
         arguments = (listener, starts, stack)
         threading.Thread(target=_serve, args=arguments, daemon=True).start()
@@ -47,7 +47,8 @@ def endpoint(name: str) -> str:
 def _serve(listener: Listener, starts: Starts, stack: ExitStack) -> None:
     urls: dict[str, str] = {}
     while True:
-        with listener.accept() as connection:
+        # A process that was killed while it asked is no reason to end the servers of the others
+        with listener.accept() as connection, suppress(EOFError, ConnectionError):
             name = connection.recv()
             try:
                 if name not in urls:
