@@ -10,6 +10,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 source tools/venv.sh
 source tools/engine.sh
 
+# Each process of a run would compile every test anew
+unset PYTHONDONTWRITEBYTECODE
+
 prepared=$PWD/.test
 venv=$prepared/venv
 

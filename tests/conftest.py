@@ -8,12 +8,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from hypothesis import settings
 
+from tests.support import shared_servers
 from tests.support.dynamodb_local import dynamodb_local
 from tests.support.environment import dummy_account, environment, scrub
 from tests.support.fleet import Fleet
@@ -37,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out what needs a local server")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Cut this process off from the caller's AWS account; let SIGTERM, too, run the teardowns."""
     scrub(os.environ)
     os.environ.update(dummy_account(Path(os.devnull)))
@@ -50,6 +52,13 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Processes that this one starts with -n find the variable set
+    if shared_servers.ADDRESS not in os.environ:
+        servers = ExitStack()
+        folder = Path(servers.enter_context(TemporaryDirectory(prefix="pytest-servers-")))
+        starts = {"dynamodb": lambda: dynamodb_local(folder), "s3": moto_server}
+        servers.enter_context(shared_servers.shared_servers(starts))
+        config.add_cleanup(servers.close)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -65,17 +74,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Endpoint URL of DynamoDB Local."""
-    with dynamodb_local(tmp_path_factory.mktemp("dynamodb-local")) as url:
-        yield url
+def dynamodb() -> str:
+    """Endpoint URL of DynamoDB Local, which all processes of the run share."""
+    return shared_servers.endpoint("dynamodb")
 
 
 @pytest.fixture(scope="session")
-def s3() -> Iterator[str]:
-    """Endpoint URL of a local S3."""
-    with moto_server() as url:
-        yield url
+def s3() -> str:
+    """Endpoint URL of a local S3, which all processes of the run share."""
+    return shared_servers.endpoint("s3")
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +128,16 @@ def scripts(dynamodb: str, s3: str, tmp_path: Path) -> Iterator[Scripts]:
     home = tmp_path / "home"
     home.mkdir()
     with Scripts(environment(home, dynamodb=dynamodb, s3=s3), tmp_path) as scripts:
+        yield scripts
+
+
+@pytest.fixture(scope="session")
+def shared_scripts(
+    dynamodb: str, s3: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scripts]:
+    """Child processes that prepare what several tests read."""
+    folder = tmp_path_factory.mktemp("shared-scripts")
+    with Scripts(environment(folder, dynamodb=dynamodb, s3=s3), folder) as scripts:
         yield scripts
 
 

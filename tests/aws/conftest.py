@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from tests.support.account import Account, aws_account
 from tests.support.stack import Stack, make_stack, own_parameters
 from tests.support.table import Table, workflow_table
+from tests.support.task_files import import_here
 
 LINE = "Task-{number}|{table}|seq|1,2\n"
 LARGE = "Large|{table}|head -c 20000000|/dev/urandom\n"
@@ -53,6 +55,7 @@ class Stage:
     table: Table
     bucket: str
     run: Callable[..., Any]
+    folder: Path
 
     def run_as(self, user: User, *command: str, **options: Any) -> Ended:
         """Run a script."""
@@ -74,12 +77,11 @@ class Stage:
         """Run the worker."""
         return self.run_as(user, "pyanamo.py", "-t", self.table.name, "-b", self.bucket, *more)
 
-    def fill(self, lines: str) -> None:
-        """Import as somebody who may do anything."""
-        anything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-        owner = self.account.user({"Version": "2012-10-17", "Statement": [anything]})
-        imported = self.load(owner, lines)
-        assert imported.returncode == 0, imported.stderr
+    def fill(self, lines: str, *flags: str) -> None:
+        """Import as the account's owner lines in which {table} stands for the table."""
+        file = self.folder / "tasks.txt"
+        file.write_text(lines.replace("{table}", self.table.name))
+        import_here(self.table, file, *flags)
 
     def states(self) -> Counter[str]:
         """How many items are in each state."""
@@ -92,9 +94,9 @@ class Stage:
 
 
 @pytest.fixture
-def stage(account: Account, run: Callable[..., Any]) -> Iterator[Stage]:
+def stage(account: Account, run: Callable[..., Any], tmp_path: Path) -> Iterator[Stage]:
     """An empty table and an empty bucket."""
     bucket = f"bucket-{uuid.uuid4().hex[:12]}"
     account.s3.create_bucket(Bucket=bucket)
     with workflow_table(account.dynamodb) as table:
-        yield Stage(account, table, bucket, run)
+        yield Stage(account, table, bucket, run, tmp_path)

@@ -173,6 +173,7 @@ def test_what_the_image_is_made_of_is_mounted_for_it_alone(
     assert "python-upper" not in Path("/proc/self/mountinfo").read_text()
 
 
+@pytest.mark.long
 def test_a_dockerfile_that_forgets_a_file_makes_no_image(
     tmp_path: Path, run: Callable[..., Any]
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from anamo.aws.instance import host_metadata
+from tests.support.fleet import Fleet
 from tests.support.metadata_service import metadata_server
 from tests.support.table import Table
 
@@ -28,13 +29,9 @@ SPOT_LINES = {"instance type": "c7g.large", "zone": "us-east-1b", "lifecycle": "
 
 
 def test_the_log_of_a_batch_job_on_ec2_names_job_machine_and_zone(
-    run: Callable[..., Any], table: Table, bucket: str, s3_client: S3Client
+    run: Callable[..., Any], fleet: Fleet, table: Table, bucket: str, s3_client: S3Client
 ) -> None:
-    imported = run(
-        *("import-items-generic.py", "-t", table.name, "-d", "-", "-s", "|"),
-        stdin=f"Task-1|{table.name}|true\n",
-    )
-    assert imported.returncode == 0
+    fleet.add(["true"], task_ids=["Task-1"])
     with metadata_server(SPOT) as (_, there):
         variables = {**JOB, **there, "AWS_EC2_METADATA_DISABLED": "false"}
         worked = run("pyanamo.py", "-t", table.name, "-b", bucket, env=variables)

@@ -52,7 +52,7 @@ def worker(stage: Stage) -> dict[str, object]:
 
 
 def test_a_worker_with_its_document_does_all_it_must(stage: Stage) -> None:
-    stage.fill("".join(LINE.replace("{number}", str(k)) for k in range(4)) + LARGE)
+    stage.fill("".join(LINE.replace("{number}", str(k)) for k in range(4)) + LARGE, "-n", ",")
     worked = stage.work(stage.account.user(worker(stage)), "-i", "2", "-n", "2")
     assert worked.returncode == 0, worked.stderr
     assert stage.states() == Counter(done=5)
@@ -64,7 +64,7 @@ def test_a_worker_with_its_document_does_all_it_must(stage: Stage) -> None:
 def test_without_what_it_begins_with_a_worker_claims_nothing(
     stage: Stage, action: str, refused: str
 ) -> None:
-    stage.fill(LINE)
+    stage.fill(LINE, "-n", ",")
     worked = stage.work(stage.account.user(without(worker(stage), action)))
     assert worked.returncode == 3
     assert f"{refused}: " in worked.stderr
@@ -73,7 +73,7 @@ def test_without_what_it_begins_with_a_worker_claims_nothing(
 
 
 def test_without_put_object_an_outcome_is_recorded_and_its_log_kept(stage: Stage) -> None:
-    stage.fill(LINE)
+    stage.fill(LINE, "-n", ",")
     worked = stage.work(stage.account.user(without(worker(stage), "s3:PutObject")))
     assert worked.returncode == 3
     assert "log kept in" in worked.stderr
@@ -85,7 +85,7 @@ def test_without_put_object_an_outcome_is_recorded_and_its_log_kept(stage: Stage
 def test_scan_is_what_shows_that_nothing_is_left_and_a_worker_can_do_without(
     stage: Stage, allowed: bool
 ) -> None:
-    stage.fill(LINE)
+    stage.fill(LINE, "-n", ",")
     policy = worker(stage) if allowed else without(worker(stage), "dynamodb:Scan")
     worked = stage.work(stage.account.user(policy), "--debug")
     assert worked.returncode == 0
@@ -102,7 +102,7 @@ def test_abort_multipart_upload_is_what_clears_away_an_upload_that_broke_off(
             return Reply.of({}, 403)
         return forward(request)
 
-    stage.fill(LARGE)
+    stage.fill(LARGE, "-n", ",")
     policy = worker(stage) if allowed else without(worker(stage), "s3:AbortMultipartUpload")
     proxy = make_proxy(stage.account.url)
     proxy.behaviour = refuse_second_part
@@ -123,7 +123,7 @@ def test_abort_multipart_upload_is_what_clears_away_an_upload_that_broke_off(
 def test_a_worker_may_use_no_other_table_bucket_or_prefix(
     stage: Stage, table: str, bucket: str, prefix: str, refused: str
 ) -> None:
-    stage.fill(LINE)
+    stage.fill(LINE, "-n", ",")
     names = {"table": stage.table.name, "bucket": stage.bucket}
     policy = document("worker", table.format(**names), bucket.format(**names))
     worked = stage.work(stage.account.user(policy), "-k", prefix)

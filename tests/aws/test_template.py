@@ -65,6 +65,7 @@ def test_the_scripts_run_on_a_new_stack_with_its_own_policies(stack: Stack, stag
         Table(stack.outputs["Table"], stack.account.dynamodb),
         stack.outputs["Bucket"],
         stage.run,
+        stage.folder,
     )
     importer = stack.account.user(stack.policy("ImporterPolicy"))
     lines = "".join(LINE.replace("{number}", str(number)) for number in range(4))

@@ -50,7 +50,9 @@ def at_random(share: float, seed: int, *behaviours: Behaviour) -> Behaviour:
     return behaviour
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 10))]
+)
 def test_dropped_replies_lose_no_claim_and_no_outcome(
     seed: int, fleet: Fleet, database: Proxy, find_faults: FindFaults
 ) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
     from mypy_boto3_s3 import S3Client
 
-QUICK = range(3)
-LONG = range(3, 40)
+QUICK = range(2)
+LONG = range(2, 40)
 
 Play = Callable[[int], list[str]]
 

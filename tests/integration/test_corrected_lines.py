@@ -72,7 +72,7 @@ def test_lines_that_share_a_task_id_are_no_corrections(import_file: Importer, ta
 
 @pytest.mark.parametrize("state", [str(state) for state in State])
 def test_replace_takes_the_old_item_away(import_file: Importer, table: Table, state: str) -> None:
-    import_file(table.name, line(table, "Sample1", "wrong") + line(table, "Sample2", "good"))
+    import_file.fill(table, line(table, "Sample1", "wrong") + line(table, "Sample2", "good"))
     (old,) = [item for item in table.items() if item["taskID"] == "Sample1"]
     make(table, old, state, lease=1 if state == "locked" else None)
     content = line(table, "Sample1", "right") + line(table, "Sample2", "good")
@@ -99,7 +99,7 @@ def reply_lost_after_a_second(request: Request, forward: Forward) -> Reply | Non
 def test_a_replacement_whose_reply_is_lost_is_sent_again_as_it_was(
     import_file: Importer, table: Table, proxy: Proxy
 ) -> None:
-    import_file(table.name, line(table, "Sample1", "wrong"))
+    import_file.fill(table, line(table, "Sample1", "wrong"))
     # boto3 itself sends a request twice
     proxy.behaviour = on("TransactWriteItems", reply_lost_after_a_second, first=2)
     right = line(table, "Sample1", "right")
@@ -111,9 +111,9 @@ def test_a_replacement_whose_reply_is_lost_is_sent_again_as_it_was(
 
 
 def test_replace_works_after_an_import_without_it(import_file: Importer, table: Table) -> None:
-    import_file(table.name, line(table, "Sample1", "wrong"))
+    import_file.fill(table, line(table, "Sample1", "wrong"))
     right = line(table, "Sample1", "right")
-    import_file(table.name, right)
+    import_file.fill(table, right)
     ended = import_file(table.name, right, "--replace")
     assert ended.stdout == (
         f"{table.name}: 0 items new, 1 there already (1 todo), 1 old item taken away\n"
@@ -125,7 +125,7 @@ def test_replace_works_after_an_import_without_it(import_file: Importer, table: 
 
 
 def test_what_a_worker_holds_is_not_replaced(import_file: Importer, table: Table) -> None:
-    import_file(table.name, line(table, "Sample1", "wrong"))
+    import_file.fill(table, line(table, "Sample1", "wrong"))
     (old,) = table.items()
     make(table, old, "locked", lease=FAR)
     content = line(table, "Sample1", "right") + line(table, "Sample2", "good")
@@ -152,13 +152,13 @@ def claimed_meanwhile(table: Table) -> Callable[[Request, Forward], Reply]:
 
 @pytest.mark.parametrize("guarded", [True, False])
 def test_what_a_worker_claims_meanwhile_is_not_replaced(
-    scripts: Scripts, table: Table, proxy: Proxy, guarded: bool
+    import_file: Importer, scripts: Scripts, table: Table, proxy: Proxy, guarded: bool
 ) -> None:
     script: tuple[str, ...] = (PROGRAM,)
     if not guarded:
         script = ("tests/support/sabotage.py", "removal_condition", PROGRAM)
     importer = (*script, "-t", table.name, "-d", "-", "-s", "|", "-n", ",")
-    assert scripts.run(*importer, stdin=line(table, "Sample1", "wrong")).returncode == 0
+    import_file.fill(table, line(table, "Sample1", "wrong"))
     proxy.behaviour = on("TransactWriteItems", claimed_meanwhile(table), first=1)
     right = line(table, "Sample1", "right")
     ended = scripts.run(*importer, "--replace", stdin=right, env=through(proxy.url))
@@ -174,7 +174,7 @@ def test_what_a_worker_claims_meanwhile_is_not_replaced(
 def test_an_import_that_may_not_query_says_nothing_and_works(
     import_file: Importer, table: Table, proxy: Proxy
 ) -> None:
-    import_file(table.name, line(table, "Sample1", "wrong"))
+    import_file.fill(table, line(table, "Sample1", "wrong"))
     proxy.behaviour = on("Query", failing("AccessDeniedException"))
     right = line(table, "Sample1", "right")
     ended = import_file(table.name, right, env=through(proxy.url))

@@ -115,8 +115,11 @@ def test_looking_for_work_does_not_cost_more_in_a_larger_table(
     assert reads[4_000] == pytest.approx(reads[1_000], rel=0.2)
 
 
-def test_two_hundred_workers_get_through_and_none_starves(dynamodb: str, table: Table) -> None:
-    workers, items = 200, 2_000
+@pytest.mark.parametrize("workers", [50, pytest.param(200, marks=pytest.mark.long)])
+def test_very_many_workers_get_through_and_none_starves(
+    dynamodb: str, table: Table, workers: int
+) -> None:
+    items = 10 * workers
     fill(table, items)
     done = claims(dynamodb, table, workers, items)
     claimed = [item for each in done.claims for item in each]

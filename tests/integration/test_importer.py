@@ -49,7 +49,7 @@ def test_importing_twice_adds_nothing(import_file: Importer, table: Table) -> No
 
 
 def test_an_extended_file_adds_what_is_new(import_file: Importer, table: Table) -> None:
-    import_file(table.name, lines(table.name, range(150)))
+    import_file.fill(table, lines(table.name, range(150)))
     before = raw(table)
     longer = import_file(table.name, lines(table.name, range(-20, 180)))
     assert longer.stdout == f"{table.name}: 50 items new, 150 there already (150 todo)\n"
@@ -61,7 +61,7 @@ def test_done_failed_and_locked_items_stay_byte_for_byte(
     import_file: Importer, table: Table
 ) -> None:
     content = lines(table.name, range(100))
-    import_file(table.name, content)
+    import_file.fill(table, content)
     log = {"M": {"Task_0": {"M": {"Status": {"S": "Execution Successful"}}}}}
     for number, attributes in enumerate(raw(table).values()):
         state = ["done", "failed", "locked", "todo"][number % 4]
@@ -218,7 +218,7 @@ def test_an_import_of_what_is_there_writes_nothing(
 ) -> None:
     """A put that fails its condition costs as much as one that passes."""
     content = lines(table.name, range(250))
-    import_file(table.name, content)
+    import_file.fill(table, content)
     assert counts(import_file(table.name, content, env=through(proxy.url))) == (0, 250)
     assert proxy.operations == {"DescribeTable": 1, "Query": len(State), "BatchGetItem": 3}
 

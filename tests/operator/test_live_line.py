@@ -7,20 +7,18 @@ from typing import Any
 
 import pytest
 
+from tests.support.fleet import Fleet
 from tests.support.table import Table
 
 Run = Callable[..., Any]
 
 
 @pytest.fixture
-def worker(run: Run, table: Table, bucket: str) -> list[str]:
+def worker(fleet: Fleet, table: Table, bucket: str) -> list[str]:
     """Flags of a worker for six items, of which one fails. They end one by one, and each runs for
     longer than the line stays as it is.
     """
-    lines = "".join(
-        f"T{k}|{table.name}|bash -c 'sleep 0.{k + 2}; exit {k // 5}'\n" for k in range(6)
-    )
-    run("import-items-generic.py", "-t", table.name, "-d", "-", "-s", "|", stdin=lines)
+    fleet.add([f"bash -c 'sleep 0.{k + 2}; exit {k // 5}'" for k in range(6)])
     return ["-t", table.name, "-b", bucket]
 
 
@@ -59,12 +57,11 @@ def test_quiet_shows_neither(worker: list[str], typing: Run) -> None:
 
 
 def test_the_parent_draws_without_a_thread(
-    worker: list[str], typing: Run, tmp_path: Path, table: Table, run: Run
+    worker: list[str], typing: Run, tmp_path: Path, fleet: Fleet
 ) -> None:
     look = f"grep Threads /proc/$(cut -d' ' -f4 /proc/$PPID/stat)/status >{tmp_path}/threads"
     script = tmp_path / "look.sh"
     script.write_text(f"#!/bin/bash\n{look}\n")
-    lines = f"Look|{table.name}|bash {script}\n"
-    run("import-items-generic.py", "-t", table.name, "-d", "-", "-s", "|", stdin=lines)
+    fleet.add([f"bash {script}"], task_ids=["Look"])
     typing(*worker)
     assert (tmp_path / "threads").read_text().split() == ["Threads:", "1"]

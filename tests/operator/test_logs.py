@@ -1,39 +1,55 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support import workflow
+from tests.support.fleet import Fleet
 from tests.support.proxy import Proxy, Reply
-from tests.support.scripts import ROOT
-from tests.support.table import Table
+from tests.support.scripts import ROOT, Scripts
+from tests.support.table import Table, workflow_table
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
 Run = Callable[..., Any]
 
 
-@pytest.fixture
-def ran(run: Run, table: Table, bucket: str) -> str:
-    """Name of a table whose items a worker has run."""
+@pytest.fixture(scope="module")
+def ran_table(
+    shared_scripts: Scripts,
+    dynamodb_client: DynamoDBClient,
+    s3_client: S3Client,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Table]:
+    """A table whose items a worker has run, which tests only read."""
+    bucket = f"bucket-{uuid.uuid4().hex[:12]}"
+    s3_client.create_bucket(Bucket=bucket)
     script = "bash -c 'echo out $0; printf \"\\\\033[31mred\\\\n\"; echo err $0 >&2; exit $0'"
-    lines = f"Nested|{table.name}|{script}|0,3,0\nSingle|{table.name}|seq|3\n"
-    imported = ["import-items-generic.py", "-t", table.name, "-d", "-", "-s", "|", "-n", ","]
-    assert run(*imported, stdin=lines).returncode == 0
-    assert run("pyanamo.py", "-t", table.name, "-b", bucket, "-q").returncode == 1
-    return table.name
+    with workflow_table(dynamodb_client) as table:
+        fleet = Fleet(shared_scripts, table, bucket, tmp_path_factory.mktemp("ran"))
+        fleet.add([f"{script}|0,3,0", "seq|3"], "-n", ",", task_ids=["Nested", "Single"])
+        assert fleet.start("-q").wait().returncode == 1
+        yield table
 
 
-def test_logs_are_whole_and_by_task_id_or_item_id(run: Run, ran: str, table: Table) -> None:
+@pytest.fixture
+def ran(ran_table: Table) -> str:
+    """Its name."""
+    return ran_table.name
+
+
+def test_logs_are_whole_and_by_task_id_or_item_id(run: Run, ran: str, ran_table: Table) -> None:
     whole = run("pyanamo.py", "logs", "-t", ran, "Single").stdout
     assert "command: seq 3\n" in whole
     assert whole.endswith("\n== stdout, 6 bytes ==\n1\n2\n3\n\n== stderr, 0 bytes ==\n\n")
     assert "taskID: Single\n" in whole
-    (item_id,) = (item["itemID"] for item in table.items() if item["taskID"] == "Single")
+    (item_id,) = (item["itemID"] for item in ran_table.items() if item["taskID"] == "Single")
     assert run("pyanamo.py", "logs", "-t", ran, str(item_id)).stdout == whole
 
 
@@ -83,12 +99,16 @@ def test_a_task_that_has_not_ended_has_no_log(run: Run, small: Any) -> None:
 
 
 def test_a_log_that_is_gone_is_named_and_the_others_are_shown(
-    run: Run, ran: str, table: Table, s3_client: S3Client
+    run: Run, ran: str, ran_table: Table, s3_client: S3Client
 ) -> None:
-    (item,) = (item for item in table.items() if item["taskID"] == "Single")
+    (item,) = (item for item in ran_table.items() if item["taskID"] == "Single")
     bucket, _, key = item["Log"]["Task_0"]["S3"].removeprefix("s3://").partition("/")
+    log = s3_client.get_object(Bucket=bucket, Key=key)["Body"].read()
     s3_client.delete_object(Bucket=bucket, Key=key)
-    ended = run("pyanamo.py", "logs", "-t", ran, "Single", "Nested", "--stderr")
+    try:
+        ended = run("pyanamo.py", "logs", "-t", ran, "Single", "Nested", "--stderr")
+    finally:
+        s3_client.put_object(Bucket=bucket, Key=key, Body=log)
     assert ended.returncode == 3
     assert f"s3://{bucket}/{key}: the log is gone from S3" in ended.stderr
     assert "err 3" in ended.stdout

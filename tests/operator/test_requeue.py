@@ -10,6 +10,7 @@ import pytest
 
 from tests.operator.conftest import held
 from tests.support import workflow
+from tests.support.fleet import Fleet
 from tests.support.proxy import Proxy, Reply, dropping_reply, failing, on
 from tests.support.scripts import ROOT
 from tests.support.table import Table
@@ -63,13 +64,12 @@ def test_done_items_run_again_whole(run: Run, small: Any) -> None:
 
 
 def test_a_worker_takes_what_was_requeued_and_leaves_what_was_done(
-    run: Run, table: Table, bucket: str, tmp_path: Path
+    run: Run, fleet: Fleet, table: Table, bucket: str, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken"
     broken.touch()
     script = f"bash -c 'echo $0 >>{tmp_path}/ran; test $0 != 2 -o ! -e {broken}'"
-    imported = ["import-items-generic.py", "-t", table.name, "-d", "-", "-s", "|", "-n", ","]
-    run(*imported, stdin=f"One|{table.name}|{script}|1,2,3\n")
+    fleet.add([f"{script}|1,2,3"], "-n", ",", task_ids=["One"])
     assert run("pyanamo.py", "-t", table.name, "-b", bucket).returncode == 1
     broken.unlink()
     run("pyanamo.py", "requeue", "-t", table.name, "--state", "failed", "One", "--yes")
@@ -159,10 +159,9 @@ def test_remove_deletes_what_was_asked_for(run: Run, typing: Run, small: Any) ->
 
 
 def test_a_worker_that_is_robbed_finds_its_claim_lost(
-    run: Run, start: Run, table: Table, bucket: str
+    run: Run, start: Run, fleet: Fleet, table: Table, bucket: str
 ) -> None:
-    imported = ["import-items-generic.py", "-t", table.name, "-d", "-", "-s", "|"]
-    run(*imported, stdin=f"One|{table.name}|sleep 600\n")
+    fleet.add(["sleep 600"], task_ids=["One"])
     worker = start("pyanamo.py", "-t", table.name, "-b", bucket)
     eventually(lambda: table.states()["locked"])
     words = ["--state", "locked", "One", "--yes"]

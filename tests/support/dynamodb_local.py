@@ -22,12 +22,12 @@ BRIEF = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 ENGINE = "-jar DynamoDBLocal.jar -sharedDb -inMemory -disableTelemetry -port"
 PR_SET_PDEATHSIG = 1
 
-libc = ctypes.CDLL(None)
+prctl = ctypes.CDLL(None).prctl
 
 
 def die_with_parent() -> None:
     """Have the kernel end this process with its parent: a killed test run leaves no server."""
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def free_port() -> int:
@@ -77,7 +77,7 @@ def dynamodb_local(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for pytest, whose teardown still needs the engine
-            preexec_fn=die_with_parent,  # noqa: PLW1509  # no thread runs yet that could hold a lock
+            preexec_fn=die_with_parent,  # noqa: PLW1509  # it takes no lock that another thread could hold
         ) as engine,
     ):
         try:

@@ -14,6 +14,7 @@ import psutil
 from tests.support.history import Ledger
 from tests.support.scripts import ROOT, Running, Scripts
 from tests.support.table import Table
+from tests.support.task_files import import_here
 
 
 class Fleet:
@@ -39,10 +40,7 @@ class Fleet:
         with file.open("w") as text:
             for name, line in zip(names, lines, strict=True):
                 text.write(f"{name}|{self.table.name}|{line}\n")
-        done = self.scripts.run(
-            "import-items-generic.py", "-t", self.table.name, "-d", file, "-s", "|", *flags
-        )
-        assert done.returncode == 0, done.stderr
+        import_here(self.table, file, *flags)
 
     def start(self, *flags: str, under: Sequence[str] = ()) -> Running:
         """Start a worker; `under` is a command that starts it, if any."""

@@ -9,8 +9,12 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from anamo.aws.table import WorkflowTable
+from anamo.cli import import_command
+from anamo.importer import importer
 from tests.support.environment import environment
 from tests.support.scripts import ROOT, Running, Scripts
+from tests.support.table import Table
 
 PROGRAM = "import-items-generic.py"
 
@@ -34,6 +38,12 @@ class Importer:
         """Import to the end; `flags` come after those of the documented example."""
         return self.start(table, content, *flags, env=env).wait()
 
+    def fill(self, table: Table, content: str) -> None:
+        """Import, without the script, what a test begins with."""
+        path = self._folder / "begin.txt"
+        path.write_text(content)
+        import_here(table, path, "-n", ",")
+
     def start(
         self, table: str, content: str | bytes, *flags: str, env: Mapping[str, str] | None = None
     ) -> Running:
@@ -43,6 +53,14 @@ class Importer:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         command: list[str | Path] = [PROGRAM, "-t", table, "-d", path, "-s", "|", "-n", ",", *flags]
         return self._scripts.start(*command, env=env)
+
+
+def import_here(table: Table, file: Path, *flags: str) -> None:
+    """Fill a table for a test of something else: the importer's own code, but no process for it."""
+    words = ["-t", table.name, "-d", str(file), "-s", "|", *flags]
+    found = import_command.read_tasks(import_command.parser().parse_args(words))
+    items = list(found.items[table.name].values())
+    importer.Importer(WorkflowTable(table.client, table.name)).run(items)
 
 
 def dry_run(content: str, *flags: str) -> subprocess.CompletedProcess[str]:
