@@ -4,8 +4,10 @@
 #   ./demo.sh          runs the example
 #   ./demo.sh --shell  opens a shell in which every command of the README can be tried
 set -euo pipefail
+from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source tools/venv.sh
+source tools/engine.sh
 
 table=Testing bucket=demo-logs
 
@@ -35,29 +37,36 @@ clean_up() {
 
 # open_shell: a shell with what the README has set once its first lines have been pasted.
 open_shell() {
-  export PYANAMO=$PWD PYANAMO_TABLE=$table S3_BUCKET=$bucket AWS_REGION=us-east-1
   cat >&2 <<EOF
 
 DynamoDB and S3 are local, and the bucket $bucket is there. To begin:
   for i in {1..16}; do echo "Task-\${i}|\${PYANAMO_TABLE}|seq|\${i},2,3"; done > $work/tasks.txt
   python import-items-generic.py -t \${PYANAMO_TABLE} -d $work/tasks.txt -s "|" -n ',' --create-table
   python pyanamo.py -t "\${PYANAMO_TABLE}" -b "\${S3_BUCKET}" -r "\${AWS_REGION}" -i 2 -n 4
-"exit" ends the shell, and both servers with it.
+"exit" ends the shell, and both servers with it.${kept:+ Tables and logs stay in $kept.}
 EOF
   echo "PS1='pyanamo demo \$ '" >"$work/bashrc"
-  bash --noprofile --rcfile "$work/bashrc"
+  # How its last command ended says nothing of the demo
+  bash --noprofile --rcfile "$work/bashrc" || true
 }
 
+usage() {
+  echo "usage: ./demo.sh [--shell [COMMAND ...] | --keep FOLDER [COMMAND ...]]" >&2
+  exit 2
+}
+
+# The README has commands of the AWS CLI
+venv=$PWD/.demo/shell more=(demo/requirements-shell.txt) kept=
 case ${1-} in
   "") venv=$PWD/.demo/venv more=() ;;
-  # The README has commands of the AWS CLI
-  --shell) venv=$PWD/.demo/shell more=(demo/requirements-shell.txt) ;;
-  *)
-    echo "usage: ./demo.sh [--shell]" >&2
-    exit 2
+  --shell) shift ;;
+  --keep)
+    [[ ${2-} && $2 != -* ]] || usage
+    kept=$(cd "$from" && realpath "$2")
+    shift 2
     ;;
+  *) usage ;;
 esac
-
 prepare_venv "$venv" requirements.txt demo/requirements.txt "${more[@]}"
 PATH=$venv/bin:$PATH
 forget_account
@@ -67,15 +76,28 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Should this script be killed, so that no trap runs, the server ends as well: its stdin closes.
-coproc SERVER { exec python demo/local_aws.py; }
-read -r port <&"${SERVER[0]}"
-export AWS_ENDPOINT_URL=http://127.0.0.1:$port
+# Should this script be killed, so that no trap runs, the servers end as well: their stdin closes.
+if [[ $kept ]]; then
+  # MiniStack needs another botocore than all else
+  prepare_venv "$PWD/.demo/keep" demo/requirements-keep.txt
+  prepare_engine "$PWD/.demo" "$PWD/.demo/keep"
+  mkdir -p "$kept"
+  coproc SERVER { exec .demo/keep/bin/python demo/kept_aws.py .demo "$kept"; }
+else
+  coproc SERVER { exec python demo/local_aws.py; }
+fi
+read -r AWS_ENDPOINT_URL_DYNAMODB AWS_ENDPOINT_URL_S3 <&"${SERVER[0]}" || exit 3
+export AWS_ENDPOINT_URL_DYNAMODB AWS_ENDPOINT_URL_S3
 python -c "import boto3; boto3.client('s3').create_bucket(Bucket='$bucket')"
 
-if [[ ${1-} == --shell ]]; then
-  # How its last command ended says nothing of the demo
-  open_shell || true
+if ((${#more[@]})); then
+  export PYANAMO=$PWD PYANAMO_TABLE=$table S3_BUCKET=$bucket AWS_REGION=us-east-1
+  if (($#)); then
+    cd "$from"
+    "$@"
+  else
+    open_shell
+  fi
   exit
 fi
 

@@ -35,12 +35,14 @@ prepare_chromium() {
   exit 3
 }
 
-# Slurm, for the long test of its job, from Debian's or Ubuntu's packages.
-prepare_slurm() {
-  if ! command -v slurmctld >/dev/null && ((EUID == 0)) && command -v apt-get >/dev/null; then
-    echo "Installing slurm-wlm" >&2
+# Slurm and the tools of the workflow in examples/, for long tests, from Debian's or Ubuntu's packages.
+prepare_examples() {
+  local packages=(slurm-wlm munge bwa samtools bcftools)
+  if ! command -v slurmctld bwa samtools bcftools >/dev/null && ((EUID == 0)) &&
+    command -v apt-get >/dev/null; then
+    echo "Installing ${packages[*]}" >&2
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-      apt-get install -qq --no-install-recommends slurm-wlm munge >/dev/null || true
+      apt-get install -qq --no-install-recommends "${packages[@]}" >/dev/null || true
   fi
 }
 
@@ -66,7 +68,7 @@ prepare_venv "$prepared/linters" requirements-linters.txt
 prepare_engine "$prepared" "$venv"
 prepare_chromium
 if [[ " $* " == *" --long "* ]]; then
-  prepare_slurm
+  prepare_examples
 fi
 
 lint

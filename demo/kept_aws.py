@@ -19,6 +19,9 @@ from filelock import FileLock, Timeout
 
 STARTING_SECONDS = 60.0
 
+LOCK_SECONDS = 15.0
+"""For the servers of the one before to end."""
+
 
 def free_port() -> int:
     """A loopback port that nothing listens on."""
@@ -64,7 +67,7 @@ def main(engine: Path, folder: Path) -> None:
         for name in ("dynamodb", "s3"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         try:
-            stack.enter_context(FileLock(folder / "lock", timeout=0))
+            stack.enter_context(FileLock(folder / "lock", timeout=LOCK_SECONDS))
         except Timeout:
             sys.exit(f"kept_aws.py: {folder} is in use by another one; end that first")
         ports = [free_port(), free_port()]

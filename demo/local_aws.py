@@ -1,7 +1,8 @@
 """A local DynamoDB and S3 for the demo and the tests: moto's server on a free loopback port.
 
-Run as a script it prints its port, once it is listening, as the one line on stdout, and serves
-until its stdin is closed: it cannot outlive the process that started it, however that one ends.
+Run as a script it prints the endpoint URLs of both, once it is listening, as the one line on stdout,
+and serves until its stdin is closed: it cannot outlive the process that started it, however that one
+ends.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def main() -> None:
     """Serve until stdin is closed."""
     server = local_aws()
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(server.server_port, flush=True)
+    url = f"http://127.0.0.1:{server.server_port}"
+    print(url, url, flush=True)
     with suppress(KeyboardInterrupt):
         sys.stdin.read()
 

@@ -27,7 +27,8 @@ def checkout(tmp_path: Path) -> Path:
     """A checkout whose virtual environment is there already: that of the tests."""
     checkout = tmp_path / "checkout"
     checkout.mkdir()
-    for name in ("demo.sh", "demo", "tools", "anamo", "pyanamo.py", "import-items-generic.py"):
+    names = ("demo.sh", "demo", "examples", "tools", "anamo")
+    for name in (*names, "pyanamo.py", "import-items-generic.py"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -76,4 +77,51 @@ def test_on_a_terminal_the_shell_has_a_prompt(scripts: Scripts, checkout: Path) 
 def test_another_flag_is_a_usage_error(scripts: Scripts, checkout: Path) -> None:
     ended = scripts.run("bash", checkout / "demo.sh", "--shall")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "usage: ./demo.sh [--shell]\n"
+    usage = "usage: ./demo.sh [--shell [COMMAND ...] | --keep FOLDER [COMMAND ...]]\n"
+    assert ended.stderr == usage
+
+
+def test_a_command_runs_where_it_was_typed_and_its_end_is_that_of_the_demo(
+    scripts: Scripts, checkout: Path, tmp_path: Path
+) -> None:
+    command = ("bash", checkout / "demo.sh", "--shell", "sh", "-c", "pwd; exit 7")
+    ended = scripts.run(*command, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (7, f"{tmp_path}\n")
+    assert scripts.alive() == []
+
+
+@pytest.mark.long
+def test_what_is_kept_is_there_the_next_time(
+    scripts: Scripts, checkout: Path, tmp_path: Path
+) -> None:
+    (checkout / ".demo" / "dynamodb-local-2.9.30").symlink_to(
+        (ROOT / ".test" / "dynamodb-local").resolve()
+    )
+    line = "echo 'A|Kept|seq|1,2' | python {0}/import-items-generic.py -t Kept -d - -s '|' -n ,"
+    work = f"{line} --create-table && python {{0}}/pyanamo.py -t Kept -b demo-logs".format(checkout)
+    keep = ("bash", checkout / "demo.sh", "--keep", "data")
+    first = scripts.run(*keep, "sh", "-c", work, cwd=tmp_path, timeout=180)
+    assert first.returncode == 0, first.stderr
+    look = ("python", checkout / "pyanamo.py", "logs", "-t", "Kept", "A")
+    second = scripts.run(*keep, *look, cwd=tmp_path, timeout=180)
+    assert second.returncode == 0, second.stderr
+    assert "2" in second.stdout.split()
+    assert (tmp_path / "data" / "dynamodb").is_dir()
+    assert scripts.alive() == []
+
+
+@pytest.mark.long
+def test_the_workflow_finds_the_variants_that_were_put_into_the_reads(
+    scripts: Scripts, checkout: Path, tmp_path: Path
+) -> None:
+    missing = [name for name in ("bwa", "samtools", "bcftools") if not shutil.which(name)]
+    assert not missing, f"there is no {missing[0]}: apt-get install bwa samtools bcftools"
+    workflow = checkout / "examples" / "variants" / "run.sh"
+    command = ("bash", checkout / "demo.sh", "--shell", workflow, "data")
+    ended = scripts.run(*command, cwd=tmp_path, timeout=120)
+    assert ended.returncode == 0, f"{ended.stdout}{ended.stderr}"
+    for sample in ("S1", "S2", "S3", "S4"):
+        assert f"{sample}: all 24 variants\n" in ended.stdout
+    # S4 came late; what was done was not done again
+    assert ended.stderr.count("done   S1 ") == 3
+    assert ended.stderr.count("failed S4 ") == 1

@@ -101,6 +101,6 @@ def test_the_local_aws_ends_with_who_started_it() -> None:
         [sys.executable, str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert server.stdout is not None
-    assert int(server.stdout.readline()) > 0
+    assert server.stdout.readline().startswith(b"http://127.0.0.1:")
     server.communicate(timeout=10)
     assert server.returncode == 0

@@ -207,11 +207,11 @@ def aws_account() -> Iterator[Account]:
         start_new_session=True,  # Ctrl-C is for pytest, whose teardown still needs the server
     ) as server:
         assert server.stdout is not None
-        port = server.stdout.readline().strip()
-        if not port:
+        url = server.stdout.readline().partition(" ")[0].strip()
+        if not url:
             raise RuntimeError("moto's server did not start")
         try:
-            yield Account(f"http://127.0.0.1:{port}")
+            yield Account(url)
         finally:
             server.kill()
 

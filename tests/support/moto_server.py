@@ -16,7 +16,7 @@ def moto_server() -> Iterator[str]:
     """Run the server and yield its endpoint URL.
 
     Raises:
-        RuntimeError: It ended without saying a port; why is on stderr.
+        RuntimeError: It ended without saying its URL; why is on stderr.
     """
     command = [sys.executable, str(SCRIPT)]
     with subprocess.Popen(
@@ -27,10 +27,10 @@ def moto_server() -> Iterator[str]:
         start_new_session=True,  # Ctrl-C is for pytest, whose teardown still needs the server
     ) as server:
         assert server.stdout is not None
-        port = server.stdout.readline().strip()
-        if not port:
+        url = server.stdout.readline().partition(" ")[0].strip()
+        if not url:
             raise RuntimeError("moto's server did not start")
         try:
-            yield f"http://127.0.0.1:{port}"
+            yield url
         finally:
             server.kill()
