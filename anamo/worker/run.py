@@ -1,6 +1,7 @@
 """What `pyanamo.py` does without a command: check, work, say how it went.
 
-Guaranteed: nothing is claimed before table, indexes and bucket have been found usable.
+Guaranteed: nothing is claimed before table and indexes have been found usable, and a small object
+has been written where the logs go.
 """
 
 import logging
@@ -65,8 +66,7 @@ def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
         screen.close()
     if signals.first is None:
         _look_once_more(totals, others)
-    folder = "/".join([*encoded_prefix(options.prefix), options.table, ""])
-    where = LogStore(None, options.bucket).address(folder)
+    where = LogStore(None, options.bucket).address(_log_folder(options))
     summarise(totals, options.table, monotonic() - began, where, screen.say)
     for error in dict.fromkeys([*totals.errors, *totals.lost]):
         screen.say(error)
@@ -94,8 +94,14 @@ def _check(options: Options, signals: Signals, screen: Screen) -> WorkflowTable:
     table = WorkflowTable(session.dynamodb_client(options.region), options.table)
     table.prepare(signals.sleep, screen.say)
     logs = LogStore(session.s3_client(options.region), options.bucket)
-    RetryPolicy(signals.sleep).retry(logs.check, CHECK_SECONDS, at_once=AT_ONCE)
+    check = partial(logs.check, _log_folder(options))
+    RetryPolicy(signals.sleep).retry(check, CHECK_SECONDS, at_once=AT_ONCE)
     return table
+
+
+def _log_folder(options: Options) -> str:
+    """What the keys of the table's logs begin with."""
+    return "/".join([*encoded_prefix(options.prefix), options.table, ""])
 
 
 def _limits(options: Options, began: float) -> Limits:

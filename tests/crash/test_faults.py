@@ -244,7 +244,7 @@ def refuse_first_logs(
     left = iter(range(refused))
     store.behaviour = lambda request, forward: (
         denied(request, forward)
-        if request.method == "PUT" and next(left, None) is not None
+        if request.is_upload and next(left, None) is not None
         else forward(request)
     )
     fleet.add([f"{script} {number}" for number in range(6)])
@@ -272,7 +272,7 @@ def test_a_log_is_sent_again_when_the_answer_is_not_that_of_s3(
     page = garbling(b"<p>Please log in</p>", executed=False)
     store.behaviour = lambda request, forward: (
         page(request, forward)
-        if request.method in ("PUT", "POST") and next(uploads, None) is not None
+        if (request.is_upload or request.method == "POST") and next(uploads, None) is not None
         else forward(request)
     )
     fleet.add([script])
@@ -310,7 +310,7 @@ def test_a_bucket_that_goes_away_stops_the_worker_not_the_record(
 ) -> None:
     gone = failing("NoSuchBucket", 404)
     store.behaviour = lambda request, forward: (
-        gone(request, forward) if request.method == "PUT" else forward(request)
+        gone(request, forward) if request.is_upload else forward(request)
     )
     fleet.add(["true"] * 6)
     ended = fleet.start().wait()

@@ -142,7 +142,7 @@ def test_a_signal_while_a_log_is_on_its_way_loses_no_outcome(
     fleet.environment["AWS_ENDPOINT_URL_S3"] = proxy.url
     held = Holding()
     proxy.behaviour = lambda request, forward: (
-        held(request, forward) if request.method == "PUT" else forward(request)
+        held(request, forward) if request.is_upload else forward(request)
     )
     fleet.add(["echo done"])
     worker = fleet.start()
@@ -171,7 +171,7 @@ def test_a_signal_to_the_parent_is_heeded_while_the_last_log_waits_for_s3(
     fleet.environment["AWS_ENDPOINT_URL_S3"] = proxy.url
     slow_down = failing("SlowDown", 503)
     proxy.behaviour = lambda request, forward: (
-        slow_down(request, forward) if request.method == "PUT" else forward(request)
+        slow_down(request, forward) if request.is_upload else forward(request)
     )
     fleet.add(["echo done"])
     worker = fleet.start("--grace", "3")
