@@ -32,6 +32,31 @@ prepare_chromium() {
   exit 3
 }
 
+# cloud-init's modules, for the test of what instances are told when they start. As a package it would
+# set up this machine when it boots the next time: it is unpacked, and not installed.
+prepare_cloud_init() {
+  local target=$prepared/cloud-init download=$prepared/download
+  if [[ -d $target ]]; then
+    return
+  fi
+  echo "Fetching cloud-init" >&2
+  rm -rf "$download"
+  mkdir "$download"
+  if (cd "$download" && fetch_package cloud-init && dpkg-deb -x cloud-init_*.deb package); then
+    mv "$download/package/usr/lib/python3/dist-packages" "$target"
+    rm -rf "$download"
+    return
+  fi
+  echo "The test of the template's user data needs cloud-init's Python modules from Debian's or" \
+    "Ubuntu's package, which could not be fetched; copy its folder cloudinit into $target." >&2
+  exit 3
+}
+
+# fetch_package NAME: a package of Debian or Ubuntu, into the working directory.
+fetch_package() {
+  apt-get download -qq "$1" 2>/dev/null || { apt-get update -qq && apt-get download -qq "$1"; }
+}
+
 # lint TARGET...: what mypy is to check, by default everything.
 lint() {
   "$venv/bin/ruff" check
@@ -53,6 +78,7 @@ prepare_venv "$venv" requirements.txt requirements-quick.txt demo/requirements.t
 prepare_venv "$prepared/linters" requirements-linters.txt
 prepare_engine "$prepared" "$venv"
 prepare_chromium
+prepare_cloud_init
 
 lint
 if [[ ${1-} == --coverage ]]; then

@@ -121,8 +121,11 @@ def unreadable(error: Exception) -> TransientError:
     """The error for an answer that botocore could not read: it is not what the service sends.
 
     A proxy on the way may have cut it off or replaced it. botocore raises whatever its parser meets
-    then, `AttributeError` and `UnicodeDecodeError` among others.
+    then, `AttributeError` and `UnicodeDecodeError` among others. It raises RuntimeError where the
+    source of the credentials gives it expired ones: then nothing was sent.
     """
+    if isinstance(error, RuntimeError) and "credentials" in str(error):
+        return CredentialsExpired(f"{_excerpt(error)} — renew the credentials")
     return TransientError(f"the answer cannot be read: {type(error).__name__}: {_excerpt(error)}")
 
 

@@ -252,7 +252,8 @@ class LogStore:
             raise
         except Exception as error:
             logger.debug("request to bucket %s", self.bucket, exc_info=True)
-            raise TransientError(f"bucket {self.bucket}: {unreadable(error)}") from error
+            fault = unreadable(error)
+            raise type(fault)(f"bucket {self.bucket}: {fault}") from error
 
     def _fault(self, error: ClientError | BotoCoreError, key: str) -> AwsError:
         code = error_code(error)

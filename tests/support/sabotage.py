@@ -23,7 +23,15 @@ from boto3.session import Session
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from anamo.aws import clock, faults, log_store, table, table_writes  # noqa: E402
+from anamo.aws import (  # noqa: E402
+    clock,
+    faults,
+    log_store,
+    retry,
+    session,
+    table,
+    table_writes,
+)
 from anamo.core import command_line, transitions  # noqa: E402
 from anamo.worker import (  # noqa: E402
     cgroup,
@@ -118,6 +126,12 @@ def no_retry() -> None:
     """Give up at the first fault."""
     recorder.RECORD_SECONDS = 0
     loop.CLAIM_SECONDS = 0
+
+
+def no_backoff() -> None:
+    """Send a request that was refused again at once."""
+    retry.FIRST = retry.LONGEST = 0.0
+    session.dynamodb_client.__defaults__ = (1,)
 
 
 def no_recording() -> None:
