@@ -5,6 +5,7 @@ has been written where the logs go.
 """
 
 import logging
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from multiprocessing.connection import Connection
@@ -21,6 +22,7 @@ from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
 from anamo.aws.table_writes import Holder
 from anamo.core.codec import ItemId
 from anamo.core.errors import AnamoError, AwsError, internal
+from anamo.core.item import State
 from anamo.core.log_entry import encoded_prefix
 from anamo.worker import cgroup
 from anamo.worker.control import Control
@@ -68,9 +70,17 @@ def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
         _look_once_more(totals, others)
     where = LogStore(None, options.bucket).address(_log_folder(options))
     summarise(totals, options.table, monotonic() - began, where, screen.say)
+    if totals.failed or totals.items[State.FAILED]:
+        screen.say(f"to see why tasks failed: {_status_command(options)}")
     for error in dict.fromkeys([*totals.errors, *totals.lost]):
         screen.say(error)
     return totals
+
+
+def _status_command(options: Options) -> str:
+    """What to type to see why tasks failed."""
+    region = ["-r", options.region] if options.region else []
+    return f"{options.command} {shlex.join(['status', '-t', options.table, *region])}"
 
 
 def _look_once_more(totals: WorkerTotals, others: OtherWorkers) -> None:

@@ -190,7 +190,7 @@ def no_delivery() -> None:
 
 def no_disk_check() -> None:
     """Blame the task for a full disk."""
-    task_process.Outcome.disk_is_full = lambda self: False  # type: ignore[method-assign]
+    task_process.Outcome.full_disk = lambda self: ""  # type: ignore[method-assign]
 
 
 def no_patience() -> None:

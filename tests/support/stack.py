@@ -94,10 +94,10 @@ class Stack:
         (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
         return rule, target
 
-    def job_role(self, output: str = "JobDefinition") -> dict[str, str]:
-        """The variables that make a script run with the role of a job definition's jobs."""
-        role = self.definition(output)["containerProperties"]["jobRoleArn"]
-        session = self.account.client("sts").assume_role(RoleArn=role, RoleSessionName="a-job")
+    def job_role(self) -> dict[str, str]:
+        """The variables that make a script run with the job role's credentials."""
+        role = self.job_definition["containerProperties"]["jobRoleArn"]
+        session = self.account.client("sts").assume_role(RoleArn=role, RoleSessionName="worker")
         return {
             "AWS_ACCESS_KEY_ID": session["Credentials"]["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": session["Credentials"]["SecretAccessKey"],
