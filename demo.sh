@@ -2,7 +2,7 @@
 # The example of the README from end to end, on a local DynamoDB and S3: no AWS account is needed,
 # and nothing stays but the virtual environment in .demo/.
 #   ./demo.sh          runs the example
-#   ./demo.sh --shell  opens a shell in which every command of the README can be tried
+#   ./demo.sh --shell  opens a shell in which commands of the README can be tried
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source tools/venv.sh
@@ -18,6 +18,9 @@ forget_account() {
   export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
   export AWS_EC2_METADATA_DISABLED=true
 }
+
+# The packages have their byte code from pip; that of the scripts would stay in anamo/.
+export PYTHONDONTWRITEBYTECODE=1
 
 # show COMMAND...: runs it as if it had been typed.
 show() {

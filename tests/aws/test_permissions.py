@@ -163,7 +163,7 @@ def test_an_importer_with_its_document_replaces_a_corrected_line(stage: Stage) -
     assert stage.load(user, LINE).returncode == 0
     replaced = stage.load(user, CORRECTED, "--replace")
     assert replaced.returncode == 0, replaced.stderr
-    assert "1 old item taken away" in replaced.stdout
+    assert "1 old item removed" in replaced.stdout
     assert stage.states() == Counter(todo=1)
 
 

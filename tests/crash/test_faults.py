@@ -402,7 +402,8 @@ def test_a_full_disk_gives_the_item_back(fleet: Fleet, small_disk: Path, guard: 
     eventually(lambda: "waiting until" in worker.stderr, 60)
     (item,) = fleet.table.items()
     assert (item["ItemState"], item["Attempts"]) == ("todo", 1)
-    assert (item["Host_Error"], item["Host_Errors"]) == ("the disk is full", 1)
+    full = f"the disk is full (TMPDIR, {small_disk})"
+    assert (item["Host_Error"], item["Host_Errors"]) == (full, 1)
     (small_disk / "ballast").unlink()
     ended = worker.wait()
     (item,) = fleet.table.items()

@@ -8,6 +8,7 @@ A test that passes with the guard and fails without it shows that it tests the g
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import runpy
 import sys
@@ -150,6 +151,15 @@ def no_threads() -> None:
         raise RuntimeError("can't start new thread")
 
     threading.Thread.start = start  # type: ignore[method-assign, assignment]
+
+
+def no_processes() -> None:
+    """Have the system refuse worker processes, likewise."""
+
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    os.fork = fork
 
 
 def no_widening() -> None:
