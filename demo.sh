@@ -2,7 +2,7 @@
 # The example of the README from end to end, on a local DynamoDB and S3: no AWS account is needed,
 # and nothing stays but the virtual environment in .demo/.
 #   ./demo.sh          runs the example
-#   ./demo.sh --shell  opens a shell in which every command of the README can be tried
+#   ./demo.sh --shell  opens a shell in which commands of the README can be tried
 set -euo pipefail
 from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -20,6 +20,9 @@ forget_account() {
   export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
   export AWS_EC2_METADATA_DISABLED=true
 }
+
+# The packages have their byte code from pip; that of the scripts would stay in anamo/.
+export PYTHONDONTWRITEBYTECODE=1
 
 # show COMMAND...: runs it as if it had been typed.
 show() {
@@ -88,7 +91,13 @@ else
 fi
 read -r AWS_ENDPOINT_URL_DYNAMODB AWS_ENDPOINT_URL_S3 <&"${SERVER[0]}" || exit 3
 export AWS_ENDPOINT_URL_DYNAMODB AWS_ENDPOINT_URL_S3
-python -c "import boto3; boto3.client('s3').create_bucket(Bucket='$bucket')"
+python - "$bucket" <<'EOF'
+import sys
+import boto3
+client = boto3.client("s3")
+if sys.argv[1] not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
+    client.create_bucket(Bucket=sys.argv[1])
+EOF
 
 if ((${#more[@]})); then
   export PYANAMO=$PWD PYANAMO_TABLE=$table S3_BUCKET=$bucket AWS_REGION=us-east-1

@@ -35,6 +35,7 @@ prepare_chromium() {
   exit 3
 }
 
+<<<<<<< HEAD
 # Slurm and the tools of the workflow in examples/, for long tests, from Debian's or Ubuntu's packages.
 prepare_examples() {
   local packages=(slurm-wlm munge bwa samtools bcftools)
@@ -44,6 +45,31 @@ prepare_examples() {
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
       apt-get install -qq --no-install-recommends "${packages[@]}" >/dev/null || true
   fi
+=======
+# cloud-init's modules, for the test of what instances are told when they start. As a package it would
+# set up this machine when it boots the next time: it is unpacked, and not installed.
+prepare_cloud_init() {
+  local target=$prepared/cloud-init download=$prepared/download
+  if [[ -d $target ]]; then
+    return
+  fi
+  echo "Fetching cloud-init" >&2
+  rm -rf "$download"
+  mkdir "$download"
+  if (cd "$download" && fetch_package cloud-init && dpkg-deb -x cloud-init_*.deb package); then
+    mv "$download/package/usr/lib/python3/dist-packages" "$target"
+    rm -rf "$download"
+    return
+  fi
+  echo "The test of the template's user data needs cloud-init's Python modules from Debian's or" \
+    "Ubuntu's package, which could not be fetched; copy its folder cloudinit into $target." >&2
+  exit 3
+}
+
+# fetch_package NAME: a package of Debian or Ubuntu, into the working directory.
+fetch_package() {
+  apt-get download -qq "$1" 2>/dev/null || { apt-get update -qq && apt-get download -qq "$1"; }
+>>>>>>> 4d3c61f7e6ca8e72144e7c7fa5ba365809ef8364
 }
 
 # lint TARGET...: what mypy is to check, by default everything.
@@ -67,9 +93,13 @@ prepare_venv "$venv" requirements.txt requirements-quick.txt demo/requirements.t
 prepare_venv "$prepared/linters" requirements-linters.txt
 prepare_engine "$prepared" "$venv"
 prepare_chromium
+<<<<<<< HEAD
 if [[ " $* " == *" --long "* ]]; then
   prepare_examples
 fi
+=======
+prepare_cloud_init
+>>>>>>> 4d3c61f7e6ca8e72144e7c7fa5ba365809ef8364
 
 lint
 if [[ ${1-} == --coverage ]]; then

@@ -86,7 +86,7 @@ def row(bench: Bench, name: str, items: Sequence[Item], count: int, flags: Seque
             },
         )
         behind.work(table, *flags)
-        puts = sum(request.method == "PUT" for request in s3.requests)
+        puts = sum(request.is_upload for request in s3.requests)
     requests, units = meter.requests, meter.units
     claims, writes, queries = (requests.pop(kind, 0) for kind in ("claim", "write", "Query"))
     of_table, of_indexes = units["write table"], units["write indexes"]

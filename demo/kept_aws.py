@@ -73,7 +73,11 @@ def main(engine: Path, folder: Path) -> None:
         ports = [free_port(), free_port()]
         commands = [
             (dynamodb(engine, folder / "dynamodb", ports[0]), engine / "dynamodb-local", {}),
-            ([str(Path(sys.executable).with_name("ministack"))], folder, s3(folder / "s3", ports[1])),
+            (
+                [str(Path(sys.executable).with_name("ministack"))],
+                folder,
+                s3(folder / "s3", ports[1]),
+            ),
         ]
         for name, port, (command, where, variables) in zip(
             ("dynamodb", "s3"), ports, commands, strict=True

@@ -1,8 +1,8 @@
 """A local DynamoDB and S3 for the demo and the tests: moto's server on a free loopback port.
 
-Run as a script it prints the endpoint URLs of both, once it is listening, as the one line on stdout,
-and serves until its stdin is closed: it cannot outlive the process that started it, however that one
-ends.
+Run as a script it prints the endpoint URLs of both, once it is listening, as the one line on
+stdout, and serves until its stdin is closed: it cannot outlive the process that started it, however
+that one ends.
 """
 
 from __future__ import annotations

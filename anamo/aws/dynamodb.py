@@ -98,7 +98,8 @@ class TableRequests:
             raise self._renew(translate(error)) from error
         except Exception as error:
             logger.debug("request to table %s", self.name, exc_info=True)
-            raise TransientError(f"table {self.name}: {unreadable(error)}") from error
+            fault = unreadable(error)
+            raise type(fault)(f"table {self.name}: {fault}") from error
         finally:
             _sending.reset(sending)
 

@@ -23,6 +23,9 @@ from anamo.core.errors import (
     Unreachable,
 )
 
+SHOWN = 200
+"""Characters of a page, or of what botocore quotes of an answer, that are shown."""
+
 _THROTTLED = {
     "LimitExceededException",
     "ProvisionedThroughputExceededException",
@@ -121,8 +124,11 @@ def unreadable(error: Exception) -> TransientError:
     """The error for an answer that botocore could not read: it is not what the service sends.
 
     A proxy on the way may have cut it off or replaced it. botocore raises whatever its parser meets
-    then, `AttributeError` and `UnicodeDecodeError` among others.
+    then, `AttributeError` and `UnicodeDecodeError` among others. It raises RuntimeError where the
+    source of the credentials gives it expired ones: then nothing was sent.
     """
+    if isinstance(error, RuntimeError) and "credentials" in str(error):
+        return CredentialsExpired(f"{_excerpt(error)} — renew the credentials")
     return TransientError(f"the answer cannot be read: {type(error).__name__}: {_excerpt(error)}")
 
 
@@ -135,7 +141,7 @@ def _from_answer(error: ClientError) -> AwsError:
     details = error.response.get("Error", {})
     code, message = details.get("Code", ""), details.get("Message", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    said = f"{error.operation_name}: {message or code}"
+    said = f"{error.operation_name}: {_one_line(message) or code}"
     for codes, kind, advice in _BY_CODE:
         if code in codes:
             return kind(f"{said} — {advice}")
@@ -144,7 +150,13 @@ def _from_answer(error: ClientError) -> AwsError:
 
 def _excerpt(error: Exception) -> str:
     """The message's beginning: it may quote the whole answer."""
-    return _first_line(error)[:200]
+    return _first_line(error)[:SHOWN]
+
+
+def _one_line(message: str) -> str:
+    """A service's message on one line; the page of a proxy in its place has many, and is cut."""
+    line = " ".join(message.split())
+    return line if len(line) <= SHOWN or "<" not in line else f"{line[:SHOWN]}…"
 
 
 def _first_line(error: Exception) -> str:

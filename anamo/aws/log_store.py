@@ -35,6 +35,11 @@ CHUNK = 1 << 20
 IN_MEMORY = 8 << 20
 """Largest object, in bytes, that is held in memory; also the size of one part of an upload."""
 
+PROBE = ".pyanamo-probe"
+"""Name of the object that a worker puts beside the logs when it starts. The next overwrites it."""
+
+_PROBE_TEXT = b"A worker that starts writes this to see whether it can write logs here.\n"
+
 
 @dataclass(frozen=True, slots=True)
 class Packed:
@@ -129,8 +134,14 @@ class LogStore:
         self.bucket = bucket
         self.meter = CapacityMeter()
 
-    def check(self) -> None:
-        """Check that the bucket can be used.
+    def check(self, folder: str) -> None:
+        """Check that logs can be put, by putting a small object.
+
+        Nothing less tells that s3:PutObject is allowed, and the use of the bucket's KMS key. Not
+        noticed: that kms:Decrypt is denied, which only uploads in parts need.
+
+        Args:
+            folder: What the logs' keys begin with, as far as the last slash.
 
         Raises:
             BucketMissing: It does not exist.
@@ -139,11 +150,16 @@ class LogStore:
         """
         try:
             with self._faults():
-                self._client.head_bucket(Bucket=self.bucket)
+                self._put_bytes(folder + PROBE, _PROBE_TEXT, "text/plain")
+        except BucketMissing as missing:
+            region = self._client.meta.region_name
+            command = f"aws s3 mb s3://{self.bucket} --region {region}"
+            raise BucketMissing(f"{missing}; to make it: {command}") from missing
         except AccessDenied as denied:
-            # S3 also answers so where s3:PutObject is allowed but s3:ListBucket is not
-            needed = "a worker needs s3:ListBucket and s3:PutObject"
-            raise AccessDenied(f"{denied}; {needed}") from denied
+            needed = f"s3:PutObject on {self.address(folder)}*"
+            if "kms:" in str(denied):
+                needed = "kms:GenerateDataKey and kms:Decrypt on the bucket's KMS key"
+            raise AccessDenied(f"{denied}: a worker needs {needed}") from denied
 
     def address(self, key: str) -> str:
         """The s3:// address of a key."""
@@ -157,15 +173,7 @@ class LogStore:
         """
         with self._faults():
             if isinstance(packed.body, bytes):
-                answer = self._client.put_object(
-                    Bucket=self.bucket,
-                    Key=packed.key,
-                    Body=packed.body,
-                    ContentType="application/gzip",
-                )
-                if "ETag" not in answer:
-                    # Not S3's: a proxy on the way said that all is well
-                    raise TransientError(f"bucket {self.bucket}: the answer has no ETag")
+                self._put_bytes(packed.key, packed.body, "application/gzip")
             else:
                 self._put_file(packed.key, packed.body)
         self.meter.put()
@@ -208,6 +216,14 @@ class LogStore:
         with self._faults(key), closing(self._client.get_object(**request)["Body"]) as body:
             yield from body.iter_chunks(CHUNK)
 
+    def _put_bytes(self, key: str, body: bytes, content_type: str) -> None:
+        answer = self._client.put_object(
+            Bucket=self.bucket, Key=key, Body=body, ContentType=content_type
+        )
+        if "ETag" not in answer:
+            # Not S3's: a proxy on the way said that all is well
+            raise TransientError(f"bucket {self.bucket}: the answer has no ETag")
+
     def _put_file(self, key: str, path: Path) -> None:
         from boto3.exceptions import S3UploadFailedError
         from boto3.s3.transfer import S3Transfer, TransferConfig
@@ -236,18 +252,22 @@ class LogStore:
             raise
         except Exception as error:
             logger.debug("request to bucket %s", self.bucket, exc_info=True)
-            raise TransientError(f"bucket {self.bucket}: {unreadable(error)}") from error
+            fault = unreadable(error)
+            raise type(fault)(f"bucket {self.bucket}: {fault}") from error
 
     def _fault(self, error: ClientError | BotoCoreError, key: str) -> AwsError:
         code = error_code(error)
-        # The answer to a HEAD request has no body, so its code is the status
-        if code == "NoSuchBucket" or (code == "404" and not key):
+        if code == "NoSuchBucket":
             return BucketMissing(f"bucket {self.bucket} does not exist")
-        if code in ("404", "NoSuchKey", "416", "InvalidRange"):
+        if key and code in ("404", "NoSuchKey", "416", "InvalidRange"):
             return LogMissing(f"{self.address(key)}: the log is gone from S3")
         if code in ("301", "PermanentRedirect"):
-            return AwsError(f"bucket {self.bucket} is in another region")
+            return AwsError(
+                f"bucket {self.bucket} is in another region, where it cannot be reached"
+            )
         if isinstance(error, IncompleteReadError):
             return TransientError(f"{self.address(key)}: {error}")
         self._client, fault = renewed(self._client, translate(error), self._renew_client)
-        return type(fault)(f"bucket {self.bucket}: {fault}")
+        advice = "; enable the bucket's KMS key, or give the bucket another one"
+        advice = advice if code.startswith("KMS.") else ""
+        return type(fault)(f"bucket {self.bucket}: {fault}{advice}")

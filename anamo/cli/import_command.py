@@ -92,7 +92,7 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
     add(
         "--replace",
         action="store_true",
-        help="take away items that have the task id of a line and another command, unless a worker "
+        help="remove items that have the task id of a line and another command, unless a worker "
         "holds them",
     )
     add(
@@ -191,7 +191,7 @@ def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
             f"{number:,} {state}" for state, number in sorted(totals.existing.items())
         )
         there = f"{totals.existing.total():,} there already" + (f" ({states})" if states else "")
-        old = f", {count(totals.replaced, 'old item')} taken away" if totals.replaced else ""
+        old = f", {count(totals.replaced, 'old item')} removed" if totals.replaced else ""
         new = f"{count(totals.new, 'item')} new" + (
             " and held" if arguments.hold and totals.new else ""
         )

@@ -30,14 +30,29 @@ class AnamoError(Exception):
 def internal(error: Exception) -> AnamoError:
     """The exception that reports an error nobody expected, if it is not the host's."""
     if isinstance(error, OSError) and error.errno in HOST_ERRORS:
-        return HostError(f"{error}{_ADVICE.get(error.errno, '')}")
+        return HostError(with_advice(error))
     return AnamoError(f"internal error: {type(error).__name__}: {error} (see --debug)")
 
 
+TOO_MANY_PROCESSES = (
+    "this user, or this container, has too many processes and threads; "
+    "'ulimit -u NUMBER' raises the user's limit"
+)
+
+_TOO_LITTLE_SPACE = "free some space there, or set TMPDIR to a folder of a larger disk"
+
 _ADVICE = {
-    errno.EMFILE: "; this process may open more files after 'ulimit -n NUMBER'",
-    errno.EAGAIN: "; this user may have more processes after 'ulimit -u NUMBER'",
+    errno.EMFILE: "this process may open more files after 'ulimit -n NUMBER'",
+    errno.EAGAIN: TOO_MANY_PROCESSES,
+    errno.ENOSPC: _TOO_LITTLE_SPACE,
+    errno.EDQUOT: _TOO_LITTLE_SPACE,
 }
+
+
+def with_advice(error: OSError) -> str:
+    """An error of the host, and what to do about it."""
+    advice = _ADVICE.get(error.errno or 0)
+    return f"{error}; {advice}" if advice else str(error)
 
 
 class UsageError(AnamoError):

@@ -64,7 +64,7 @@ class ImportTotals:
         new: How many were added.
         existing: How many were in the table already, by their states.
         added: Those that were added.
-        replaced: How many items with old commands were taken away.
+        replaced: How many items with old commands were removed.
         left: Why task ids with old commands were left as they are, a message each.
         beside: Items with old commands, which stay beside the new ones.
     """

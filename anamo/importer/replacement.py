@@ -1,7 +1,7 @@
 """Items that an import leaves behind: a line was corrected, and the item of the old line is still
 in the table, under the same task id with another command.
 
-Guaranteed: an old item is taken away by the transaction that adds the new ones of its task id, and
+Guaranteed: an old item is removed by the transaction that adds the new ones of its task id, and
 only if no worker holds it. Not guaranteed: that every old item is found, since the index that lists
 them lags behind the table.
 """
@@ -36,7 +36,7 @@ class Replaced:
 
     Attributes:
         task_ids: The task ids; an import has nothing more to do for them.
-        removed: How many old items were taken away.
+        removed: How many old items were removed.
         new: How many items were added.
         existing: The states of new items that were there already.
         left: Why task ids were left as they are, a message each.

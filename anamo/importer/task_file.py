@@ -220,13 +220,20 @@ def item_of(fields: list[str], layout: Layout, tables: Sequence[str]) -> tuple[s
 def _fields(text: str, layout: Layout) -> list[str]:
     """The line's fields: four where arguments are nested, else three or four."""
     split = text.split(layout.separator, 3) if layout.nested else text.split(layout.separator)
+    if not layout.literal and _is_shell_pipe(split, layout):
+        raise BadLine(
+            "the | with blanks around it looks like a shell's pipe, but separates the argument: "
+            f"write bash -c '… | …', and {_other_separator(layout)}; leave out the blanks if it is "
+            "meant to separate"
+        )
     fields = [field.strip() for field in split]
     needed = 4 if layout.nested else 3
     if len(fields) < needed:
         expected = "TaskID, Table, Task Script" + (", arguments" if layout.nested else "")
+        single = "; leave out -n if the lines have no arguments" if len(fields) == 3 else ""
         raise BadLine(
             f"{count(len(fields), 'field')} instead of {needed} ({expected}) "
-            f"separated by {layout.separator!r}"
+            f"separated by {layout.separator!r}{single}"
         )
     if len(fields) > 4:
         raise BadLine(
@@ -234,6 +241,15 @@ def _fields(text: str, layout: Layout) -> list[str]:
             f"{_other_separator(layout)}, or -n for nested tasks"
         )
     return fields
+
+
+def _is_shell_pipe(split: Sequence[str], layout: Layout) -> bool:
+    """Whether the separator before the argument has blanks around it, and the others have none."""
+    if layout.separator != "|" or len(split) < 4:
+        return False
+    task_id, table, script, argument = split[:4]
+    others = (task_id[-1:], table[:1], table[-1:], script[:1])
+    return script[-1:].isspace() and argument[:1].isspace() and not any(map(str.isspace, others))
 
 
 def _note_doubts(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from time import sleep
 
 from anamo.core.errors import HostError
-from anamo.worker.task_process import DISK_FULL, TaskProcess
+from anamo.worker.task_process import TaskProcess
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds before the host is looked at again, after the first host error and after many. An item
@@ -83,8 +83,8 @@ def host_fault() -> str:
         return str(error)
     while not (outcome := process.poll()):
         sleep(0.01)
-    full = outcome.disk_is_full()
+    full = outcome.full_disk()
     outcome.close()
     if outcome.stopped:
         return f"a small program did not end within {PROBE_SECONDS:.0f} s"
-    return DISK_FULL if full else ""
+    return full

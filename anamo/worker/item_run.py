@@ -16,7 +16,7 @@ from anamo.worker.control import Control
 from anamo.worker.options import Options
 from anamo.worker.orphans import reap_left_behind
 from anamo.worker.recorder import Recorder
-from anamo.worker.task_process import DISK_FULL, Outcome, StopReason, TaskProcess
+from anamo.worker.task_process import Outcome, StopReason, TaskProcess
 
 WIDEN_SECONDS = 2.0
 """How long fewer tasks run at once where the host had no room for more; then twice as many may."""
@@ -146,9 +146,9 @@ class ItemRun:
 
     def _counts(self, outcome: Outcome) -> bool:
         """Whether the outcome is the task's own: neither a shutdown nor a full disk caused it."""
-        if not outcome.succeeded and not outcome.interrupted and outcome.disk_is_full():
+        if not outcome.succeeded and not outcome.interrupted and (full := outcome.full_disk()):
             # It most likely failed because of the disk, and may succeed on another host
-            self._give_up(DISK_FULL)
+            self._give_up(full)
             return False
         return not outcome.interrupted
 

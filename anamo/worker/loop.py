@@ -315,5 +315,7 @@ class Worker:
                 all_done=claim.progress.done,
                 tasks=item.tasks,
                 seconds=monotonic() - claim.began,
+                # Where an item is released, tasks that have failed do not run again
+                retried=state == State.TODO and claim.progress.complete,
             )
         )

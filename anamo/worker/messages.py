@@ -38,6 +38,7 @@ class ItemEnded:
         all_done: How many of the item's tasks are done by now.
         tasks: How many tasks the item has.
         seconds: Since the claim.
+        retried: Whether all its tasks have ended, and those that failed are tried again.
     """
 
     item_id: ItemId
@@ -48,6 +49,7 @@ class ItemEnded:
     all_done: int
     tasks: int
     seconds: float
+    retried: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ import psutil
 
 from anamo.aws.metadata import Interruption
 from anamo.core.codec import ItemId
+from anamo.core.errors import with_advice
 from anamo.worker.messages import Finished, ForceStop, ItemEnded, Said, StartNoMore, StopRequest
 from anamo.worker.orphans import become_subreaper, kill_tasks, reap_adopted
 from anamo.worker.progress import Screen, WorkerTotals
@@ -171,7 +172,7 @@ class Pool:
         except OSError as error:
             self._totals.errors.append(
                 f"{len(self._children)} of {self._processes} worker processes could be started: "
-                f"{error}"
+                f"{with_advice(error)}"
             )
             return False
         theirs.close()

@@ -90,7 +90,7 @@ class WorkerTotals:
         if isinstance(message, ItemEnded):
             self.items[message.state] += 1
             self.done += message.done
-            if message.state == State.TODO:
+            if message.retried:
                 self.again += len(message.failures)
             else:
                 self.failed += len(message.failures)
@@ -133,6 +133,8 @@ def item_line(ended: ItemEnded) -> str:
     more = len(ended.failures) - len(shown)
     if shown:
         line += "  " + ", ".join(shown) + (f" and {more:,} more" if more else "")
+    elif ended.state == State.FAILED:
+        line += "  a task failed in an earlier claim"
     return line
 
 
@@ -153,7 +155,7 @@ def summarise(
         say: Prints a message.
     """
     if not totals.items and not totals.errors:
-        held = f"; other workers hold {_held(totals)}" if totals.held else ""
+        held = f"; {_held(totals)}" if totals.held else ""
         what = "stopped before anything was begun" if totals.stopped else "nothing to do"
         say(f"table {table}: {what}{held}")
         _say_what_is_left(totals, say)
@@ -167,24 +169,26 @@ def summarise(
     if totals.items and totals.consumed.requests:
         logger.info("%s", item_cost(totals))
     if totals.held and not totals.stopped:
-        say(f"other workers hold {_held(totals)}; what they lose can be taken over")
+        say(_held(totals))
     _say_what_is_left(totals, say)
     for path in totals.kept:
         say(f"a log that S3 did not take is kept in {path}")
 
 
 def _say_what_is_left(totals: WorkerTotals, say: Callable[[str], object]) -> None:
-    if totals.work_left:
+    # Where there are errors, another worker may meet the same
+    if totals.work_left and not totals.errors:
         say("there is more to do: start a worker again")
 
 
 def _held(totals: WorkerTotals) -> str:
-    """How many items others hold, and until when if nobody renews their leases."""
-    items = count(totals.held, "item")
-    if totals.held_until is None:
-        return items
-    end = datetime.fromtimestamp(totals.held_until, timezone.utc)
-    return f"{items} (leases end by {end:%H:%M:%S} UTC)"
+    """How many items others hold, until when if nobody renews their leases, and how to wait."""
+    until = ""
+    if totals.held_until is not None:
+        end = datetime.fromtimestamp(totals.held_until, timezone.utc)
+        until = f" (leases end by {end:%H:%M:%S} UTC)"
+    items = f"other workers hold {count(totals.held, 'item')}{until}"
+    return f"{items}; --wait stays to take over what they lose"
 
 
 def item_cost(totals: WorkerTotals) -> str:

@@ -26,6 +26,7 @@ from anamo.core.errors import (
     ItemRefused,
     TransientError,
     internal,
+    with_advice,
 )
 from anamo.core.item import SINGLE, State
 from anamo.core.log_entry import LogEntry
@@ -281,7 +282,9 @@ class Recorder:
             entries = self._logs.store(claim, outcomes, self._retries) if outcomes else {}
         except OSError as error:
             # Without their logs they do not count as ended, and run again
-            claim.host_error = claim.host_error or f"a log could not be written: {error}"
+            claim.host_error = (
+                claim.host_error or f"a log could not be written: {with_advice(error)}"
+            )
             entries = {}
             if not last:
                 return State.LOCKED.value

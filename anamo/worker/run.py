@@ -1,9 +1,11 @@
 """What `pyanamo.py` does without a command: check, work, say how it went.
 
-Guaranteed: nothing is claimed before table, indexes and bucket have been found usable.
+Guaranteed: nothing is claimed before table and indexes have been found usable, and a small object
+has been written where the logs go.
 """
 
 import logging
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from multiprocessing.connection import Connection
@@ -20,6 +22,7 @@ from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
 from anamo.aws.table_writes import Holder
 from anamo.core.codec import ItemId
 from anamo.core.errors import AnamoError, AwsError, internal
+from anamo.core.item import State
 from anamo.core.log_entry import encoded_prefix
 from anamo.worker import cgroup
 from anamo.worker.control import Control
@@ -65,12 +68,19 @@ def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
         screen.close()
     if signals.first is None:
         _look_once_more(totals, others)
-    folder = "/".join([*encoded_prefix(options.prefix), options.table, ""])
-    where = LogStore(None, options.bucket).address(folder)
+    where = LogStore(None, options.bucket).address(_log_folder(options))
     summarise(totals, options.table, monotonic() - began, where, screen.say)
+    if totals.failed or totals.items[State.FAILED]:
+        screen.say(f"to see why tasks failed: {_status_command(options)}")
     for error in dict.fromkeys([*totals.errors, *totals.lost]):
         screen.say(error)
     return totals
+
+
+def _status_command(options: Options) -> str:
+    """What to type to see why tasks failed."""
+    region = ["-r", options.region] if options.region else []
+    return f"{options.command} {shlex.join(['status', '-t', options.table, *region])}"
 
 
 def _look_once_more(totals: WorkerTotals, others: OtherWorkers) -> None:
@@ -94,8 +104,14 @@ def _check(options: Options, signals: Signals, screen: Screen) -> WorkflowTable:
     table = WorkflowTable(session.dynamodb_client(options.region), options.table)
     table.prepare(signals.sleep, screen.say)
     logs = LogStore(session.s3_client(options.region), options.bucket)
-    RetryPolicy(signals.sleep).retry(logs.check, CHECK_SECONDS, at_once=AT_ONCE)
+    check = partial(logs.check, _log_folder(options))
+    RetryPolicy(signals.sleep).retry(check, CHECK_SECONDS, at_once=AT_ONCE)
     return table
+
+
+def _log_folder(options: Options) -> str:
+    """What the keys of the table's logs begin with."""
+    return "/".join([*encoded_prefix(options.prefix), options.table, ""])
 
 
 def _limits(options: Options, began: float) -> Limits:

@@ -24,11 +24,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
+from pathlib import Path
 from time import monotonic
 from typing import IO
 
 from anamo.core import command_line
-from anamo.core.errors import HOST_ERRORS, HostError
+from anamo.core.errors import HOST_ERRORS, HostError, with_advice
 from anamo.core.log_entry import SUCCESSFUL
 from anamo.worker import cgroup
 from anamo.worker.process_tree import now as boot_seconds
@@ -41,9 +42,6 @@ _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 FULL = 256 * 1024
 """A disk with fewer bytes than this available counts as full."""
-
-DISK_FULL = "the disk is full"
-"""The host error where `Outcome.disk_is_full`."""
 
 POLL_SECONDS = 0.05
 """Interval between polls of a stopped task whose first process has ended: the others may have
@@ -116,19 +114,19 @@ class Outcome:
             return f"Execution Failed: killed by signal {self.signal}"
         return f"Execution Failed: exit {self.exit_code}"
 
-    def disk_is_full(self) -> bool:
-        """Whether the disk for output, or the one of the working directory, is full now. A
-        read-only file system (a container's image, say) never has space, so it does not count.
+    def full_disk(self) -> str:
+        """Says which disk is full now, if the one for output or that of the working directory is,
+        else nothing. A read-only file system (a container's image, say) never has space, so it does
+        not count.
         """
-        disks = [os.fstatvfs(self.stdout.fileno())]
+        disks = {f"TMPDIR, {tempfile.gettempdir()}": os.fstatvfs(self.stdout.fileno())}
         with suppress(OSError):
-            disks.append(os.statvfs("."))
-        return any(
-            disk.f_blocks
-            and not disk.f_flag & os.ST_RDONLY
-            and disk.f_bavail * disk.f_frsize < FULL
-            for disk in disks
-        )
+            disks[f"the working directory, {Path.cwd()}"] = os.statvfs(".")
+        for name, disk in disks.items():
+            writable = disk.f_blocks and not disk.f_flag & os.ST_RDONLY
+            if writable and disk.f_bavail * disk.f_frsize < FULL:
+                return f"the disk is full ({name})"
+        return ""
 
     def close(self) -> None:
         """Close the output files."""
@@ -191,7 +189,7 @@ class TaskProcess:
             self._refuse(NOT_EXECUTABLE, str(error))
         except OSError as error:
             if error.errno in HOST_ERRORS:
-                raise HostError(f"no process for a task: {error}") from error
+                raise HostError(f"no process for a task: {with_advice(error)}") from error
             missing = error.errno in _MISSING
             what = "not found" if missing else os.strerror(error.errno or 0)
             program = command_line.program_as_written(self._script)
@@ -226,7 +224,7 @@ class TaskProcess:
         try:
             os.write(self._stderr.fileno(), f"pyanamo: {message}\n".encode("utf-8", "replace"))
         except OSError as error:
-            raise HostError(f"no space for a task's output: {error}") from error
+            raise HostError(f"no space for a task's output: {with_advice(error)}") from error
         self._exit = (exit_code, 0.0)
 
     @property
@@ -335,7 +333,7 @@ def _output_file(stack: ExitStack) -> IO[bytes]:
             tempfile.TemporaryFile(prefix="pyanamo-", buffering=0)  # noqa: SIM115
         )
     except OSError as error:
-        raise HostError(f"no file for a task's output: {error}") from error
+        raise HostError(f"no file for a task's output: {with_advice(error)}") from error
     # TemporaryFile takes no notice of an "a" in the mode
     fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
     return file

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from anamo.core.errors import HostError
+from anamo.core.errors import TOO_MANY_PROCESSES, HostError
 
 
 def start_thread(name: str, run: Callable[[], object]) -> None:
@@ -16,6 +16,4 @@ def start_thread(name: str, run: Callable[[], object]) -> None:
         threading.Thread(target=run, name=name, daemon=True).start()
     except RuntimeError as error:
         # Python does not say why; a limit of processes is the usual reason
-        raise HostError(
-            f"no thread for the {name}: {error}; this user may have more after 'ulimit -u NUMBER'"
-        ) from error
+        raise HostError(f"no thread for the {name}: {error}; {TOO_MANY_PROCESSES}") from error

@@ -41,7 +41,9 @@ def varied(name: str, bases: str, dice: random.Random) -> tuple[str, list[str]]:
     return "".join(changed), lines
 
 
-def write_reads(sample: str, chromosomes: dict[str, str], folder: Path, dice: random.Random) -> None:
+def write_reads(
+    sample: str, chromosomes: dict[str, str], folder: Path, dice: random.Random
+) -> None:
     """Pairs of reads from both ends of fragments at random places."""
     quality = "I" * READ
     with (
@@ -62,7 +64,7 @@ def main(folder: Path) -> None:
     """Write everything."""
     for name in ("reference", "reads", "truth"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    dice = random.Random(1)  # noqa: S311  # no secrets
+    dice = random.Random(1)  # no secrets
     reference = genome(dice)
     with (folder / "reference" / "genome.fa").open("w") as fasta:
         for name, bases in reference.items():

@@ -24,7 +24,7 @@ from anamo.cli import worker_command
 from anamo.cli.arguments import LogLocation
 from tests.aws.conftest import LINE, Stage
 from tests.support.environment import REGION
-from tests.support.policies import KMS_KEY, document, listed
+from tests.support.policies import KMS_KEY, document, listed, without
 from tests.support.stack import TEMPLATE, Stack, resources
 from tests.support.table import INDEXES, Table
 
@@ -76,6 +76,29 @@ def test_the_scripts_run_on_a_new_stack_with_its_own_policies(stack: Stack, stag
     assert len(here.logs()) >= 4
     # The job role's credentials are asked for permissions: it may not import
     assert here.load(stack.job_role(), LINE.replace("{number}", "9")).returncode == 3
+
+
+def test_the_gate_runs_with_the_permissions_of_its_own_role(stack: Stack, stage: Stage) -> None:
+    table = Table(stack.outputs["Table"], stack.account.dynamodb)
+    here = Stage(stack.account, table, stack.outputs["Bucket"], stage.run)
+    # Moto cannot ask a role for the policies inside it
+    policy = stack.inline_policies("GateRole")["ReadTables"]
+    role = stack.account.user(policy)
+    gate = ("pyanamo.py", *command_line(stack.definition("GateDefinition"), {}))
+    importer = stack.account.user(stack.policy("ImporterPolicy"))
+    assert here.load(importer, LINE.replace("{number}", "a-gate")).returncode == 0
+    # It may not work: the item stays
+    assert here.work(role).returncode == 3
+    assert here.run_as(role, *gate[:-1]).returncode == 75
+    assert here.work(stack.job_role()).returncode == 0
+    passed = here.run_as(role, *gate)
+    assert passed.returncode == 0, passed.stderr
+    assert f"{table.name}: " in passed.stdout
+    for action, refused in (("dynamodb:Query", "Query"), ("dynamodb:Scan", "Scan")):
+        user = stack.account.user(without(policy, action))
+        ended = here.run_as(user, *gate)
+        assert ended.returncode == 3
+        assert f"{refused}: " in ended.stderr
 
 
 def test_the_table_has_the_indexes_of_the_projects_file(stack: Stack) -> None:

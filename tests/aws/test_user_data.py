@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cloud_init import boot
 from tests.support.stack import Stack
 
 CONFIG = "/etc/ecs/ecs.config"
@@ -94,3 +95,29 @@ def test_user_data_that_cloud_init_would_not_run_is_noticed(
     assert good in user_data
     with pytest.raises(AssertionError):
         configuration(merged(user_data.replace(good, bad)), tmp_path)
+
+
+def booted(user_data: str, folder: Path) -> dict[str, str]:
+    """What the ECS agent's configuration holds once cloud-init itself has run."""
+    config = folder / "ecs.config"
+    config.write_text("ECS_DATADIR=/data\n")
+    boot(user_data.replace(CONFIG, str(config)), folder / "cloud")
+    return dict(line.split("=", 1) for line in config.read_text().splitlines())
+
+
+def test_cloud_init_runs_both_parts(user_data: str, tmp_path: Path) -> None:
+    by_ourselves = tmp_path / "by-ourselves"
+    by_ourselves.mkdir()
+    expected = configuration(merged(user_data), by_ourselves)
+    assert booted(merged(user_data), tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"), [("text/x-shellscript", "text/x-another"), ("#!/bin/bash\n", "")]
+)
+def test_cloud_init_runs_no_part_that_it_does_not_know(
+    user_data: str, tmp_path: Path, good: str, bad: str
+) -> None:
+    spoiled = merged(user_data).replace(good, bad)
+    assert spoiled != merged(user_data)
+    assert booted(spoiled, tmp_path) == {"ECS_DATADIR": "/data"}

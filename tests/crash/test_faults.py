@@ -246,7 +246,7 @@ def refuse_first_logs(
     left = iter(range(refused))
     store.behaviour = lambda request, forward: (
         denied(request, forward)
-        if request.method == "PUT" and next(left, None) is not None
+        if request.is_upload and next(left, None) is not None
         else forward(request)
     )
     fleet.add([f"{script} {number}" for number in range(6)])
@@ -274,7 +274,7 @@ def test_a_log_is_sent_again_when_the_answer_is_not_that_of_s3(
     page = garbling(b"<p>Please log in</p>", executed=False)
     store.behaviour = lambda request, forward: (
         page(request, forward)
-        if request.method in ("PUT", "POST") and next(uploads, None) is not None
+        if (request.is_upload or request.method == "POST") and next(uploads, None) is not None
         else forward(request)
     )
     fleet.add([script])
@@ -312,7 +312,7 @@ def test_a_bucket_that_goes_away_stops_the_worker_not_the_record(
 ) -> None:
     gone = failing("NoSuchBucket", 404)
     store.behaviour = lambda request, forward: (
-        gone(request, forward) if request.method == "PUT" else forward(request)
+        gone(request, forward) if request.is_upload else forward(request)
     )
     fleet.add(["true"] * 6)
     ended = fleet.start().wait()
@@ -404,7 +404,8 @@ def test_a_full_disk_gives_the_item_back(fleet: Fleet, small_disk: Path, guard: 
     eventually(lambda: "waiting until" in worker.stderr, 60)
     (item,) = fleet.table.items()
     assert (item["ItemState"], item["Attempts"]) == ("todo", 1)
-    assert (item["Host_Error"], item["Host_Errors"]) == ("the disk is full", 1)
+    full = f"the disk is full (TMPDIR, {small_disk})"
+    assert (item["Host_Error"], item["Host_Errors"]) == (full, 1)
     (small_disk / "ballast").unlink()
     ended = worker.wait()
     (item,) = fleet.table.items()

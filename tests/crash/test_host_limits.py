@@ -39,8 +39,21 @@ def test_without_a_thread_a_worker_ends_and_says_why(fleet: Fleet) -> None:
     ended = fleet.start().wait()
     assert ended.returncode == 3
     *_, error = ended.stderr.splitlines()
-    assert "no thread for the recorder: can't start new thread; " in error
+    assert "no thread for the recorder: can't start new thread; this user, or this" in error
+    assert "'ulimit -u NUMBER' raises the user's limit" in error
     assert "internal error" not in ended.stderr
+    assert fleet.table.states() == {"todo": 1}
+
+
+def test_without_a_process_a_worker_ends_and_says_why(fleet: Fleet) -> None:
+    fleet.guard = "processes"
+    fleet.add(["true"])
+    ended = fleet.start("-i", "2").wait()
+    assert ended.returncode == 3
+    *_, error = ended.stderr.splitlines()
+    assert "0 of 2 worker processes could be started: [Errno 11] " in error
+    assert "'ulimit -u NUMBER' raises the user's limit" in error
+    assert "start a worker again" not in ended.stderr
     assert fleet.table.states() == {"todo": 1}
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.fleet import Fleet, children
 from tests.support.proxy import Forward, Holding, Proxy, Reply, Request, failing, on
+from tests.support.scripts import ROOT
 from tests.support.waiting import eventually
 
 
@@ -135,6 +136,31 @@ def test_a_signal_in_the_middle_of_a_request_is_heeded(
     assert fleet.ledger.starts() == []
 
 
+def test_a_failure_in_an_item_that_goes_back_is_not_said_to_be_tried_again(fleet: Fleet) -> None:
+    fleet.add(["bash -c 'sleep $0; exit 3'|0,600"], "-n", ",")
+    worker = fleet.start("-n", "2")
+    eventually(lambda: fleet.table.items()[0].get("Log_Length") == 1, 60)
+    worker.signal(signal.SIGTERM)
+    ended = worker.wait()
+    assert ended.returncode == 143
+    assert "items: 1 released; tasks: 0 done, 1 failed\n" in ended.stderr
+    fleet.table.client.update_item(
+        TableName=fleet.table.name,
+        Key={"itemID": {"N": str(fleet.table.items()[0]["itemID"])}},
+        UpdateExpression="SET TaskScript.Task_1.Script = :script",
+        ExpressionAttributeValues={":script": {"S": "true"}},
+    )
+    ended = fleet.start().wait()
+    assert ended.returncode == 1
+    assert "  1 of 2 tasks done" in ended.stderr
+    assert "  a task failed in an earlier claim\n" in ended.stderr
+    *_, last = ended.stderr.splitlines()
+    command = last.partition("to see why tasks failed: ")[2]
+    shown = fleet.scripts.run("bash", "-c", command, cwd=ROOT)
+    assert shown.returncode == 0, shown.stderr
+    assert "1 failed task, by cause" in shown.stdout
+
+
 def test_a_signal_while_a_log_is_on_its_way_loses_no_outcome(
     fleet: Fleet, s3: str, make_proxy: Callable[[str], Proxy]
 ) -> None:
@@ -142,7 +168,7 @@ def test_a_signal_while_a_log_is_on_its_way_loses_no_outcome(
     fleet.environment["AWS_ENDPOINT_URL_S3"] = proxy.url
     held = Holding()
     proxy.behaviour = lambda request, forward: (
-        held(request, forward) if request.method == "PUT" else forward(request)
+        held(request, forward) if request.is_upload else forward(request)
     )
     fleet.add(["echo done"])
     worker = fleet.start()
@@ -171,7 +197,7 @@ def test_a_signal_to_the_parent_is_heeded_while_the_last_log_waits_for_s3(
     fleet.environment["AWS_ENDPOINT_URL_S3"] = proxy.url
     slow_down = failing("SlowDown", 503)
     proxy.behaviour = lambda request, forward: (
-        slow_down(request, forward) if request.method == "PUT" else forward(request)
+        slow_down(request, forward) if request.is_upload else forward(request)
     )
     fleet.add(["echo done"])
     worker = fleet.start("--grace", "3")

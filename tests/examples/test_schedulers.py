@@ -55,9 +55,7 @@ def located(text: str, fleet: Fleet) -> str:
     return text.replace("Align", fleet.table.name).replace("my-logs", fleet.bucket)
 
 
-@pytest.mark.parametrize(
-    "script", [SLURM, *EXAMPLES.glob("**/*.sh")], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("script", [SLURM, *EXAMPLES.glob("**/*.sh")], ids=lambda path: path.name)
 def test_shellcheck_has_nothing_to_say_about_the_scripts(script: Path) -> None:
     shellcheck = Path(sys.executable).parent / "shellcheck"
     checked = subprocess.run([shellcheck, script], capture_output=True, text=True, check=False)

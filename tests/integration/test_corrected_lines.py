@@ -79,7 +79,7 @@ def test_replace_takes_the_old_item_away(import_file: Importer, table: Table, st
     ended = import_file(table.name, content, "--replace")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == (
-        f"{table.name}: 1 item new, 1 there already (1 todo), 1 old item taken away\n"
+        f"{table.name}: 1 item new, 1 there already (1 todo), 1 old item removed\n"
     )
     assert commands(table) == Counter({("Sample1", "echo right"): 1, ("Sample2", "echo good"): 1})
     (new,) = [item for item in table.items() if item["taskID"] == "Sample1"]
@@ -105,7 +105,7 @@ def test_a_replacement_whose_reply_is_lost_is_sent_again_as_it_was(
     right = line(table, "Sample1", "right")
     ended = import_file(table.name, right, "--replace", env=through(proxy.url))
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == f"{table.name}: 1 item new, 0 there already, 1 old item taken away\n"
+    assert ended.stdout == f"{table.name}: 1 item new, 0 there already, 1 old item removed\n"
     assert proxy.operations["TransactWriteItems"] == 3
     assert list(commands(table)) == [("Sample1", "echo right")]
 
@@ -116,7 +116,7 @@ def test_replace_works_after_an_import_without_it(import_file: Importer, table: 
     import_file.fill(table, right)
     ended = import_file(table.name, right, "--replace")
     assert ended.stdout == (
-        f"{table.name}: 0 items new, 1 there already (1 todo), 1 old item taken away\n"
+        f"{table.name}: 0 items new, 1 there already (1 todo), 1 old item removed\n"
     )
     assert list(commands(table)) == [("Sample1", "echo right")]
     assert import_file(table.name, right, "--replace").stdout == (

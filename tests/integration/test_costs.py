@@ -30,7 +30,7 @@ it looks at a page of the table itself.
 
 
 def log_objects(store: Proxy) -> int:
-    return sum(request.method == "PUT" for request in store.requests)
+    return sum(request.is_upload for request in store.requests)
 
 
 def test_a_single_item_costs_a_claim_a_finish_a_log_object_and_its_share_of_a_page(

@@ -65,10 +65,13 @@ def testing(dynamodb_client: DynamoDBClient) -> Iterator[Table]:
     dynamodb_client.delete_table(TableName="Testing")
 
 
-def pasted_lines() -> str:
-    """The blocks of the README that are to be pasted."""
-    section = (ROOT / "README.md").read_text().split("\n## On AWS\n")[1].split("\n## ")[0]
-    return "".join(re.findall(r"^```sh\n(.*?)^```", section, re.DOTALL | re.MULTILINE))
+README = (ROOT / "README.md").read_text()
+ON_AWS = README.split("\n## On AWS\n")[1].split("\n## ")[0]
+
+
+def pasted_lines(text: str) -> str:
+    """The blocks of a part of the README that are to be pasted."""
+    return "".join(re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
 
 
 @pytest.fixture
@@ -146,7 +149,7 @@ def test_the_first_lines_of_the_readme_work_when_they_are_pasted(
     pip = 'pip() { printf "%s\\n" "$*" >> pip-arguments; }\n'
     environment = {"PYTHONPATH": sysconfig.get_path("purelib"), "AWS_ENDPOINT_URL_STS": s3}
     del scripts.environment["AWS_REGION"], scripts.environment["AWS_DEFAULT_REGION"]
-    lines = pasted_lines()
+    lines = pasted_lines(ON_AWS)
     ended = scripts.run("bash", "-euc", pip + lines, env=environment, cwd=downloaded)
     assert ended.returncode == 0, ended.stderr
     assert (downloaded / "venv" / "bin" / "python").exists()
@@ -157,3 +160,21 @@ def test_the_first_lines_of_the_readme_work_when_they_are_pasted(
     check_results(testing, s3_client, "pyanamo-123456789012")
     # Nothing is left to fill in
     assert not re.search(r"<\w+>|path/to|my-", lines, re.IGNORECASE)
+
+
+def test_the_other_blocks_of_the_readme_work_when_they_are_pasted_in_their_order(
+    scripts: Scripts, downloaded: Path, dynamodb_client: DynamoDBClient
+) -> None:
+    lines = pasted_lines(README.replace(ON_AWS, ""))
+    ended = scripts.run("bash", "-euc", lines, cwd=downloaded)
+    states = {}
+    for name in ("Sheet", "Align", "Call", "Merge"):
+        states[name] = Table(name, dynamodb_client).states()
+        dynamodb_client.delete_table(TableName=name)
+    assert ended.returncode == 0, ended.stderr
+    assert states == {
+        "Sheet": {"todo": 2},
+        "Align": {"todo": 70},
+        "Call": {"held": 70},
+        "Merge": {"held": 70},
+    }

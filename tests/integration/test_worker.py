@@ -146,7 +146,7 @@ def test_the_next_nested_task_does_not_wait_until_the_last_is_recorded(
     tasks, all_ran = 12, threading.Event()
 
     def holding(request: Request, forward: Forward) -> Reply:
-        assert request.method != "PUT" or all_ran.wait(60)
+        assert not request.is_upload or all_ran.wait(60)
         return forward(request)
 
     store.behaviour = holding
@@ -331,7 +331,7 @@ def test_an_item_of_ones_own_is_not_said_to_be_held_by_others(
 
     def holding(request: Request, forward: Forward) -> Reply:
         # The item stays locked until each process has seen it so
-        if request.method == "PUT":
+        if request.is_upload:
             assert all(seen_locked.acquire(timeout=20) for _ in range(processes))
         return forward(request)
 
@@ -352,7 +352,7 @@ def test_what_other_workers_hold_is_said(fleet: Fleet) -> None:
     fleet.add(["true"])
     ended = fleet.start("-i", "2").wait()
     assert "other workers hold 1 item (leases end by " in ended.stderr
-    assert "; what they lose can be taken over" in ended.stderr
+    assert "; --wait stays to take over what they lose" in ended.stderr
 
 
 def test_a_quiet_worker_prints_only_its_summary(fleet: Fleet) -> None:

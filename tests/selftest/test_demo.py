@@ -48,9 +48,15 @@ def checkout(tmp_path: Path) -> Path:
     return checkout
 
 
+def files(checkout: Path) -> set[Path]:
+    """What is in a checkout, outside .demo."""
+    return {path for path in checkout.rglob("*") if ".demo" not in path.parts}
+
+
 def test_every_command_can_be_tried_in_a_shell_that_ends_clean(
     scripts: Scripts, checkout: Path, tmp_path: Path
 ) -> None:
+    there_before = files(checkout)
     command = ("bash", checkout / "demo.sh", "--shell")
     ended = scripts.run(*command, stdin=TYPED, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
@@ -60,6 +66,8 @@ def test_every_command_can_be_tried_in_a_shell_that_ends_clean(
     assert "PyAnamo/Testing/Task-1/" in ended.stdout
     assert f"folder of demo: {checkout}\n" in ended.stdout
     assert scripts.alive() == []
+    # Nothing is left but .demo, and what was typed
+    assert there_before | {checkout / "tasks.txt"} == files(checkout)
 
 
 def test_on_a_terminal_the_shell_has_a_prompt(scripts: Scripts, checkout: Path) -> None:

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 NUMBER = "123456789012"
-ASKED_FOR = {"s3:HeadBucket": "s3:ListBucket"}
-"""Permissions with another name than their request, as AWS documents them."""
 
 
 def asked_for(action: str, body: bytes) -> list[str]:
@@ -44,7 +42,7 @@ def asked_for(action: str, body: bytes) -> list[str]:
     if action == "dynamodb:TransactWriteItems":
         writes = json.loads(body)["TransactItems"]
         return sorted({f"dynamodb:{kind}Item" for write in writes for kind in write})
-    return [ASKED_FOR.get(action, action)]
+    return [action]
 
 
 def dynamodb_resource(request: Mapping[str, Any]) -> str:

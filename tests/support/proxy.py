@@ -30,6 +30,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from anamo.aws.log_store import PROBE
+
 # They concern one connection, and each side of the proxy has its own.
 HOP_BY_HOP = {"connection", "content-length", "expect", "keep-alive", "transfer-encoding"}
 
@@ -48,6 +50,11 @@ class Request:
         """For DynamoDB the operation, "UpdateItem", for S3 method and path, "PUT /bucket/key"."""
         target = self.headers.get("X-Amz-Target")
         return target.partition(".")[2] if target else f"{self.method} {urlsplit(self.path).path}"
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether it uploads a log to S3, or a part of one: not what a worker puts at its start."""
+        return self.method == "PUT" and not self.path.endswith(f"/{PROBE}")
 
     @property
     def json(self) -> Any:

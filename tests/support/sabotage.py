@@ -8,6 +8,7 @@ A test that passes with the guard and fails without it shows that it tests the g
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import runpy
 import sys
@@ -23,7 +24,15 @@ from boto3.session import Session
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from anamo.aws import clock, faults, table, table_writes  # noqa: E402
+from anamo.aws import (  # noqa: E402
+    clock,
+    faults,
+    log_store,
+    retry,
+    session,
+    table,
+    table_writes,
+)
 from anamo.core import command_line, transitions  # noqa: E402
 from anamo.worker import (  # noqa: E402
     cgroup,
@@ -120,6 +129,12 @@ def no_retry() -> None:
     loop.CLAIM_SECONDS = 0
 
 
+def no_backoff() -> None:
+    """Send a request that was refused again at once."""
+    retry.FIRST = retry.LONGEST = 0.0
+    session.dynamodb_client.__defaults__ = (1,)
+
+
 def no_recording() -> None:
     """Have the recorder meet an error that nobody expected."""
 
@@ -136,6 +151,15 @@ def no_threads() -> None:
         raise RuntimeError("can't start new thread")
 
     threading.Thread.start = start  # type: ignore[method-assign, assignment]
+
+
+def no_processes() -> None:
+    """Have the system refuse worker processes, likewise."""
+
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    os.fork = fork
 
 
 def no_widening() -> None:
@@ -163,6 +187,11 @@ def no_leaving() -> None:
     control.LEAVE_SECONDS = 600
 
 
+def no_probe() -> None:
+    """Find out whether logs can be put when the first task has ended."""
+    log_store.LogStore.check = lambda self, folder: None  # type: ignore[method-assign]
+
+
 def no_delivery() -> None:
     """Forget the logs that S3 did not take."""
     log_delivery.LOG_SECONDS = 0
@@ -171,7 +200,7 @@ def no_delivery() -> None:
 
 def no_disk_check() -> None:
     """Blame the task for a full disk."""
-    task_process.Outcome.disk_is_full = lambda self: False  # type: ignore[method-assign]
+    task_process.Outcome.full_disk = lambda self: ""  # type: ignore[method-assign]
 
 
 def no_patience() -> None:

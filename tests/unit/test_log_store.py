@@ -21,7 +21,7 @@ from anamo.core.errors import (
     Unreachable,
 )
 from tests.support.ended_tasks import Tasks
-from tests.support.proxy import Behaviour, Proxy, cutting, failing
+from tests.support.proxy import Behaviour, Forward, Proxy, Reply, Request, cutting, failing
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -49,14 +49,18 @@ def test_a_member_is_read_back_from_s3_by_its_range(
 
 def test_a_missing_bucket_is_named(tasks: Tasks, s3_client: S3Client) -> None:
     store = LogStore(s3_client, "no-such-bucket")
-    with pytest.raises(BucketMissing, match="bucket no-such-bucket does not exist"):
-        store.check()
+    how = "does not exist; to make it: aws s3 mb s3://no-such-bucket --region us-east-1"
+    with pytest.raises(BucketMissing, match=how):
+        store.check("PyAnamo/")
     with pytest.raises(BucketMissing, match="bucket no-such-bucket does not exist"):
         store.put(tasks.pack([tasks.ended()]))
 
 
 def test_a_usable_bucket_passes(s3_client: S3Client, bucket: str) -> None:
-    LogStore(s3_client, bucket).check()
+    for _ in range(2):
+        LogStore(s3_client, bucket).check("PyAnamo/Table/")
+    (probe,) = s3_client.list_objects_v2(Bucket=bucket)["Contents"]
+    assert probe["Key"] == "PyAnamo/Table/.pyanamo-probe"
     assert LogStore(s3_client, bucket).address("a/b") == f"s3://{bucket}/a/b"
 
 
@@ -101,3 +105,59 @@ def test_what_s3_says_is_told_apart(
         store.put(tasks.pack([tasks.ended(os.urandom(size))]))
     assert type(caught.value) is error
     assert str(caught.value).startswith(f"bucket {store.bucket}: ")
+
+
+NO_KEY = (
+    "User: arn:aws:sts::123456789012:assumed-role/Job/1 is not authorized to perform: "
+    "kms:GenerateDataKey on resource: arn:aws:kms:us-east-1:123456789012:key/1234abcd because no "
+    "identity-based policy allows the kms:GenerateDataKey action"
+)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        (failing("AccessDenied", 403), ": a worker needs s3:PutObject on s3://{bucket}/PyAnamo/*"),
+        (
+            failing("AccessDenied", 403, NO_KEY),
+            ": a worker needs kms:GenerateDataKey and kms:Decrypt on the bucket's KMS key",
+        ),
+        (
+            failing("KMS.DisabledException", 400, "arn:aws:kms:… is disabled."),
+            "; enable the bucket's KMS key, or give the bucket another one",
+        ),
+    ],
+    ids=["denied", "no key", "key disabled"],
+)
+def test_the_check_says_what_keeps_a_worker_from_putting_logs(
+    refused: Callable[[Behaviour], LogStore], behaviour: Behaviour, said: str
+) -> None:
+    store = refused(behaviour)
+    with pytest.raises(AwsError) as caught:
+        store.check("PyAnamo/")
+    assert said.format(bucket=store.bucket) in str(caught.value)
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_bucket_in_another_region_is_written_to_there(
+    refused: Callable[[Behaviour], LogStore], reachable: bool
+) -> None:
+    asked: list[str] = []
+
+    def elsewhere(request: Request, forward: Forward) -> Reply | None:
+        region = request.headers["Authorization"].split("/")[2]
+        asked.append(region)
+        if reachable and region == "eu-central-1":
+            return forward(request)
+        reply = failing("PermanentRedirect", 301)(request, forward)
+        assert reply
+        reply.headers["x-amz-bucket-region"] = "eu-central-1"
+        return reply
+
+    store = refused(elsewhere)
+    if reachable:
+        store.check("PyAnamo/")
+    else:
+        with pytest.raises(AwsError, match="is in another region, where it cannot be reached"):
+            store.check("PyAnamo/")
+    assert asked == ["us-east-1", "eu-central-1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -28,6 +29,10 @@ FAILED = "Execution Failed: exit 3"
             ended("failed", 1, ("Task_1", FAILED), tasks=2),
             "failed Task-7  1 of 2 tasks done  1.3 s  Task_1 exit 3",
         ),
+        (
+            ended("failed", 1, tasks=2),
+            "failed Task-7  1 of 2 tasks done  1.3 s  a task failed in an earlier claim",
+        ),
         (ended("todo", 0), "released Task-7  0 of 1 tasks done  1.3 s"),
         (ended("lost", 0), "lost   Task-7  1.3 s"),
     ],
@@ -44,6 +49,9 @@ def test_the_first_failures_are_named_and_the_others_counted() -> None:
     assert line.endswith(" and 1,500 more")
 
 
+HELD = "other workers hold {} items; --wait stays to take over what they lose"
+
+
 def summary(tally: WorkerTotals) -> list[str]:
     lines: list[str] = []
     summarise(tally, "Testing", 2.5, "s3://bucket/PyAnamo/Testing/", lines.append)
@@ -53,7 +61,7 @@ def summary(tally: WorkerTotals) -> list[str]:
 def test_an_empty_table_is_said() -> None:
     assert summary(WorkerTotals()) == ["table Testing: nothing to do"]
     assert summary(WorkerTotals(held=1200)) == [
-        "table Testing: nothing to do; other workers hold 1,200 items"
+        "table Testing: nothing to do; " + HELD.format("1,200")
     ]
 
 
@@ -63,9 +71,28 @@ def test_the_summary_adds_up() -> None:
     assert summary(tally) == [
         "items: 100 done, 2 failed, 1 lost to other workers, 1 released; tasks: 9 done, 3 failed",
         "2.5 s; logs in s3://bucket/PyAnamo/Testing/",
-        "other workers hold 2 items; what they lose can be taken over",
+        HELD.format(2),
         "a log that S3 did not take is kept in /tmp/pyanamo-x/a.log.gz",
     ]
+
+
+@pytest.mark.parametrize(
+    ("retried", "said"), [(True, "0 failed, 1 failed and to be tried again"), (False, "1 failed")]
+)
+def test_a_failure_is_to_be_tried_again_only_if_its_item_was_given_back_for_that(
+    retried: bool, said: str
+) -> None:
+    """In an item that is released at a signal, tasks that have failed do not run again."""
+    tally = WorkerTotals()
+    tally.add(replace(ended("todo", 0, ("Task_0", FAILED), tasks=2), retried=retried))
+    assert summary(tally)[0] == f"items: 1 released; tasks: 0 done, {said}"
+
+
+@pytest.mark.parametrize("errors", [[], ["no process"]])
+def test_where_a_worker_met_an_error_it_does_not_ask_for_another(errors: list[str]) -> None:
+    tally = WorkerTotals(Counter(done=1), done=1, errors=errors, work_left=True)
+    said = "there is more to do: start a worker again" in summary(tally)
+    assert said == (not errors)
 
 
 def test_a_worker_that_could_not_go_on_does_not_say_nothing_to_do() -> None:

@@ -6,6 +6,7 @@ import io
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -180,11 +181,28 @@ def test_any_other_content_is_either_read_or_refused_by_name(content: bytes) -> 
 
 def test_a_line_with_too_few_fields_is_named() -> None:
     assert complaint("Task-1|Testing|seq") == (
-        "3 fields instead of 4 (TaskID, Table, Task Script, arguments) separated by '|'"
+        "3 fields instead of 4 (TaskID, Table, Task Script, arguments) separated by '|'; "
+        "leave out -n if the lines have no arguments"
     )
     assert complaint("Task-1", SINGLE) == (
         "1 field instead of 3 (TaskID, Table, Task Script) separated by '|'"
     )
+
+
+@pytest.mark.parametrize("layout", [NESTED, SINGLE])
+def test_what_looks_like_a_shells_pipe_is_refused_where_it_separates(layout: Layout) -> None:
+    line = "P2|Testing|zcat x.gz | head"
+    assert complaint(line, layout) == (
+        "the | with blanks around it looks like a shell's pipe, but separates the argument: write "
+        "bash -c '… | …', and choose another separator, say -s '\\t'; leave out the blanks if it "
+        "is meant to separate"
+    )
+    literal = replace(layout, literal=True)
+    for good in (line, "P2 | Testing | zcat x.gz | head", "P2|Testing|zcat x.gz|head"):
+        kept = literal if good == line else layout
+        assert only(good, kept).scripts == ["zcat x.gz head"]
+    tabs = replace(layout, separator="\t")
+    assert "needs a shell" in complaint(line.replace("|", "\t", 2) + "\targument", tabs)
 
 
 @pytest.mark.parametrize("layout", [NESTED, SINGLE])

@@ -357,7 +357,7 @@ def test_a_read_only_file_system_is_not_a_full_one(monkeypatch: pytest.MonkeyPat
     for flag, full in ((0, True), (os.ST_RDONLY, False)):
         values = [*real[:4], 0, *real[5:8], flag, real[9]]
         monkeypatch.setattr(os, "statvfs", lambda path, v=values: os.statvfs_result(v))
-        assert outcome.disk_is_full() is full
+        assert bool(outcome.full_disk()) is full
 
 
 @pytest.mark.parametrize("own_files", [True, False])
