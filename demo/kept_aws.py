@@ -8,6 +8,7 @@ serves on loopback until its stdin is closed. One process at a time may use a fo
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, Timeout  # type: ignore[import-not-found]
 
 STARTING_SECONDS = 60.0
 
@@ -62,6 +63,7 @@ def wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
 
 def main(engine: Path, folder: Path) -> None:
     """Serve until stdin is closed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ExitStack() as stack:
         servers = []
         for name in ("dynamodb", "s3"):

@@ -80,7 +80,7 @@ def test_the_scripts_run_on_a_new_stack_with_its_own_policies(stack: Stack, stag
 
 def test_the_gate_runs_with_the_permissions_of_its_own_role(stack: Stack, stage: Stage) -> None:
     table = Table(stack.outputs["Table"], stack.account.dynamodb)
-    here = Stage(stack.account, table, stack.outputs["Bucket"], stage.run)
+    here = Stage(stack.account, table, stack.outputs["Bucket"], stage.run, stage.folder)
     # Moto cannot ask a role for the policies inside it
     policy = stack.inline_policies("GateRole")["ReadTables"]
     role = stack.account.user(policy)
