@@ -50,14 +50,16 @@ prepare_examples() {
 # set up this machine when it boots the next time: it is unpacked, and not installed.
 prepare_cloud_init() {
   local target=$prepared/cloud-init download=$prepared/download
+  local modules=$download/package/usr/lib/python3/dist-packages
   if [[ -d $target ]]; then
     return
   fi
   echo "Fetching cloud-init" >&2
   rm -rf "$download"
   mkdir "$download"
-  if (cd "$download" && fetch_package cloud-init && dpkg-deb -x cloud-init_*.deb package); then
-    mv "$download/package/usr/lib/python3/dist-packages" "$target"
+  if (cd "$download" && fetch_package cloud-init && dpkg-deb -x cloud-init_*.deb package) &&
+    [[ -d $modules/cloudinit ]]; then
+    mv "$modules" "$target"
     rm -rf "$download"
     return
   fi

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import pytest
 
 from tests.support.fleet import Fleet, children
 from tests.support.proxy import Proxy
@@ -33,27 +36,38 @@ def test_with_too_few_descriptors_a_worker_ends_and_says_why(fleet: Fleet) -> No
     assert sum(item["Attempts"] for item in fleet.table.items()) <= len(workers)
 
 
-def test_without_a_thread_a_worker_ends_and_says_why(fleet: Fleet) -> None:
-    fleet.guard = "threads"
-    fleet.add(["true"])
-    ended = fleet.start().wait()
-    assert ended.returncode == 3
-    *_, error = ended.stderr.splitlines()
-    assert "no thread for the recorder: can't start new thread; this user, or this" in error
-    assert "'ulimit -u NUMBER' raises the user's limit" in error
-    assert "internal error" not in ended.stderr
-    assert fleet.table.states() == {"todo": 1}
+def processes(number: int) -> list[str]:
+    """What starts a worker as a user that may have so many processes and threads; it may read what
+    root may. A limit of processes does not bind root.
+    """
+    files = "+dac_override,+dac_read_search"
+    user = ["setpriv", f"--reuid={65000 + os.getpid() % 400 + number * 1000}", "--clear-groups"]
+    allowed = [f"--inh-caps={files}", f"--ambient-caps={files}"]
+    return [*user, *allowed, "bash", "-c", f'ulimit -u {number}; exec "$@"', "bash"]
 
 
-def test_without_a_process_a_worker_ends_and_says_why(fleet: Fleet) -> None:
-    fleet.guard = "processes"
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (1, "0 of 1 worker processes could be started: [Errno 11] "),
+        (2, "no thread for the recorder: can't start new thread; "),
+        (3, "no thread for the heartbeat: can't start new thread; "),
+        (4, "no process for a task: [Errno 11] "),
+    ],
+)
+def test_with_too_few_processes_a_worker_ends_and_says_why(
+    fleet: Fleet, number: int, said: str
+) -> None:
+    fleet.guard = "patience"
     fleet.add(["true"])
-    ended = fleet.start("-i", "2").wait()
+    ended = fleet.start("-q", under=processes(number)).wait(120)
     assert ended.returncode == 3
+    assert said in ended.stderr
     *_, error = ended.stderr.splitlines()
-    assert "0 of 2 worker processes could be started: [Errno 11] " in error
+    assert "this user, or this container, has too many processes and threads" in error
     assert "'ulimit -u NUMBER' raises the user's limit" in error
     assert "start a worker again" not in ended.stderr
+    assert "internal error" not in ended.stderr
     assert fleet.table.states() == {"todo": 1}
 
 

@@ -8,11 +8,9 @@ A test that passes with the guard and fails without it shows that it tests the g
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 import runpy
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,24 +140,6 @@ def no_recording() -> None:
         raise RuntimeError("not expected")
 
     recorder.Recorder._commit = commit  # type: ignore[method-assign, assignment]  # noqa: SLF001
-
-
-def no_threads() -> None:
-    """Have the system refuse threads, as a limit of processes does, which does not bind root."""
-
-    def start(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    threading.Thread.start = start  # type: ignore[method-assign, assignment]
-
-
-def no_processes() -> None:
-    """Have the system refuse worker processes, likewise."""
-
-    def fork() -> int:
-        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-
-    os.fork = fork
 
 
 def no_widening() -> None:
