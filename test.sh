@@ -35,7 +35,6 @@ prepare_chromium() {
   exit 3
 }
 
-<<<<<<< HEAD
 # Slurm and the tools of the workflow in examples/, for long tests, from Debian's or Ubuntu's packages.
 prepare_examples() {
   local packages=(slurm-wlm munge bwa samtools bcftools)
@@ -45,7 +44,8 @@ prepare_examples() {
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
       apt-get install -qq --no-install-recommends "${packages[@]}" >/dev/null || true
   fi
-=======
+}
+
 # cloud-init's modules, for the test of what instances are told when they start. As a package it would
 # set up this machine when it boots the next time: it is unpacked, and not installed.
 prepare_cloud_init() {
@@ -71,7 +71,6 @@ prepare_cloud_init() {
 # fetch_package NAME: a package of Debian or Ubuntu, into the working directory.
 fetch_package() {
   apt-get download -qq "$1" 2>/dev/null || { apt-get update -qq && apt-get download -qq "$1"; }
->>>>>>> 4d3c61f7e6ca8e72144e7c7fa5ba365809ef8364
 }
 
 # lint TARGET...: what mypy is to check, by default everything.
@@ -95,13 +94,10 @@ prepare_venv "$venv" requirements.txt requirements-quick.txt demo/requirements.t
 prepare_venv "$prepared/linters" requirements-linters.txt
 prepare_engine "$prepared" "$venv"
 prepare_chromium
-<<<<<<< HEAD
 if [[ " $* " == *" --long "* ]]; then
   prepare_examples
 fi
-=======
 prepare_cloud_init
->>>>>>> 4d3c61f7e6ca8e72144e7c7fa5ba365809ef8364
 
 lint
 if [[ ${1-} == --coverage ]]; then
