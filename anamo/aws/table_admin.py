@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from anamo.aws.dynamodb import TableExists, TableRequests
 from anamo.aws.retry import RetryPolicy
+from anamo.core.capacity import INDEX_FILE, Index
 from anamo.core.errors import CredentialsExpired, TableMissing, TableUnusable, Unreachable
-
-INDEX_FILE = Path(__file__).resolve().parents[1] / "workflow-gsi-index.json"
 
 CHECK_SECONDS = 300.0
 """How long a check before the work is retried while AWS throttles or fails."""
@@ -78,6 +76,11 @@ class TableAdmin(TableRequests):
         RetryPolicy(sleep).retry(
             attempt, CHECK_SECONDS, say=lambda fault: say(f"{fault}; trying again"), at_once=AT_ONCE
         )
+
+    def indexes(self) -> list[Index]:
+        """The indexes that the table has, as DynamoDB describes them."""
+        described = self.send(self._client.describe_table)["Table"]
+        return list(map(Index.from_definition, described.get("GlobalSecondaryIndexes", [])))
 
     def _wait_until_usable(
         self, sleep: Callable[[float], object], say: Callable[[str], object]

@@ -179,6 +179,17 @@ def duration(text: str) -> float:
     return seconds
 
 
+def price(text: str) -> float:
+    """An amount of money."""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not 0 <= amount < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a price such as 0.625")
+    return amount
+
+
 def lease(text: str) -> int:
     """A lease in whole seconds: shorter than 2 it would end before it is renewed."""
     seconds = math.ceil(duration(text))
