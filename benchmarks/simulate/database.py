@@ -8,7 +8,7 @@ NotImplementedError. Not guaranteed: any request but those of importers and work
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -52,7 +52,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
-        self.units: Counter[tuple[str, str]] = Counter()
+        self.units: dict[tuple[str, str], float] = defaultdict(float)
         self.throttled: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
 
@@ -120,11 +120,9 @@ class SimulatedDatabase:
                 else {"Code": "ConditionalCheckFailed", "Item": answer.image}
                 for answer in answers
             ]
-            response = {"Error": {"Code": "TransactionCanceledException"}}
-            raise ClientError(
-                {**response, "CancellationReasons": reasons},  # type: ignore[typeddict-unknown-key]
-                "TransactWriteItems",
-            )
+            cancelled: Any = {"Error": {"Code": "TransactionCanceledException"}}
+            cancelled["CancellationReasons"] = reasons
+            raise ClientError(cancelled, "TransactWriteItems")
         for key, put in new.items():
             # To prepare it and to commit it
             self._write(key, None, Image(put["Item"]), table_factor=2)

@@ -247,7 +247,7 @@ class SimulatedWorker:
         self.time.sleep(UPLOAD_SECONDS)
         lines = self._draw.randint(0, self._work.lines)
         entry = log_entry(item, lines)
-        done = self._retries.retry(
+        done = RetryPolicy(self.time.sleep).retry(
             lambda: self._table.finish(item, State.DONE, entry, 1), RECORD_SECONDS
         )
         self._held.remove(item)
@@ -291,9 +291,14 @@ def images(work: Work) -> list[Image]:
 def imported_image(item: Item) -> Image:
     """The item that the real import puts in a table."""
     puts: list[Mapping[str, Any]] = []
+
+    def transact_write_items(**request: Any) -> Mapping[str, Any]:
+        puts.extend(request["TransactItems"])
+        return {}
+
     client: Any = SimpleNamespace(
         meta=SimpleNamespace(events=SimpleNamespace(register=lambda *_, **__: None)),
-        transact_write_items=lambda **request: puts.extend(request["TransactItems"]) or {},
+        transact_write_items=transact_write_items,
     )
     WorkflowTable(client, TABLE).insert([item], "0" * 32)
     return Image(puts[0]["Put"]["Item"])

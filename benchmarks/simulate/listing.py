@@ -128,6 +128,94 @@ class Page:
 
     def items(self, request: Request, projected: frozenset[str] | None) -> list[dict[str, Any]]:
         """What the request gives of them."""
+        return [
+            projection(image, request, projected)
+            for image in self.read
+            if _passes_filter(image, request)
+        ]
+
+
+def _passes_filter(image: Image, request: Request) -> bool:
+    expression: str | None = request.get("FilterExpression")
+    if expression is None:
+        return True
+    asked = expression, repr(request["ExpressionAttributeValues"])
+    return image.remember(asked, lambda: small_dynamodb.matches(expression, image, request))
+
+
+BLOCK = 256
+"""Items whose writes are counted together, so that pages that are read again and again are made
+anew only where something has changed.
+"""
+
+
+class TableOrder:
+    """The items of a table in the order in which a scan gives them.
+
+    Args:
+        images: The items by itemID; whoever writes one says so by `wrote`.
+    """
+
+    def __init__(self, images: Mapping[Any, Image]) -> None:
+        self._images = images
+        self._order = sorted((position(key), key) for key in images)
+        self._numbers = {key: number for number, (_, key) in enumerate(self._order)}
+        self._writes = [0] * (len(self._order) // BLOCK + 1)
+        self._pages: dict[tuple[int, str], tuple[list[int], Page, list[dict[str, Any]]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def wrote(self, key: Any) -> None:
+        """Note that an item has changed."""
+        self._writes[self._numbers[key] // BLOCK] += 1
+
+    def begin(self, request: Request) -> tuple[int, float]:
+        """Which item a scan begins at, and its position."""
+        start = request.get("ExclusiveStartKey")
+        number = self._numbers[key_number(start["itemID"])] + 1 if start else 0
+        return number, self._order[number][0] if number < len(self._order) else 0.0
+
+    def page(self, request: Request) -> tuple[Page, list[dict[str, Any]]]:
+        """A page of a scan, and what the request gives of it."""
+        begin, _ = self.begin(request)
+        asked = begin, repr(sorted(request.items()))
+        if asked in self._pages:
+            writes, page, items = self._pages[asked]
+            if writes == self._written(begin, len(page.read)):
+                return page, items
+        read, size = [], 0
+        for _, key in self._order[begin : begin + PAGE_BYTES // 64]:
+            read.append(self._images[key])
+            size += read[-1].size
+            if size >= PAGE_BYTES:
+                break
+        more = begin + len(read) < len(self._order)
+        page = Page(read, size, {"itemID": read[-1]["itemID"]} if more else None)
+        items = page.items(request, None)
+        self._pages[asked] = self._written(begin, len(read)), page, items
+        return page, items
+
+    def _written(self, begin: int, count: int) -> list[int]:
+        return self._writes[begin // BLOCK : (begin + count) // BLOCK + 1]
+
+
+@dataclass
+class Page:
+    """What one request read.
+
+    Attributes:
+        read: The items or entries, before the filter.
+        size: Their bytes.
+        rest: The LastEvaluatedKey.
+    """
+
+    read: Sequence[Image]
+    size: int
+    rest: Mapping[str, Any] | None
+
+    def items(self, request: Request, projected: frozenset[str] | None) -> list[dict[str, Any]]:
+        """What the request gives of them."""
         wanted = request.get("FilterExpression")
         filtering = wanted and (wanted, repr(request["ExpressionAttributeValues"]))
         return [

@@ -22,6 +22,7 @@ class Limits:
 
     Attributes:
         unlimited: Throttle nothing, as DynamoDB Local does.
+        partition_writes, partition_reads: Units a second of a partition.
         burst: Seconds of unused units that a partition saves; 1 is none beyond the second itself.
         split_after: Seconds of heat after which a partition is split; None is never.
         lag: Mean seconds until an index shows a write.
@@ -33,6 +34,8 @@ class Limits:
     """
 
     unlimited: bool = False
+    partition_writes: float = PARTITION_WRITES
+    partition_reads: float = PARTITION_READS
     burst: float = 1.0
     split_after: float | None = None
     lag: float = 0.1
@@ -129,8 +132,9 @@ class KeyRange:
         self._firsts = firsts[1:]
 
     def _new(self, first: Any) -> Partition:
-        burst = self._limits.burst
-        return Partition(first, Bucket(PARTITION_WRITES, burst), Bucket(PARTITION_READS, burst))
+        limits = self._limits
+        writes = Bucket(limits.partition_writes, limits.burst)
+        return Partition(first, writes, Bucket(limits.partition_reads, limits.burst))
 
     def at(self, key: Any) -> Partition:
         """The partition of a sort key."""

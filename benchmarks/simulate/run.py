@@ -19,11 +19,9 @@ from benchmarks.simulate.partitions import Limits
 from benchmarks.simulate.virtual_time import VirtualTime
 
 STEADY = (0.2, 0.8)
-"""From which share of the items to which the rate is taken: workers have all begun then, and none
-is idle yet.
-"""
+"""From which share of the items to which the steady state is measured, at most."""
 
-LEAST_SECONDS = 60.0
+LEAST_SECONDS = 20.0
 """For how long a run goes on at the ceiling."""
 
 MOST_RATE = 600.0
@@ -95,7 +93,7 @@ def work_for(
 
 
 def enough(workers: int, task_seconds: float) -> int:
-    """How many items show the steady state: three a worker, or some minutes at the ceiling."""
+    """How many items show the steady state: three a worker, or some time at the ceiling."""
     rate = min(workers / task_seconds, MOST_RATE)
     return max(3 * workers, int(LEAST_SECONDS * rate), 100)
 
@@ -118,7 +116,10 @@ def run(work: Work, limits: Limits, time: VirtualTime, database: Any, meter: Met
         database: Executes the requests.
         meter: What the database counts.
     """
-    marks = [int(share * work.items) for share in (*STEADY, 1)]
+    # All workers have begun before the first, and none has run out of items before the second
+    first_mark = max(STEADY[0] * work.items, 0.3 * work.workers)
+    last_mark = min(STEADY[1] * work.items, work.items - 1.3 * work.workers)
+    marks = [int(first_mark), int(max(last_mark, first_mark + 1)), work.items]
     tally = Tally(time, meter, marks)
     draw = random.Random(work.seed)
     with time.replacing_clocks(), _silence():

@@ -84,6 +84,8 @@ class Event:
 
     def wait(self, until: float = math.inf) -> None:
         """Wait for it, at most until a time; it is no longer set afterwards."""
+        if self._waiting:
+            raise RuntimeError("two jobs wait for one event")
         if not self._set and until > self._time.now:
             self._waiting = getcurrent()
             self._turn += 1

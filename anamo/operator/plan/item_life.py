@@ -61,7 +61,7 @@ class ItemLife:
     Attributes:
         imported: The write that adds it.
         claimed: The claim.
-        renewed: One renewal of its lease, halfway through its tasks.
+        early_renewal, renewed: Renewals of its lease: the first, and one halfway through its tasks.
         recorded: The writes of results while it runs.
         finished: The last write.
         bytes: Its size at the end.
@@ -70,6 +70,7 @@ class ItemLife:
 
     imported: Write
     claimed: Write
+    early_renewal: Write
     renewed: Write
     recorded: Sequence[Write]
     finished: Write
@@ -101,7 +102,7 @@ def item_life(
     groups = [names[first : first + group] for first in range(0, len(names), group)] or [[]]
     recorded = []
     ended = 0
-    renewed = writer.update(RENEW, Update(_LOCK, {":expires": 1_800_000_601}))
+    early = renewed = writer.update(RENEW, Update(_LOCK, {":expires": 1_800_000_601}))
     for number, tasks in enumerate(groups[:-1]):
         ended += len(tasks)
         recorded.append(writer.update(RECORD, _results(item, tasks, ended)))
@@ -113,6 +114,7 @@ def item_life(
     return ItemLife(
         imported=imported,
         claimed=claimed,
+        early_renewal=early,
         renewed=renewed,
         recorded=recorded,
         finished=finished,
