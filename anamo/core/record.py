@@ -4,11 +4,11 @@ Guaranteed: any item that another tool wrote can be read; what it lacks counts a
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anamo.core.codec import Values, mapping, text, whole
+from anamo.core.codec import Values, mapping, number, text, whole
 from anamo.core.item import NULL, SINGLE, Item, State, task_order
 from anamo.core.log_entry import LogEntry
 
@@ -26,7 +26,9 @@ class Record:
         locked: When it was claimed last, in UTC as ISO 8601, or "NULL".
         ended: When it ended last, likewise.
         logs: The log entries of its tasks in their order; a single item's is called SINGLE.
-        seen: What the table holds as `lockID` and `Log_Length`, in whatever form; None for nothing.
+        counted: How many nested tasks had ended and failed when the item failed; None for unknown.
+        seen: What the table holds as `lockID`, `Log_Length` and `Ended_Tasks`, in whatever form;
+            None for nothing.
     """
 
     item: Item
@@ -34,7 +36,8 @@ class Record:
     locked: str
     ended: str
     logs: Mapping[str, LogEntry]
-    seen: tuple[Any, Any] = (None, None)
+    counted: tuple[int, int] | None = None
+    seen: tuple[Any, Any, Any] = (None, None, None)
 
     @classmethod
     def from_values(cls, values: Values) -> "Record":
@@ -45,14 +48,26 @@ class Record:
             tasks=max(item.tasks, whole(values, "Nested_Tasks")),
             locked=text(values, "Lock_Date", NULL),
             ended=text(values, "Done_Date", NULL),
-            logs=_logs(mapping(values, "Log")),
-            seen=(values.get("lockID"), values.get("Log_Length")),
+            logs=_logs(mapping(values, "Log"), item.s3_prefixes),
+            counted=_counted(values),
+            seen=(values.get("lockID"), values.get("Log_Length"), values.get("Ended_Tasks")),
         )
 
     @property
     def state(self) -> str:
         """The item's state; that of another tool's item may be none of `State`."""
         return self.item.state
+
+    @property
+    def unclear(self) -> bool:
+        """Whether `task_states` would have to know its Task Scripts, and they were not read."""
+        if self.item.is_nested or self.tasks < 2 or self.state == State.DONE:
+            return False
+        if self.state in (State.TODO, State.HELD):
+            # Given back by a worker, perhaps with some of its tasks ended. Earlier versions kept
+            # Log_Length there
+            return self.locked != NULL or self.seen[1] not in (None, 0)
+        return self.state != State.FAILED or self.counted is None
 
     def task_states(self) -> Counter[str]:
         """How many of its tasks are todo, done and failed. In an item that is done all are."""
@@ -65,7 +80,12 @@ class Record:
             return states
         if self.state == State.DONE or (self.state == State.FAILED and self.tasks == 1):
             return Counter({self.state: self.tasks})
-        return Counter({State.TODO.value: self.tasks})
+        states = Counter({State.TODO.value: self.tasks})
+        if self.state == State.FAILED and self.counted:
+            ended, failed = self.counted
+            states += Counter({State.DONE.value: ended - failed, State.FAILED.value: failed})
+            states[State.TODO.value] = max(self.tasks - ended, 0)
+        return states
 
     def failed_tasks(self) -> list[tuple[str, LogEntry]]:
         """Names and log entries of the tasks that failed and do not run again by themselves."""
@@ -88,12 +108,17 @@ class Record:
         return "" if when == NULL else when
 
 
-def _logs(entries: Values) -> dict[str, LogEntry]:
+def _counted(values: Values) -> tuple[int, int] | None:
+    failed = number(values, "Failed_Tasks")
+    return None if failed is None else (whole(values, "Log_Length"), int(failed))
+
+
+def _logs(entries: Values, prefixes: Sequence[str]) -> dict[str, LogEntry]:
     """The Log of a single item is an entry; that of a nested item maps its tasks to entries."""
     if isinstance(entries.get("Status"), str):
-        return {SINGLE: LogEntry.from_values(entries)}
+        return {SINGLE: LogEntry.from_values(entries, prefixes)}
     return {
-        name: LogEntry.from_values(entries[name])
+        name: LogEntry.from_values(entries[name], prefixes)
         for name in sorted(entries, key=task_order)
         if isinstance(entries[name], dict)
     }

@@ -73,14 +73,16 @@ class Status:
         """The items in a state; in the form `table`, also why tasks failed."""
         for table in self._tables:
             check_state(table, state, self._retry)
+        failed = state == State.FAILED
+        projection = Projection.WHOLE if failed else Projection.LISTED
         items: list[dict[str, Any]] = []
         failures = {table.name: Failures() for table in self._tables}
         for table in self._tables:
-            for record in items_in_state(table, state, Projection.WHOLE, self._retry):
+            for record in items_in_state(table, state, projection, self._retry):
                 items.append(listing.item_object(table.name, record))
                 failures[table.name].add(record)
         listing.print_items(items, self._form)
-        if self._form == "table" and state == State.FAILED:
+        if self._form == "table" and failed:
             for name, found in failures.items():
                 summary.print_failures(found, name, self._hints)
 
