@@ -52,9 +52,10 @@ class Projection(Enum):
     """The attributes to read. Fewer of them save time and never read units: DynamoDB bills all
     that the table or the index holds of an item, even where it only counts.
 
-    COUNTS, STEP and LISTED are in the index. An index of a table that the original or an earlier
-    version made holds whole items, and LISTED gives those. STANDING and WHOLE are whole items,
-    without and with their logs; where the index does not hold them they are read from the table.
+    COUNTS, STEP and LISTED are in ItemStateIndex, STEP in TaskStateIndex too. An index of a table
+    that the original or an earlier version made holds whole items, and LISTED gives those. STANDING
+    and WHOLE are whole items, without and with their logs; where the index does not hold them they
+    are read from the table.
     """
 
     COUNTS = "itemID, ItemState, Nested_Tasks, Log_Length, Lock_Date"
@@ -275,7 +276,7 @@ class TableReads(TableRequests):
             IndexName=TASK_INDEX,
             KeyConditionExpression="ItemState = :state AND taskID = :task",
             ExpressionAttributeValues=encode({":state": state, ":task": task_id}),
-            **_of_index(projection),
+            **(_of_index(projection) if projection is Projection.STEP else {}),
         )
         return self._completed(list(pages), projection, consistent=True)
 

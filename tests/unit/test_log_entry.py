@@ -206,7 +206,7 @@ def test_an_entry_is_a_map() -> None:
 def test_what_is_empty_is_not_in_an_entry() -> None:
     said = entry(stdout="").to_values()
     assert not {"stdout", "stderr", "Tags", "S3_Note"} & said.keys()
-    assert LogEntry.from_values(said) == entry(stdout="")
+    assert LogEntry.from_values(said) == entry(stdout="", max_rss_mb=12.3)
 
 
 def test_an_address_is_its_prefix_and_the_rest() -> None:

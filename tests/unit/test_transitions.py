@@ -60,6 +60,7 @@ def held(lock_id: str, expires: str = FAR_AHEAD) -> dict[str, Any]:
         "Lock_Date": {"S": "2026-01-31T09:30:00Z"},
         "Lease_Expires": {"N": expires},
         "Attempts": {"N": "2"},
+        "Log": {"M": {}},
     }
 
 
@@ -331,6 +332,7 @@ def test_a_claim_sets_who_holds_the_item_and_until_when(
 ) -> None:
     removed, changed = moved(shared, attempt, state)
     expires, since = changed.pop("Lease_Expires"), changed.pop("Lock_Date")
+    assert changed.pop("Log", {}) == {}
     changed.pop("ItemState", None)
     assert removed == {}
     assert changed == {"lockID": "new", "InstanceID": "i-me", "Attempts": attempts}
