@@ -23,7 +23,7 @@ Run = Callable[..., Any]
 
 def half_failed(task_id: str = "Half") -> dict[str, Any]:
     """Return a failed item whose Task_1 failed, with attributes left by its run."""
-    made = workflow.item(task_id, "failed", 3, Attempts=4, Failures=2)
+    made = workflow.item(task_id, "failed", 3, Attempts=4, Failures=2, Failed_Tasks=1)
     made["TaskScript"]["Task_0"]["Status"] = made["TaskScript"]["Task_2"]["Status"] = "done"
     made["Log"] = {f"Task_{k}": workflow.entry(task_id) for k in range(3)}
     return made
