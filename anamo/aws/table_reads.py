@@ -30,7 +30,7 @@ from anamo.core.errors import AwsError, Throttled
 from anamo.core.item import Item, State
 from anamo.core.record import Record
 
-_TO_CLAIM = "itemID, taskID, ItemState, lockID, InstanceID, Lease_Expires, Attempts"
+_TO_CLAIM = "itemID, taskID, ItemState, lockID, InstanceID, Lease_Expires"
 """What a worker has to know of a locked item to take it over."""
 
 
@@ -58,7 +58,7 @@ class Projection(Enum):
     are read from the table.
     """
 
-    COUNTS = "itemID, ItemState, Nested_Tasks, Log_Length, Lock_Date"
+    COUNTS = "itemID, ItemState, Nested_Tasks, Lock_Date"
     STEP = "itemID, ItemState, taskID"
     LISTED = "all that the index holds"
     STANDING = (

@@ -214,7 +214,8 @@ class TableWrites(TableRequests):
             update.set_length(ended)
         if state == State.FAILED:
             update.set("Failures", item.failures + 1)
-            update.set("Failed_Tasks", failed if item.is_nested else 0)
+            # Where some have not run, `status` reads the item
+            update.set("Failed_Tasks", failed if item.is_nested and ended == item.tasks else 0)
         return self._settle(transitions.FINISH, item.item_id, state, update)
 
     def release(self, item: Item, results: Results, ended: int) -> bool:

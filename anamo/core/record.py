@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anamo.core.codec import Values, mapping, number, text, whole
+from anamo.core.codec import Values, mapping, text, whole
 from anamo.core.item import NULL, SINGLE, Item, State, task_order
 from anamo.core.log_entry import LogEntry
 
@@ -26,7 +26,7 @@ class Record:
         locked: When it was claimed last, in UTC as ISO 8601, or "NULL".
         ended: When it ended last, likewise.
         logs: The log entries of its tasks in their order; a single item's is called SINGLE.
-        counted: How many nested tasks had ended and failed when the item failed; None for unknown.
+        failed: How many nested tasks have failed, where that is on record and all have ended.
         seen: What the table holds as `lockID`, `Log_Length` and `Ended_Tasks`, in whatever form;
             None for nothing.
     """
@@ -36,7 +36,7 @@ class Record:
     locked: str
     ended: str
     logs: Mapping[str, LogEntry]
-    counted: tuple[int, int] | None = None
+    failed: int | None = None
     seen: tuple[Any, Any, Any] = (None, None, None)
 
     @classmethod
@@ -49,7 +49,7 @@ class Record:
             locked=text(values, "Lock_Date", NULL),
             ended=text(values, "Done_Date", NULL),
             logs=_logs(mapping(values, "Log"), item.s3_prefixes),
-            counted=_counted(values),
+            failed=whole(values, "Failed_Tasks") or None,
             seen=(values.get("lockID"), values.get("Log_Length"), values.get("Ended_Tasks")),
         )
 
@@ -64,10 +64,9 @@ class Record:
         if self.item.is_nested or self.tasks < 2 or self.state == State.DONE:
             return False
         if self.state in (State.TODO, State.HELD):
-            # Given back by a worker, perhaps with some of its tasks ended. Earlier versions kept
-            # Log_Length there
-            return self.locked != NULL or self.seen[1] not in (None, 0)
-        return self.state != State.FAILED or self.counted is None
+            # A worker may have given it back with some of its tasks ended
+            return self.locked != NULL
+        return self.state != State.FAILED or self.failed is None
 
     def task_states(self) -> Counter[str]:
         """How many of its tasks are todo, done and failed. In an item that is done all are."""
@@ -80,12 +79,9 @@ class Record:
             return states
         if self.state == State.DONE or (self.state == State.FAILED and self.tasks == 1):
             return Counter({self.state: self.tasks})
-        states = Counter({State.TODO.value: self.tasks})
-        if self.state == State.FAILED and self.counted:
-            ended, failed = self.counted
-            states += Counter({State.DONE.value: ended - failed, State.FAILED.value: failed})
-            states[State.TODO.value] = max(self.tasks - ended, 0)
-        return states
+        if self.state == State.FAILED and self.failed:
+            return Counter({State.DONE.value: self.tasks - self.failed, self.state: self.failed})
+        return Counter({State.TODO.value: self.tasks})
 
     def failed_tasks(self) -> list[tuple[str, LogEntry]]:
         """Names and log entries of the tasks that failed and do not run again by themselves."""
@@ -106,11 +102,6 @@ class Record:
         stamp = {State.LOCKED: self.locked, State.DONE: self.ended, State.FAILED: self.ended}
         when = next((date for state, date in stamp.items() if state == self.state), NULL)
         return "" if when == NULL else when
-
-
-def _counted(values: Values) -> tuple[int, int] | None:
-    failed = number(values, "Failed_Tasks")
-    return None if failed is None else (whole(values, "Log_Length"), int(failed))
 
 
 def _logs(entries: Values, prefixes: Sequence[str]) -> dict[str, LogEntry]:

@@ -22,8 +22,6 @@ from anamo.core.log_entry import LogEntry, log_key
 from anamo.operator.counts import count_table
 from anamo.operator.failures import Failures
 from tests.support import workflow
-from tests.support.fleet import Fleet
-from tests.support.proxy import Proxy
 from tests.support.table import Table, workflow_table
 
 if TYPE_CHECKING:
@@ -84,15 +82,16 @@ def entry(item: Item, first: str | None, seconds: float = 1.003) -> LogEntry:
 
 
 def test_a_single_item_takes_fourteen_write_units_and_four_for_its_import(
-    table: Table, ours: WorkflowTable, kind: str
+    table: Table, ours: WorkflowTable
 ) -> None:
+    """It is small, so it takes the same of wide indexes."""
     item = single_item("Sample-17", "align.sh Sample-17 chr4")
     in_table, in_indexes = put_units(table, item)
     # It is part of a transaction, which doubles the table's
     imported = 2 * in_table + in_indexes
     mine = claimed(table, ours, item)
     assert ours.finish(mine, State.DONE, entry(mine, None), 1)
-    assert (imported, written(ours)) == ((4, 14) if kind == NARROW else (4, 14))
+    assert (imported, written(ours)) == (4, 14)
 
 
 def test_a_heartbeat_takes_two_write_units(table: Table, ours: WorkflowTable, kind: str) -> None:
@@ -122,3 +121,16 @@ def test_fifty_nested_tasks_of_a_second_take_less_than_three_hundred_write_units
     units = written(ours)
     print(f"{kind}: {units} units")
     assert units < 300 if kind == NARROW else units > 600
+
+
+def test_status_reads_little_of_an_item(table: Table, ours: WorkflowTable, kind: str) -> None:
+    """With `--long`, `test_50000_items_are_counted_right` says the same of 50,000."""
+    shares = {"done": 0.6, "failed": 0.02, "locked": 0.01}
+    items = list(workflow.run_of(2_000, 3, shares))
+    workflow.put_all(table.client, table, items)
+    failures = Failures()
+    counts = count_table(ours, OperatorRetry(print), failures.add)
+    print(f"{kind}: {counts.units} units")
+    assert counts.items == {"todo": 740, "done": 1_200, "failed": 40, "locked": 20}
+    assert counts.tasks["failed"] == failures.tasks == 40
+    assert (counts.units < 75) is (kind == NARROW)

@@ -95,7 +95,8 @@ class Reference:
         del item["Lease_Expires"]
         item |= {"ItemState": state, "Done_Date": self._timestamp()}
         self._write(key, results)
-        _count(item, "Failed_Tasks", list(statuses(item).values()).count("failed"))
+        whole = ended(item) == len(statuses(item))
+        _count(item, "Failed_Tasks", whole * list(statuses(item).values()).count("failed"))
         if state == "failed":
             item["Failures"] = item.get("Failures", 0) + 1
         item["Log_Length"] = ended(item) if statuses(item) else results[""].lines

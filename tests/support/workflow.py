@@ -84,12 +84,10 @@ def item(task_id: str, state: str = "todo", nested: int = 0, **more: Any) -> dic
 
 def earlier(made: dict[str, Any]) -> dict[str, Any]:
     """Return an item as earlier versions wrote it: what says nothing yet is NULL or 0."""
-    unset = dict.fromkeys(("lockID", "InstanceID", "Lock_Date", "Done_Date"), "NULL")
+    unset: dict[str, Any] = dict.fromkeys(("InstanceID", "Lock_Date", "Done_Date"), "NULL")
     unset |= {"Log": {}, "Log_Length": made.get("Ended_Tasks", 0), "Attempts": 0}
-    if made["ItemState"] == "todo":
-        unset["lockID"] = "NULL"
-    counts = {"Ended_Tasks", "Failed_Tasks"}
-    return unset | {name: value for name, value in made.items() if name not in counts}
+    later = {"Ended_Tasks", "Failed_Tasks"}
+    return unset | {name: value for name, value in made.items() if name not in later}
 
 
 def stamp(when: float) -> str:
