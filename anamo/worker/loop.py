@@ -148,7 +148,7 @@ class Worker:
         with suppress(AwsError):
             item = self._claimer.last_answer()
             if item:
-                self._table.release(item, {}, item.log_length)
+                self._table.release(item, {}, 0)
 
     def _refusals(self) -> ItemRefused | None:
         """The error for items that cannot be claimed, and what to type about one of them."""
@@ -280,10 +280,14 @@ class Worker:
         item = claim.item
         entry = abandoned_entry(item.attempts - 1, item.host_errors, item.host_error)
         results = {name: entry}
-        ended = claim.with_results(results).ended
+        after = claim.with_results(results)
         written = self._retries.retry(
             lambda: self._table.finish(
-                item, State.FAILED, results if item.is_nested else entry, ended
+                item,
+                State.FAILED,
+                results if item.is_nested else entry,
+                after.ended,
+                len(after.failed_tasks),
             ),
             CLAIM_SECONDS,
             lambda: self._control.stopping,

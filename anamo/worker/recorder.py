@@ -255,7 +255,8 @@ class Recorder:
         claim.lost = True
         logger.warning("item %d has failed: %s", claim.item.item_id, refusal)
         with suppress(AwsError):
-            if self._table.finish(claim.item, State.FAILED, {}, claim.progress.ended):
+            ended, failed = claim.progress.ended, len(claim.progress.failed_tasks)
+            if self._table.finish(claim.item, State.FAILED, {}, ended, failed):
                 claim.failures.append((SINGLE, "its results were refused"))
                 claim.final_state = State.FAILED.value
                 return claim.final_state
@@ -311,7 +312,8 @@ class Recorder:
             again = progress.failed_tasks if item.is_nested else ()
             return State.TODO.value, lambda: table.retry(item, results, progress.done, again)
         state = State.FAILED if progress.failed else State.DONE
-        return state.value, lambda: table.finish(item, state, results, ended)
+        failed = len(progress.failed_tasks)
+        return state.value, lambda: table.finish(item, state, results, ended, failed)
 
     def _sleep(self, seconds: float) -> None:
         if self._waits_shortened.wait(seconds):

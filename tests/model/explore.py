@@ -299,7 +299,7 @@ class Explorer:
             holding = worker._replace(talk=None, claimed=reply.image, held=held, renewed=world.now)
             return _with(world, number, holding)
         if returned:
-            log = self._image(reply.image)["Log"] if reply.image != GONE else {}
+            log = self._image(reply.image).get("Log", {}) if reply.image != GONE else {}
             for task, entry in entries(worker.lock, worker.results).items():
                 there = log.get(task, {}).get("stdout") == entry.stdout
                 demand(there, "an outcome was said to be recorded, and is not")
@@ -495,7 +495,7 @@ class Explorer:
         sent = self.protocol.sent[move.request]
         what = f"{sent.kind} {sent.lock}".strip()
         image = self._image(world.image) if world.image != GONE else {"ItemState": "gone"}
-        names = ("ItemState", "lockID", "Lease_Expires", "Log_Length")
+        names = ("ItemState", "lockID", "Lease_Expires", "Ended_Tasks")
         state = " ".join(f"{image[name]}" for name in names if name in image)
         return f"{move.who}: {what} {move.what} → {state}"
 
