@@ -195,8 +195,7 @@ def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     from anamo.cli.live_line import screen
     from anamo.worker.run import work
 
-    # In AWS Batch, a parameter of a job is one word
-    tables = tuple(types.unique([name for word in arguments.table for name in word.split()]))
+    tables = tuple(types.tables(arguments.table))
     options = Options(
         tables=tables,
         bucket=arguments.bucket.bucket,

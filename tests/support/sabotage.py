@@ -41,6 +41,7 @@ from anamo.worker import (  # noqa: E402
     process_tree,
     recorder,
     task_process,
+    turns,
     worker_process,
 )
 
@@ -116,6 +117,25 @@ def no_release() -> None:
 def no_inheritance() -> None:
     """Let the replacement of a dead process end without its items."""
     finder.Finder._awaits = lambda self: False  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def no_tables_of_claims() -> None:
+    """Take the claims of a dead process for claims in the first table."""
+    begin = loop.Worker.__init__
+
+    def mixed_up(self: loop.Worker, *given: Any) -> None:
+        claimers = given[3]
+        for each in claimers:
+            each._inherited = []  # noqa: SLF001
+        claimers[0]._inherited = list(given[5].inherited)  # noqa: SLF001
+        begin(self, *given)
+
+    loop.Worker.__init__ = mixed_up  # type: ignore[method-assign, assignment]
+
+
+def no_turns() -> None:
+    """Let every process look for itself."""
+    turns.Turn.ask = lambda self: setattr(self, "mine", True)  # type: ignore[method-assign]
 
 
 def no_retry() -> None:
