@@ -198,6 +198,13 @@ def lease(text: str) -> int:
     return seconds
 
 
+def tables(words: Sequence[str]) -> list[str]:
+    """The names of tables in their order, each once. A word may hold several, separated by spaces:
+    what AWS Batch passes on as a job's parameter is one word.
+    """
+    return unique([name for word in words for name in word.split()])
+
+
 def unique(values: Sequence[str]) -> list[str]:
     """The values in their order, each once."""
     return list(dict.fromkeys(values))

@@ -123,7 +123,7 @@ def _status(
 
     program = types.as_started("python pyanamo.py", say.program)
     request = StatusRequest(
-        types.unique(arguments.table), arguments.region, arguments.output, program
+        types.tables(arguments.table), arguments.region, arguments.output, program
     )
     status = Status(request, say)
     if arguments.check:
