@@ -296,5 +296,10 @@ def _keyed(index: Index, image: Image | None) -> tuple[str, Image] | None:
 
 
 def _answer(page: Page, units: float, items: Sequence[Mapping[str, Any]]) -> Answer:
-    answer: Answer = {"Items": items, "ConsumedCapacity": {"CapacityUnits": units}}
+    answer: Answer = {
+        "Items": items,
+        "Count": len(items),
+        "ScannedCount": len(page.read),
+        "ConsumedCapacity": {"CapacityUnits": units},
+    }
     return {**answer, "LastEvaluatedKey": page.rest} if page.rest else answer

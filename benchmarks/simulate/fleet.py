@@ -21,9 +21,11 @@ from anamo.core.errors import AwsError
 from anamo.core.item import Item, State, single_item
 from anamo.core.log_entry import SUCCESSFUL, LogEntry
 from anamo.worker.claimer import Claimer
+from anamo.worker.finder import Finder
 from anamo.worker.heartbeat import RETRY_SECONDS, SHARE
 from anamo.worker.loop import Worker
 from anamo.worker.recorder import RECORD_SECONDS
+from anamo.worker.turns import Turn, TurnAsked, TurnBegins
 from benchmarks.simulate.client import SimulatedClient
 from benchmarks.simulate.database import Meter
 from benchmarks.simulate.sizes import Image
@@ -120,6 +122,12 @@ class Control:
     def __init__(self, time: VirtualTime) -> None:
         self._time = time
         self._event = Event(time)
+        self.turn = Turn(self._give_turn)
+
+    def _give_turn(self, message: object) -> None:
+        """A worker of one process has its turn whenever it asks."""
+        if isinstance(message, TurnAsked):
+            self.turn.note(TurnBegins(news=False))
 
     def wake(self) -> None:
         """End the main job's wait."""
@@ -190,30 +198,29 @@ class SimulatedWorker:
         self._table = WorkflowTable(client, TABLE, clock)
         self._holder = Holder(f"i-{number:017x}", work.lease)
         # Nobody has to know of its claims, since it is never killed
-        in_flight: Any = SimpleNamespace(inherited={}, add=lambda *_: None, drop=lambda *_: None)
+        in_flight: Any = SimpleNamespace(inherited=(), add=lambda *_: None, drop=lambda *_: None)
         self._retries = RetryPolicy(self.control.sleep)
         self._claimer = Claimer(
             self._table, self._holder, in_flight, random.Random(seed), time.monotonic
         )
+        finder = Finder([self._claimer], 0.0, random.Random(seed + 1), time.monotonic)
         self._recorder = Recorder(self)
         self._held: list[Item] = []
         self._ended = False
-        self._loop = self._real_loop(in_flight)
+        self._loop = self._real_loop(finder)
 
     def start(self, after: float) -> None:
         """Have it work from some time on."""
         self.time.start(self._run, after)
 
-    def _real_loop(self, in_flight: Any) -> Worker:
+    def _real_loop(self, finder: Finder) -> Worker:
         """The real loop, of which only the search for the next item is called."""
         loop = Worker.__new__(Worker)
         parts: Mapping[str, Any] = {
-            "_options": SimpleNamespace(idle_timeout=0.0),
             "_control": self.control,
             "_recorder": self._recorder,
-            "_claimer": self._claimer,
+            "_finder": finder,
             "_retries": self._retries,
-            "_in_flight": in_flight,
             "_claims": [],
             "_host": SimpleNamespace(wait=lambda over: None),
             "_delivery": SimpleNamespace(has_kept_logs=False),
@@ -227,7 +234,8 @@ class SimulatedWorker:
         # In a machine's own time, so that not all renew in the same second
         self.time.start(self._renew)
         try:
-            while item := self._loop._next():  # noqa: SLF001
+            while found := self._loop._next():  # noqa: SLF001
+                item = found.item
                 self._recorder.claims += 1
                 self._held.append(item)
                 spread = self._draw.uniform(0.9, 1.1)
@@ -248,7 +256,7 @@ class SimulatedWorker:
         lines = self._draw.randint(0, self._work.lines)
         entry = log_entry(item, lines)
         done = RetryPolicy(self.time.sleep).retry(
-            lambda: self._table.finish(item, State.DONE, entry, 1), RECORD_SECONDS
+            lambda: self._table.finish(item, State.DONE, entry, 1, 0), RECORD_SECONDS
         )
         self._held.remove(item)
         if done:

@@ -27,7 +27,7 @@ LEAST_SECONDS = 20.0
 MOST_RATE = 600.0
 """Items a second that no table passes by much."""
 
-RAMP_SECONDS = 30.0
+RAMP_SECONDS = 10.0
 """In which workers start, unless a task takes longer."""
 
 

