@@ -215,5 +215,3 @@ def work_through(table: WorkflowTable, item: Item, group: int) -> None:
             assert table.finish(claimed, State.DONE, results, ended)
         else:
             assert table.record(claimed, results, ended)
-
-

@@ -45,7 +45,9 @@ def test_a_seed_gives_the_same_run() -> None:
 def test_it_takes_the_units_that_the_plan_says() -> None:
     result = simulate(SMALL, workflow_indexes(), Limits())
     plan = Plan(SMALL.items, single_item("Sample000001", "align --fast"), 10, 1.0)
-    expected = sum(write.total for write in forecast(plan, workflow_indexes(), Price()).life.running)
+    expected = sum(
+        write.total for write in forecast(plan, workflow_indexes(), Price()).life.running
+    )
     # A claim that is lost to another worker takes a unit
     lost = result.meter.refused.total()
     assert result.meter.total("write") == expected * SMALL.items + lost
@@ -68,7 +70,8 @@ def test_every_item_is_done_once_although_replies_are_lost() -> None:
     # A write that is sent again meets what it wrote itself, which is no conflict
     assert result.meter.refused.total() > result.conflicts
     done = sum(
-        units for (kind, place), units in result.meter.units.items()
+        units
+        for (kind, place), units in result.meter.units.items()
         if (kind, place) == ("write", "ItemStateIndex done")
     )
     assert done == SMALL.items
@@ -82,9 +85,7 @@ def test_a_throttled_index_throttles_writes_of_the_table() -> None:
 
 
 @pytest.mark.parametrize(("keys", "partitions"), [(range(10), 2), ([0] * 10, 1)])
-def test_a_hot_partition_is_split_between_sort_keys_that_differ(
-    keys: Any, partitions: int
-) -> None:
+def test_a_hot_partition_is_split_between_sort_keys_that_differ(keys: Any, partitions: int) -> None:
     hot = KeyRange(Limits(split_after=300), [None], random.Random(1))
     for second in range(301):
         for key in keys:

@@ -121,11 +121,7 @@ def item_life(
         claimed=notes.writes[1],
         early_renewal=notes.writes[2],
         renewed=notes.writes[renewed],
-        recorded=[
-            write
-            for number, write in enumerate(notes.writes[3:-1], 3)
-            if number != renewed
-        ],
+        recorded=[write for number, write in enumerate(notes.writes[3:-1], 3) if number != renewed],
         finished=notes.writes[-1],
         bytes=size_of(notes.item or {}),
         candidate_bytes=size_of(todo or {}),
