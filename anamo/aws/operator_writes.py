@@ -56,9 +56,12 @@ class OperatorWrites(TableWrites):
                 return current
             seen, force, transition = current, False, transitions.REQUEUE
         ended = sum(task.status == State.DONE.value for task in nested)
-        values = {":todo": State.TODO.value, ":null": NULL, ":zero": 0, ":ended": ended}
-        update = Update(NULL, values | self._as_seen(seen, force))
+        update = Update(NULL, {":todo": State.TODO.value} | self._as_seen(seen, force))
         update.set_todo(changed)
+        update.set("Ended_Tasks", ended)
+        if not ended:
+            # Where it stays, `status` reads the item to see how far it is
+            update.removed.append("Lock_Date")
         try:
             self._write(transition, seen.item.item_id, update, "NONE")
         except ConditionFailed as failed:
@@ -159,8 +162,8 @@ class OperatorWrites(TableWrites):
 
     def _as_seen(self, seen: Record, force: bool) -> dict[str, Any]:
         """The values of `transitions.AS_SEEN`, and of UNHELD unless forced."""
-        lock, length = seen.seen
-        values = {":seen": seen.state, ":lock": lock, ":length": length}
+        lock, length, ended = seen.seen
+        values = {":seen": seen.state, ":lock": lock, ":length": length, ":ended": ended}
         return values if force else values | {":epoch": self._epoch(), ":number": "N"}
 
 

@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from anamo.aws.dynamodb import TableExists, TableRequests
+from anamo.aws.dynamodb import STATE_INDEX, TableExists, TableRequests
 from anamo.aws.retry import RetryPolicy
+from anamo.core.capacity import INDEX_FILE, Index
 from anamo.core.errors import CredentialsExpired, TableMissing, TableUnusable, Unreachable
-
-INDEX_FILE = Path(__file__).resolve().parents[1] / "workflow-gsi-index.json"
 
 CHECK_SECONDS = 300.0
 """How long a check before the work is retried while AWS throttles or fails."""
@@ -79,6 +77,11 @@ class TableAdmin(TableRequests):
             attempt, CHECK_SECONDS, say=lambda fault: say(f"{fault}; trying again"), at_once=AT_ONCE
         )
 
+    def indexes(self) -> list[Index]:
+        """The indexes that the table has, as DynamoDB describes them."""
+        described = self.send(self._client.describe_table)["Table"]
+        return list(map(Index.from_definition, described.get("GlobalSecondaryIndexes", [])))
+
     def _wait_until_usable(
         self, sleep: Callable[[float], object], say: Callable[[str], object]
     ) -> None:
@@ -94,6 +97,12 @@ class TableAdmin(TableRequests):
             waiting = True
             sleep(2)
             described = self._describe(sleep)
+
+    def wide_indexes(self) -> list[str]:
+        """The names of the indexes that hold whole items."""
+        answer = self.send(self._client.describe_table)
+        indexes = answer["Table"].get("GlobalSecondaryIndexes", [])
+        return [index["IndexName"] for index in indexes if _is_wide(index)]
 
     def _describe(self, sleep: Callable[[float], object]) -> Mapping[str, Any]:
         try:
@@ -120,16 +129,33 @@ def _check_schema(name: str, table: Mapping[str, Any]) -> None:
             f"table {name}: its key must be itemID, a number, and nothing else; "
             "make a new table with --create-table"
         )
-    existing = {
-        each["IndexName"]: (each["KeySchema"], each["Projection"]["ProjectionType"])
-        for each in table.get("GlobalSecondaryIndexes", [])
-    }
+    existing = {each["IndexName"]: each for each in table.get("GlobalSecondaryIndexes", [])}
     for index in _index_definitions():
-        if existing.get(index["IndexName"]) != (index["KeySchema"], "ALL"):
+        found = existing.get(index["IndexName"], {})
+        if found.get("KeySchema") != index["KeySchema"]:
             raise TableUnusable(
-                f"table {name}: index {index['IndexName']} is missing, has another key or does "
-                f"not project ALL; {INDEX_FILE.name} holds the indexes a workflow table has"
+                f"table {name}: index {index['IndexName']} is missing or has another key; "
+                f"{INDEX_FILE.name} holds the indexes a workflow table has"
             )
+        if index["IndexName"] == STATE_INDEX and (lacking := _lacking(found, index)):
+            # Without these, workers would find items and could not claim them
+            raise TableUnusable(
+                f"table {name}: index {STATE_INDEX} does not project {', '.join(lacking)}; "
+                f"{INDEX_FILE.name} holds the indexes a workflow table has"
+            )
+
+
+def _lacking(found: Mapping[str, Any], defined: Mapping[str, Any]) -> list[str]:
+    """The attributes that an index should hold and does not."""
+    if _is_wide(found):
+        return []
+    held = found["Projection"].get("NonKeyAttributes", [])
+    return [name for name in defined["Projection"]["NonKeyAttributes"] if name not in held]
+
+
+def _is_wide(index: Mapping[str, Any]) -> bool:
+    """Whether an index holds whole items."""
+    return bool(index["Projection"]["ProjectionType"] == "ALL")
 
 
 def _not_ready(table: Mapping[str, Any]) -> str:

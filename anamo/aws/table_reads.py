@@ -15,12 +15,22 @@ from anamo.aws.dynamodb import (
     TRANSACTION_LIMIT,
     TableRequests,
 )
-from anamo.core.codec import LARGEST_ID, ItemId, Values, above, decode, encode, key_of, text
+from anamo.core.codec import (
+    LARGEST_ID,
+    Attributes,
+    ItemId,
+    Values,
+    above,
+    decode,
+    encode,
+    key_of,
+    text,
+)
 from anamo.core.errors import AwsError, Throttled
 from anamo.core.item import Item, State
 from anamo.core.record import Record
 
-_TO_CLAIM = "itemID, taskID, ItemState, lockID, InstanceID, Lease_Expires, Attempts"
+_TO_CLAIM = "itemID, taskID, ItemState, lockID, InstanceID, Lease_Expires"
 """What a worker has to know of a locked item to take it over."""
 
 
@@ -39,17 +49,23 @@ class ItemStates:
 
 
 class Projection(Enum):
-    """The attributes to read. Fewer of them save time and never read units: DynamoDB bills the
-    whole item even where it only counts.
+    """The attributes to read. Fewer of them save time and never read units: DynamoDB bills all
+    that the table or the index holds of an item, even where it only counts.
+
+    COUNTS, STEP and LISTED are in ItemStateIndex, STEP in TaskStateIndex too. An index of a table
+    that the original or an earlier version made holds whole items, and LISTED gives those. STANDING
+    and WHOLE are whole items, without and with their logs; where the index does not hold them they
+    are read from the table.
     """
 
-    COUNTS = "itemID, ItemState, Nested_Tasks, Log_Length"
+    COUNTS = "itemID, ItemState, Nested_Tasks, Lock_Date"
     STEP = "itemID, ItemState, taskID"
+    LISTED = "all that the index holds"
     STANDING = (
-        "itemID, ItemState, taskID, Nested_Tasks, Log_Length, TaskScript,"
-        " lockID, InstanceID, Lease_Expires"
+        "itemID, ItemState, taskID, Nested_Tasks, Log_Length, Ended_Tasks, Failed_Tasks,"
+        " TaskScript, lockID, InstanceID, Lease_Expires, Lock_Date, Done_Date"
     )
-    WHOLE = ""
+    WHOLE = "everything"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +84,25 @@ class QueryPage:
     Attributes:
         records: Items in the order of their itemIDs.
         rest: The part that is yet to be read; None after the last page.
-        units: Read units it took.
     """
 
     records: Sequence[Record]
     rest: Part | None
-    units: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeasePage:
+    """One page of the items that are locked.
+
+    Attributes:
+        items: Those that were asked for, without results, in the order of their itemIDs.
+        locked: How many items were read, those that were not asked for too.
+        rest: The itemID that the next page begins with; None after the last.
+    """
+
+    items: Sequence[Item]
+    locked: int
+    rest: ItemId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +202,34 @@ class TableReads(TableRequests):
             ExpressionAttributeValues=encode({":state": State.LOCKED.value}),
             ProjectionExpression=_TO_CLAIM,
         )
-        return map(Item.from_values, pages)
+        return map(Item.from_values, map(decode, pages))
+
+    def leases(
+        self, start: ItemId, before: int, limit: int, instance: str | None = None
+    ) -> LeasePage:
+        """A page of the items that the index lists as locked.
+
+        Args:
+            start: The itemID that it begins with.
+            before: Items are asked for whose leases end before this time.
+            limit: How many items are read at most, also of those that are not asked for.
+            instance: Items are asked for that this InstanceID holds, too.
+        """
+        values = {":state": State.LOCKED.value, ":start": start, ":before": before}
+        held = {":instance": instance} if instance else {}
+        answer = self.send(
+            self._client.query,
+            IndexName=STATE_INDEX,
+            KeyConditionExpression="ItemState = :state AND itemID >= :start",
+            FilterExpression="Lease_Expires < :before" + " OR InstanceID = :instance" * len(held),
+            ExpressionAttributeValues=encode(values | held),
+            ProjectionExpression=_TO_CLAIM,
+            Limit=limit,
+        )
+        items = [Item.from_values(decode(image)) for image in answer["Items"]]
+        last = answer.get("LastEvaluatedKey")
+        rest = above(key_of(decode(last))) if last else None
+        return LeasePage(items, answer["ScannedCount"], rest)
 
     def look(self, rest: Mapping[str, Any] | None) -> TableLook:
         """The next page of the table, read from it and not from an index, so that it shows every
@@ -203,7 +259,10 @@ class TableReads(TableRequests):
     # Operators
 
     def page(self, part: Part, projection: Projection) -> QueryPage:
-        """The first items of a part, as many as DynamoDB reads at once (1 MB)."""
+        """The first items of a part, as many as DynamoDB reads at once (1 MB); of whole items as
+        many as it reads from a table at once. An item that has changed its state since it was
+        listed is given as listed.
+        """
         condition = "ItemState = :state"
         bounds = {":first": part.first, ":last": part.last}
         values = {key: bound for key, bound in bounds.items() if bound is not None}
@@ -213,22 +272,23 @@ class TableReads(TableRequests):
             condition += " AND itemID >= :first"
         elif part.last is not None:
             condition += " AND itemID <= :last"
+        request = _of_index(projection)
+        if projection in _OF_TABLE:
+            request["Limit"] = TRANSACTION_LIMIT
         answer = self.send(
             self._client.query,
             IndexName=STATE_INDEX,
             KeyConditionExpression=condition,
             ExpressionAttributeValues=encode({":state": part.state, **values}),
-            ReturnConsumedCapacity="TOTAL",
-            **_projected(projection),
+            **request,
         )
         rest = None
         if "LastEvaluatedKey" in answer:
             first = above(key_of(decode(answer["LastEvaluatedKey"])))
             rest = None if first is None else Part(part.state, first, part.last)
-        units = float(answer["ConsumedCapacity"]["CapacityUnits"])
-        return QueryPage(
-            [Record.from_values(decode(each)) for each in answer["Items"]], rest, units
-        )
+        # What is only shown may be read at half the price
+        found = self._completed(answer["Items"], projection, projection is not Projection.WHOLE)
+        return QueryPage(found, rest)
 
     def states_held(self) -> set[str]:
         """The states that items are in, other tools' included: half a read unit each.
@@ -258,12 +318,39 @@ class TableReads(TableRequests):
             IndexName=TASK_INDEX,
             KeyConditionExpression="ItemState = :state AND taskID = :task",
             ExpressionAttributeValues=encode({":state": state, ":task": task_id}),
-            **_projected(projection),
+            **(_of_index(projection) if projection is Projection.STEP else {}),
         )
-        return list(map(Record.from_values, pages))
+        return self._completed(list(pages), projection, consistent=True)
 
-    def read(self, item_ids: Sequence[ItemId], projection: Projection) -> list[Record]:
+    def _completed(
+        self, listed: Sequence[Attributes], projection: Projection, consistent: bool
+    ) -> list[Record]:
+        """Items that an index lists, those that it does not hold whole read from the table."""
+        found = [Record.from_values(decode(image)) for image in listed]
+        if projection not in _OF_TABLE:
+            return found
+        partly = [
+            record.item.item_id
+            for record, image in zip(found, listed, strict=True)
+            if "TaskScript" not in image
+        ]
+        whole = {each.item.item_id: each for each in self.read(partly, projection, consistent)}
+        current = [whole.get(record.item.item_id, record) for record in found]
+        # A change names the state that was seen, and fails if that is not the item's any more
+        return [
+            now if now.state == record.state else record
+            for record, now in zip(found, current, strict=True)
+        ]
+
+    def read(
+        self, item_ids: Sequence[ItemId], projection: Projection, consistent: bool = True
+    ) -> list[Record]:
         """Those of some items that are in the table, read from it and not from an index.
+
+        Args:
+            item_ids: The items.
+            projection: How much of them.
+            consistent: Whether to see every write before, at twice the price.
 
         Raises:
             Throttled: DynamoDB read none of a request's items.
@@ -272,18 +359,24 @@ class TableReads(TableRequests):
         left = [encode({"itemID": item_id}) for item_id in item_ids]
         while left:
             keys, left = left[:TRANSACTION_LIMIT], left[TRANSACTION_LIMIT:]
-            images, unread = self._batch(Keys=keys, ConsistentRead=True, **_projected(projection))
+            images, unread = self._batch(
+                Keys=keys, ConsistentRead=consistent, **_of_table(projection)
+            )
             found += map(Record.from_values, images)
             left = unread + left
         return found
 
-    def scan(self, segment: Segment) -> ScanPage:
-        """Task ids and states of the next items of a segment (1 MB), read from the table itself."""
+    def scan(
+        self, segment: Segment, projection: Projection = Projection.STEP, consistent: bool = True
+    ) -> ScanPage:
+        """The next items of a segment (1 MB), read from the table itself; `consistent` as in
+        `read`.
+        """
         request: dict[str, Any] = {"Segment": segment.number, "TotalSegments": segment.parts}
         if segment.after:
             request["ExclusiveStartKey"] = segment.after
         answer = self.send(
-            self._client.scan, ConsistentRead=True, **_projected(Projection.STEP), **request
+            self._client.scan, ConsistentRead=consistent, **_of_table(projection), **request
         )
         rest = None
         if "LastEvaluatedKey" in answer:
@@ -301,15 +394,28 @@ class TableReads(TableRequests):
             raise Throttled(f"table {self.name}: reads are throttled")
         return images, unread
 
-    def _pages(self, **request: Any) -> Iterator[dict[str, Any]]:
+    def _pages(self, **request: Any) -> Iterator[Attributes]:
         """The items of a query, page after page."""
         while True:
             answer = self.send(self._client.query, **request)
-            yield from map(decode, answer["Items"])
+            yield from answer["Items"]
             if "LastEvaluatedKey" not in answer:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
-def _projected(projection: Projection) -> dict[str, Any]:
-    return {"ProjectionExpression": projection.value} if projection.value else {}
+_OF_TABLE = (Projection.STANDING, Projection.WHOLE)
+
+
+def _of_index(projection: Projection) -> dict[str, Any]:
+    """What a query asks for: DynamoDB refuses to name what the index does not hold."""
+    if projection in (Projection.COUNTS, Projection.STEP):
+        return {"ProjectionExpression": projection.value}
+    return {}
+
+
+def _of_table(projection: Projection) -> dict[str, Any]:
+    """What a read of the table asks for."""
+    if projection in (Projection.LISTED, Projection.WHOLE):
+        return {}
+    return {"ProjectionExpression": projection.value}

@@ -14,7 +14,7 @@ from anamo.aws.dynamodb import Cancelled, ConditionFailed, TableRequests
 from anamo.aws.update import GROUP_LIMIT, STATUS_LIMIT, Results, Update
 from anamo.core import transitions
 from anamo.core.codec import ItemId, Values, decode, encode
-from anamo.core.item import NULL, Item, State, new_values
+from anamo.core.item import Item, State, new_values
 from anamo.core.item_size import HOST_ERROR_LIMIT
 from anamo.core.log_entry import LogEntry
 from anamo.core.transitions import Transition
@@ -191,10 +191,12 @@ class TableWrites(TableRequests):
         """
         ends = {f":{state}": state.value for state in (State.DONE, State.FAILED)}
         update = Update(item.lock_id, ends)
-        update.add_results(results, ended)
+        update.add_results(item, results, ended)
         return self._settle(transitions.RECORD, item.item_id, State.LOCKED, update)
 
-    def finish(self, item: Item, state: State, results: Results, ended: int) -> bool:
+    def finish(
+        self, item: Item, state: State, results: Results, ended: int, failed: int = 0
+    ) -> bool:
         """End the item as done or failed with its last results; False if the claim is lost.
 
         Args:
@@ -202,11 +204,18 @@ class TableWrites(TableRequests):
             state: DONE or FAILED.
             results: The single task's, or up to GROUP_LIMIT of nested tasks.
             ended: How many nested tasks of the item have ended, these included.
+            failed: How many of them have failed.
         """
-        failures = item.failures + (state == State.FAILED)
-        values = {":now": self.clock.timestamp(), ":failures": failures}
-        update = Update(item.lock_id, values)
-        update.add_results(results, ended)
+        update = Update(item.lock_id, {":now": self.clock.timestamp()})
+        update.add_results(item, results, ended)
+        if isinstance(results, LogEntry):
+            update.set_length(results.lines)
+        elif item.is_nested:
+            update.set_length(ended)
+        if state == State.FAILED:
+            update.set("Failures", item.failures + 1)
+            # Where some have not run, `status` reads the item
+            update.set("Failed_Tasks", failed if item.is_nested and ended == item.tasks else 0)
         return self._settle(transitions.FINISH, item.item_id, state, update)
 
     def release(self, item: Item, results: Results, ended: int) -> bool:
@@ -215,10 +224,10 @@ class TableWrites(TableRequests):
         The arguments are those of `finish`; `results` may be empty.
         """
         update = Update(item.lock_id, dict(_FREED))
-        # Without results the table keeps what it has, Log_Length too: a single item may have the
-        # log of an earlier try, and a record whose reply was lost may have been applied
+        # Without results the table keeps what it has, Ended_Tasks too: a record whose reply was
+        # lost may have been applied
         if results:
-            update.add_results(results, ended)
+            update.add_results(item, results, ended)
         return self._settle(transitions.RELEASE, item.item_id, State.TODO, update)
 
     def give_back(self, item: Item, results: Results, ended: int, why: str) -> bool:
@@ -229,7 +238,7 @@ class TableWrites(TableRequests):
         reason = why.encode()[:HOST_ERROR_LIMIT].decode("utf-8", "ignore")
         update = Update(item.lock_id, {**_FREED, ":zero": 0, ":why": reason})
         if results:
-            update.add_results(results, ended)
+            update.add_results(item, results, ended)
         return self._settle(transitions.GIVE_BACK, item.item_id, State.TODO, update)
 
     def retry(self, item: Item, results: Results, ended: int, again: Sequence[str] = ()) -> bool:
@@ -244,7 +253,7 @@ class TableWrites(TableRequests):
             if not self.retry_part(item, part):
                 return False
         update = Update(item.lock_id, {**_FREED, ":failures": item.failures + 1})
-        update.add_results(results, ended, again)
+        update.add_results(item, results, ended, again)
         update.set_todo(recorded)
         return self._settle(transitions.RETRY, item.item_id, State.TODO, update)
 
@@ -278,8 +287,8 @@ class TableWrites(TableRequests):
     ) -> Values:
         """Send a transition; gives the attributes that `returned` asks for."""
         expression = "SET " + ", ".join((*transition.set, *update.clauses))
-        if transition.remove:
-            expression += " REMOVE " + ", ".join(transition.remove)
+        if removed := (*transition.remove, *update.removed):
+            expression += " REMOVE " + ", ".join(removed)
         request: dict[str, Any] = {
             "Key": encode({"itemID": item_id}),
             "ConditionExpression": transition.condition,
@@ -305,4 +314,4 @@ def already_applied(item: Item | None, target: State, lock_id: str) -> bool:
     return item is not None and item.state == target.value and item.lock_id == lock_id
 
 
-_FREED = {":null": NULL, ":one": 1}
+_FREED = {":one": 1}

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anamo.core.codec import Values, mapping
-from anamo.core.item import State
-from anamo.core.log_entry import LogEntry
+from anamo.core.item import Item, State
+from anamo.core.log_entry import MOST_PREFIXES, LogEntry, split_address
 
 GROUP_LIMIT = 50
 """Results in one write, and as many statuses beside them: an update expression has at most 4 KB and
@@ -31,12 +31,27 @@ class Update:
         values: The expressions' values by placeholder.
         paths: Attribute names by placeholder.
         clauses: What SET has beside the transition's own clauses.
+        removed: What REMOVE has beside the transition's own attributes.
     """
 
     lock_id: str
     values: dict[str, Any]
     paths: dict[str, str] = field(default_factory=dict)
     clauses: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+    def set(self, name: str, value: Any) -> None:
+        """Set an attribute of the item; None and 0 remove it."""
+        if value:
+            self.values[f":new{name}"] = value
+            self.clauses.append(f"{name} = :new{name}")
+        else:
+            self.removed.append(name)
+
+    def set_length(self, length: int) -> None:
+        """Set Log_Length, to 0 too: a task that ended without output has ended."""
+        self.values[":length"] = length
+        self.clauses.append("Log_Length = :length")
 
     def set_todo(self, names: Sequence[str]) -> None:
         """Set the statuses of nested tasks, at most STATUS_LIMIT, to todo; nothing else of them."""
@@ -46,24 +61,43 @@ class Update:
             self.values[":todo"] = State.TODO.value
             self.clauses.append(f"#T.#{position}.#S=:todo")
 
-    def add_results(self, results: Results, ended: int, again: Collection[str] = ()) -> None:
-        """Write results, and the statuses of nested tasks; those in `again` become todo."""
+    def add_results(
+        self, item: Item, results: Results, ended: int, again: Collection[str] = ()
+    ) -> None:
+        """Write results, and the statuses of nested tasks; those in `again` become todo.
+
+        Args:
+            item: The item as it was claimed.
+            results: The results.
+            ended: How many nested tasks of the item have ended then.
+            again: The names of those that run again.
+        """
         if isinstance(results, LogEntry):
-            self.values |= {":entry": results.to_values(), ":n": results.lines}
+            self.values[":entry"] = results.to_values()
             self.paths["#Log"] = "Log"
-            self.clauses += ["#Log = :entry", "Log_Length = :n"]
+            self.clauses.append("#Log = :entry")
             return
-        # Absolute, since a write that is sent again must not count twice
-        self.values[":n"] = ended
-        self.clauses.append("Log_Length = :n")
+        if item.is_nested:
+            # Absolute, since a write that is sent again must not count twice
+            self.set("Ended_Tasks", ended)
+        prefixes = item.s3_prefixes
         for position, (name, entry) in enumerate(results.items()):
             key = f"t{position}"
             state = State.DONE if entry.succeeded else State.FAILED
             state = State.TODO if name in again else state
             self.paths |= {"#Log": "Log", "#TaskScript": "TaskScript", "#Status": "Status"}
             self.paths[f"#{key}"] = name
-            self.values |= {f":{key}": entry.to_values(), f":{state}": state.value}
+            written = entry.to_values()
+            prefix, rest = split_address(entry.s3, item.lock_id)
+            if prefix and prefix not in prefixes and len(prefixes) < MOST_PREFIXES:
+                prefixes = (*prefixes, prefix)
+            if prefix in prefixes:
+                written["S3"] = f"{prefixes.index(prefix)}:{rest}"
+            self.values |= {f":{key}": written, f":{state}": state.value}
             self.clauses += [f"#Log.#{key} = :{key}", f"#TaskScript.#{key}.#Status = :{state}"]
+        if prefixes != item.s3_prefixes:
+            # The whole list, as nobody but the holder adds to it: the same in all its writes
+            self.set("S3_Prefixes", list(prefixes))
 
     def is_in(self, values: Values) -> bool:
         """Whether an item has the results."""

@@ -179,12 +179,30 @@ def duration(text: str) -> float:
     return seconds
 
 
+def price(text: str) -> float:
+    """An amount of money."""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not 0 <= amount < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a price such as 0.625")
+    return amount
+
+
 def lease(text: str) -> int:
     """A lease in whole seconds: shorter than 2 it would end before it is renewed."""
     seconds = math.ceil(duration(text))
     if seconds < 2:
         raise argparse.ArgumentTypeError(f"{text} is less than 2 s")
     return seconds
+
+
+def tables(words: Sequence[str]) -> list[str]:
+    """The names of tables in their order, each once. A word may hold several, separated by spaces:
+    what AWS Batch passes on as a job's parameter is one word.
+    """
+    return unique([name for word in words for name in word.split()])
 
 
 def unique(values: Sequence[str]) -> list[str]:

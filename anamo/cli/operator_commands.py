@@ -7,7 +7,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
-from anamo.cli import change_commands
+from anamo.cli import change_commands, plan_command
 from anamo.cli.command_parser import add_command
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus
@@ -51,7 +51,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_status, _add_logs, *change_commands.ADD):
+    for add in (_add_status, _add_logs, plan_command.add, *change_commands.ADD):
         add(commands)
     made.commands = commands.choices
     return made
@@ -123,7 +123,7 @@ def _status(
 
     program = types.as_started("python pyanamo.py", say.program)
     request = StatusRequest(
-        types.unique(arguments.table), arguments.region, arguments.output, program
+        types.tables(arguments.table), arguments.region, arguments.output, program
     )
     status = Status(request, say)
     if arguments.check:

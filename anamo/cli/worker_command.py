@@ -60,7 +60,15 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = made.add_argument
-    add("-t", "--table", required=True, type=types.non_empty, help="workflow table")
+    add(
+        "-t",
+        "--table",
+        required=True,
+        nargs="+",
+        action="extend",
+        type=types.non_empty,
+        help="workflow tables: items are taken from the first that has any",
+    )
     add(
         "-b",
         "--bucket",
@@ -180,15 +188,16 @@ def log_prefix(arguments: argparse.Namespace) -> str:
 
 
 def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
-    """Work through the table."""
+    """Work through the tables."""
     prefix = log_prefix(arguments)
     signals = Signals()
     # Here and not above, because --help needs none of it
     from anamo.cli.live_line import screen
     from anamo.worker.run import work
 
+    tables = tuple(types.tables(arguments.table))
     options = Options(
-        table=arguments.table,
+        tables=tables,
         bucket=arguments.bucket.bucket,
         region=arguments.region,
         prefix=prefix,
@@ -206,7 +215,7 @@ def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
         max_failures=arguments.max_failures,
         wait=arguments.wait,
     )
-    shown = screen(say.program, quiet=arguments.quiet)
+    shown = screen(say.program, quiet=arguments.quiet, with_table=len(tables) > 1)
     # Log messages, too, are printed above a live line
     configure_logging(arguments, shown.say)
     return exit_status(work(options, signals, shown), signals.first, fail_ok=arguments.fail_ok)

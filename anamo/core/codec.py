@@ -126,6 +126,12 @@ def whole(values: Values, name: str) -> int:
     return int(number(values, name) or 0)
 
 
+def texts(values: Values, name: str) -> tuple[str, ...]:
+    """The members of a list as strings; none where there is no list."""
+    value = values.get(name)
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
 def mapping(values: Values, name: str) -> Values:
     """A map; an empty one where there is none."""
     value = values.get(name)

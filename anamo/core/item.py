@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from anamo.core.codec import ItemId, Values, key_of, mapping, number, text, whole
+from anamo.core.codec import ItemId, Values, key_of, mapping, number, text, texts, whole
 
 NULL = "NULL"
-"""The value of `InstanceID`, `Lock_Date` and `Done_Date` before they mean anything, of `lockID` in
-other tools' items: an index lists only items that have its key, and a key is never empty."""
+"""Stands for an attribute that an item does not have. Other tools and earlier versions wrote it
+where an attribute says nothing yet: there it means the same."""
 
 SINGLE = ""
 """The name of a single item's task among results."""
@@ -74,7 +74,7 @@ class Item:
         failures: How often it has ended as failed or been retried.
         host_errors: How many of its attempts ended in a host error.
         host_error: The last of these, else empty.
-        log_length: Lines of output of a single item; how many tasks of a nested one have ended.
+        s3_prefixes: What the addresses in the log entries of nested tasks begin with.
     """
 
     item_id: ItemId
@@ -89,7 +89,7 @@ class Item:
     failures: int = 0
     host_errors: int = 0
     host_error: str = ""
-    log_length: int = 0
+    s3_prefixes: tuple[str, ...] = ()
 
     @classmethod
     def from_values(cls, values: Values) -> "Item":
@@ -111,7 +111,7 @@ class Item:
             failures=whole(values, "Failures"),
             host_errors=whole(values, "Host_Errors"),
             host_error=text(values, "Host_Error"),
-            log_length=whole(values, "Log_Length"),
+            s3_prefixes=texts(values, "S3_Prefixes"),
         )
 
     @property
@@ -172,18 +172,15 @@ def _identity(content: list[object]) -> int:
 
 
 def new_values(item: Item) -> dict[str, Any]:
-    """The whole item as it is imported: in its state, todo or held, and never claimed."""
+    """The whole item as it is imported: in its state, todo or held, and never claimed.
+
+    What says nothing yet is absent, and an index does not list an item that lacks its key: an item
+    that was never claimed stands in two indexes of four.
+    """
     values: dict[str, Any] = {
         "itemID": item.item_id,
         "taskID": item.task_id,
         "ItemState": item.state,
-        "Log": {},
-        "Log_Length": 0,
-        "lockID": NULL,
-        "InstanceID": NULL,
-        "Lock_Date": NULL,
-        "Done_Date": NULL,
-        "Attempts": 0,
     }
     if item.script is not None:
         values["TaskScript"] = item.script

@@ -10,7 +10,7 @@ from typing import Any
 
 from anamo.core.codec import Values
 from anamo.core.item import Item, new_values
-from anamo.core.log_entry import NOTE_LIMIT, PREFIX_LIMIT, LogEntry, log_key
+from anamo.core.log_entry import MOST_PREFIXES, NOTE_LIMIT, PREFIX_LIMIT, LogEntry, log_key
 
 ITEM_LIMIT = 400 * 1024
 """Bytes of the largest item that DynamoDB stores, attribute names included."""
@@ -25,8 +25,8 @@ SMALLEST_TAIL = 64
 """Bytes each stream must have room for, or the importer refuses the line: less tells nothing."""
 
 CLAIM_ROOM = 2_500
-"""Bytes for what claims and their end write beside the log: lockID, InstanceID (up to 1,024
-bytes), dates, lease, counters, host error."""
+"""Bytes for what claims and their end write beside the log and S3_Prefixes: lockID, InstanceID (up
+to 1,024 bytes), dates, lease, counters, host error."""
 
 HOST_ERROR_LIMIT = 500
 """Bytes of the host error in an item."""
@@ -69,16 +69,18 @@ def tail_limit(item: Item, table: str) -> int:
         Bytes that each of a task's streams (stdout, stderr, tags) may take in the item so that all
         of its entries fit; below SMALLEST_TAIL, even negative, where the item is too large.
     """
-    fixed = size_of(new_values(item)) + CLAIM_ROOM + item.tasks * _entry_room(item, table)
+    key = text_size(log_key("p" * PREFIX_LIMIT, table, item, "l" * 32, _last(item)))
+    # Claims that leave no prefix write whole addresses
+    prefixes = MOST_PREFIXES * (key + BUCKET_LIMIT) if item.is_nested else 0
+    entries = item.tasks * (_largest_entry() + key + text_size(_last(item) or "") + 1)
+    fixed = size_of(new_values(item)) + CLAIM_ROOM + prefixes + entries
     share = (ITEM_LIMIT - fixed) // (3 * item.tasks)
     return min(STREAM_TAIL, ALL_TAILS // (3 * item.tasks), share)
 
 
-def _entry_room(item: Item, table: str) -> int:
-    """Bytes of the largest entry of the item beside its streams."""
-    last = f"Task_{item.tasks}" if item.is_nested else None
-    key = log_key("p" * PREFIX_LIMIT, table, item, "l" * 32, last)
-    return _largest_entry() + text_size(key) + text_size(last or "") + 1
+def _last(item: Item) -> str | None:
+    """The longest name of its nested tasks, or a longer one."""
+    return f"Task_{item.tasks}" if item.is_nested else None
 
 
 @cache
@@ -86,8 +88,8 @@ def _largest_entry() -> int:
     """Bytes of the largest entry beside its streams and the key of its log."""
     largest = LogEntry(
         status="Execution Failed: killed by signal 64",
-        stdout="",
-        stderr="",
+        stdout="o",
+        stderr="e",
         exit_code=255,
         seconds=99_999_999.999,
         max_rss_mb=9_999_999.9,

@@ -1,12 +1,13 @@
 """The log entry: what the table keeps of a task's end, and where the task's whole log is."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
-from anamo.core.codec import Values, number, text, whole
+from anamo.core.codec import Values, number, text, texts, whole
 from anamo.core.item import Item
 from anamo.core.text import count
 
@@ -19,6 +20,10 @@ PREFIX_LIMIT = 64
 NESTED_PART_LIMIT = 100
 """Bytes of a nested task's name in a log key, likewise. Other tools may give longer names, which
 differ anywhere: a digest stands for the rest."""
+
+MOST_PREFIXES = 8
+"""Most `S3_Prefixes` of an item. A claim that would add one more writes whole addresses: an item
+that is given back again and again must not grow."""
 
 TASK_PART_LIMIT = 200
 """Bytes of a task id in a log key once it is percent-encoded; a longer one is cut, since itemID
@@ -61,29 +66,34 @@ class LogEntry:
         return self.status == SUCCESSFUL
 
     def to_values(self) -> dict[str, Any]:
-        """The entry as the table holds it."""
+        """The entry as the table holds it: without what is empty, since each write of an item is
+        billed by all that the item holds.
+        """
         values: dict[str, Any] = {
             "Status": self.status,
-            "stdout": self.stdout,
-            "stderr": self.stderr,
             "Exit_Code": self.exit_code,
             "Seconds": Decimal(f"{self.seconds:.3f}"),
             "Max_RSS_MB": Decimal(f"{self.max_rss_mb:.1f}"),
+        }
+        further = {
+            "stdout": self.stdout,
+            "stderr": self.stderr,
             "S3": self.s3,
             "S3_Range": self.s3_range,
+            "Tags": list(self.tags),
+            "S3_Note": self.s3_note,
         }
-        if self.tags:
-            values["Tags"] = list(self.tags)
-        if self.s3_note:
-            values["S3_Note"] = self.s3_note
-        return values
+        return values | {name: value for name, value in further.items() if value}
 
     @classmethod
-    def from_values(cls, values: Values) -> "LogEntry":
+    def from_values(cls, values: Values, prefixes: Sequence[str] = ()) -> "LogEntry":
         """The entry that a table holds. What another tool left out, or wrote in another form,
         counts as empty.
+
+        Args:
+            values: The entry.
+            prefixes: The item's `S3_Prefixes`.
         """
-        tags = values.get("Tags")
         return cls(
             status=text(values, "Status"),
             stdout=text(values, "stdout"),
@@ -91,9 +101,9 @@ class LogEntry:
             exit_code=whole(values, "Exit_Code"),
             seconds=number(values, "Seconds") or 0.0,
             max_rss_mb=number(values, "Max_RSS_MB") or 0.0,
-            s3=text(values, "S3"),
+            s3=whole_address(text(values, "S3"), prefixes),
             s3_range=text(values, "S3_Range"),
-            tags=tuple(map(str, tags)) if isinstance(tags, list) else (),
+            tags=texts(values, "Tags"),
             s3_note=text(values, "S3_Note"),
         )
 
@@ -151,6 +161,24 @@ def log_key(prefix: str, table: str, item: Item, lock_id: str, first: str | None
     return "/".join(
         [*encoded_prefix(prefix), quote(table), task, f"{item.item_id}-{lock_id}{nested}.log.gz"]
     )
+
+
+def split_address(address: str, lock_id: str) -> tuple[str, str]:
+    """What a nested task's log address shares with all others of the claim, and the rest; both
+    empty where it is not an address of the claim's.
+    """
+    head, mark, rest = address.rpartition(f"-{lock_id}-")
+    return (head + mark, rest) if mark else ("", "")
+
+
+def whole_address(written: str, prefixes: Sequence[str]) -> str:
+    """The s3:// address that an entry's `S3` stands for: `1:Task_7.log.gz` is the second prefix
+    and what follows the colon. Earlier versions wrote the whole address.
+    """
+    number, _, rest = written.partition(":")
+    if number in map(str, range(len(prefixes))):
+        return prefixes[int(number)] + rest
+    return written
 
 
 def _nested_part(name: str) -> str:

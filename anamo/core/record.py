@@ -4,7 +4,7 @@ Guaranteed: any item that another tool wrote can be read; what it lacks counts a
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,9 @@ class Record:
         locked: When it was claimed last, in UTC as ISO 8601, or "NULL".
         ended: When it ended last, likewise.
         logs: The log entries of its tasks in their order; a single item's is called SINGLE.
-        seen: What the table holds as `lockID` and `Log_Length`, in whatever form; None for nothing.
+        failed: How many nested tasks have failed, where that is on record and all have ended.
+        seen: What the table holds as `lockID`, `Log_Length` and `Ended_Tasks`, in whatever form;
+            None for nothing.
     """
 
     item: Item
@@ -34,7 +36,8 @@ class Record:
     locked: str
     ended: str
     logs: Mapping[str, LogEntry]
-    seen: tuple[Any, Any] = (None, None)
+    failed: int | None = None
+    seen: tuple[Any, Any, Any] = (None, None, None)
 
     @classmethod
     def from_values(cls, values: Values) -> "Record":
@@ -45,14 +48,25 @@ class Record:
             tasks=max(item.tasks, whole(values, "Nested_Tasks")),
             locked=text(values, "Lock_Date", NULL),
             ended=text(values, "Done_Date", NULL),
-            logs=_logs(mapping(values, "Log")),
-            seen=(values.get("lockID"), values.get("Log_Length")),
+            logs=_logs(mapping(values, "Log"), item.s3_prefixes),
+            failed=whole(values, "Failed_Tasks") or None,
+            seen=(values.get("lockID"), values.get("Log_Length"), values.get("Ended_Tasks")),
         )
 
     @property
     def state(self) -> str:
         """The item's state; that of another tool's item may be none of `State`."""
         return self.item.state
+
+    @property
+    def unclear(self) -> bool:
+        """Whether `task_states` would have to know its Task Scripts, and they were not read."""
+        if self.item.is_nested or self.tasks < 2 or self.state == State.DONE:
+            return False
+        if self.state in (State.TODO, State.HELD):
+            # A worker may have given it back with some of its tasks ended
+            return self.locked != NULL
+        return self.state != State.FAILED or self.failed is None
 
     def task_states(self) -> Counter[str]:
         """How many of its tasks are todo, done and failed. In an item that is done all are."""
@@ -65,6 +79,8 @@ class Record:
             return states
         if self.state == State.DONE or (self.state == State.FAILED and self.tasks == 1):
             return Counter({self.state: self.tasks})
+        if self.state == State.FAILED and self.failed:
+            return Counter({State.DONE.value: self.tasks - self.failed, self.state: self.failed})
         return Counter({State.TODO.value: self.tasks})
 
     def failed_tasks(self) -> list[tuple[str, LogEntry]]:
@@ -88,12 +104,12 @@ class Record:
         return "" if when == NULL else when
 
 
-def _logs(entries: Values) -> dict[str, LogEntry]:
+def _logs(entries: Values, prefixes: Sequence[str]) -> dict[str, LogEntry]:
     """The Log of a single item is an entry; that of a nested item maps its tasks to entries."""
     if isinstance(entries.get("Status"), str):
-        return {SINGLE: LogEntry.from_values(entries)}
+        return {SINGLE: LogEntry.from_values(entries, prefixes)}
     return {
-        name: LogEntry.from_values(entries[name])
+        name: LogEntry.from_values(entries[name], prefixes)
         for name in sorted(entries, key=task_order)
         if isinstance(entries[name], dict)
     }

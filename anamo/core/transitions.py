@@ -47,10 +47,16 @@ _HOLD = (
     "#Log = if_not_exists(#Log, :empty)",
 )
 
+# LoggingIndex lists what has ended. Earlier versions wrote a length into items that are todo, too
+_NO_LENGTH = ("Log_Length",)
+
 _ENDED = ("Lease_Expires", "Host_Error", "Host_Errors")
 
 # The lockID stays, see CLAIM
-_FREE = ("ItemState = :target", "InstanceID = :null")
+_FREE = ("ItemState = :target",)
+
+# Without a holder, InstanceStateIndex does not list it
+_NO_HOLDER = ("Lease_Expires", "InstanceID")
 
 IMPORT = Transition(
     "import",
@@ -74,6 +80,7 @@ CLAIM = Transition(
     # none that is text
     "ItemState = :todo AND (lockID = :seen OR NOT attribute_type(lockID, :string))",
     _HOLD,
+    _NO_LENGTH,
 )
 
 TAKE_OVER = Transition(
@@ -85,6 +92,7 @@ TAKE_OVER = Transition(
     # the first may have ended when the second one's write arrives
     "ItemState = :locked AND lockID = :seen AND Lease_Expires < :epoch",
     _HOLD,
+    _NO_LENGTH,
 )
 
 TAKE_OVER_EARLIER = Transition(
@@ -97,6 +105,7 @@ TAKE_OVER_EARLIER = Transition(
     # that was seen, and not one of this attempt's other processes
     "ItemState = :locked AND lockID = :seen AND InstanceID = :instance",
     _HOLD,
+    _NO_LENGTH,
 )
 
 RENEW = Transition(
@@ -114,10 +123,11 @@ RECORD = Transition(
     (State.LOCKED,),
     (State.LOCKED,),
     "The holder writes the results of nested tasks that ended.",
-    # A record that arrives after a later one would set Log_Length back. Its tasks are those of no
-    # other write, and have ended all or none, so the first tells for all. Log_Length would not do:
-    # it may be another tool's. Nor does a record renew the lease, or it would have to be refused
-    # where a renewal overtook it
+    # A record that arrives after a later one would set Ended_Tasks back. Its tasks are those of no
+    # other write, and have ended all or none, so the first tells for all. Ended_Tasks would not do:
+    # earlier versions leave it as it is. Nor does a record renew the lease, or it would have to be
+    # refused where a renewal overtook it. No narrow index holds what it changes: it costs units of
+    # the table only, and none of the index partition that all locked items share
     f"{HELD_BY_ME} AND NOT #TaskScript.#t0.#Status IN (:done, :failed)",
 )
 
@@ -127,7 +137,7 @@ FINISH = Transition(
     (State.DONE, State.FAILED),
     "The holder ends the item with its last results.",
     HELD_BY_ME,
-    ("ItemState = :target", "Done_Date = :now", "Failures = :failures"),
+    ("ItemState = :target", "Done_Date = :now"),
     _ENDED,
 )
 
@@ -139,7 +149,7 @@ RETRY = Transition(
     HELD_BY_ME,
     # Attempts counts claims that ended without an outcome, and this one has one
     (*_FREE, "Failures = :failures", "Attempts = Attempts - :one"),
-    ("Lease_Expires",),
+    _NO_HOLDER,
 )
 
 RETRY_PART = Transition(
@@ -159,7 +169,7 @@ RELEASE = Transition(
     "The holder gives the item back with the results it has.",
     HELD_BY_ME,
     (*_FREE, "Attempts = Attempts - :one"),
-    ("Lease_Expires",),
+    _NO_HOLDER,
 )
 
 GIVE_BACK = Transition(
@@ -170,29 +180,35 @@ GIVE_BACK = Transition(
     HELD_BY_ME,
     # Attempts stays as the claim raised it: an item that fills every disk must fail in the end
     (*_FREE, "Host_Error = :why", "Host_Errors = if_not_exists(Host_Errors, :zero) + :one"),
-    ("Lease_Expires",),
+    _NO_HOLDER,
 )
 
 AS_SEEN = (
     "ItemState = :seen AND (lockID = :lock OR attribute_not_exists(lockID))"
+    " AND (Ended_Tasks = :ended OR attribute_not_exists(Ended_Tasks))"
     " AND (Log_Length = :length OR attribute_not_exists(Log_Length))"
 )
 """The item is as the operator saw it, perhaps minutes ago, before answering the question. The same
 lockID is the same claim, so an item that has run again since does not match. A holder that records
-a result changes neither state nor lockID, only Log_Length: without that, the statuses written back
-would be the old ones, and a nested task that has ended would run again. Other tools' items may have
-neither attribute."""
+a result changes neither state nor lockID, only Ended_Tasks, or Log_Length if it is of an earlier
+version: without that, the count written back would be the old one, and a task that has failed since
+would not run again. Items may have none of these attributes; a record adds one, and no holder takes
+it away."""
 
 UNHELD = "(NOT attribute_type(Lease_Expires, :number) OR Lease_Expires < :epoch)"
 """No worker holds the item. One that was cut off may have come back and renewed its lease since the
 operator looked."""
 
-_AGAIN = (
-    "ItemState = :todo",
-    "InstanceID = :null",
-    "Attempts = :zero",
-    "Failures = :zero",
-    "Log_Length = :ended",
+_AGAIN = ("ItemState = :todo",)
+
+_AS_NEW = (
+    *_ENDED,
+    "InstanceID",
+    "Done_Date",
+    "Attempts",
+    "Failures",
+    "Log_Length",
+    "Failed_Tasks",
 )
 
 REQUEUE = Transition(
@@ -202,7 +218,7 @@ REQUEUE = Transition(
     "An operator makes an item that no worker holds todo again.",
     f"{AS_SEEN} AND {UNHELD}",
     _AGAIN,
-    _ENDED,
+    _AS_NEW,
 )
 
 REQUEUE_HELD = Transition(
@@ -212,10 +228,13 @@ REQUEUE_HELD = Transition(
     "An operator makes an item that a worker holds todo again; the worker finds its claim lost.",
     AS_SEEN,
     _AGAIN,
-    _ENDED,
+    _AS_NEW,
 )
 
 _IN_PART = ("ItemState = :failed", "lockID = :token")
+
+# What is counted of a failed item in the index would no longer be so
+_NOT_COUNTED = ("Lease_Expires", "Failed_Tasks")
 
 REQUEUE_PART = Transition(
     "requeue in part",
@@ -226,7 +245,7 @@ REQUEUE_PART = Transition(
     # stayed locked, it could be taken over, or its holder could go on
     f"{AS_SEEN} AND {UNHELD}",
     _IN_PART,
-    ("Lease_Expires",),
+    _NOT_COUNTED,
 )
 
 REQUEUE_HELD_PART = Transition(
@@ -236,7 +255,7 @@ REQUEUE_HELD_PART = Transition(
     "An operator does so with an item that a worker holds; the worker finds its claim lost.",
     AS_SEEN,
     _IN_PART,
-    ("Lease_Expires",),
+    _NOT_COUNTED,
 )
 
 HOLD = Transition(

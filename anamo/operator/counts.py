@@ -4,14 +4,14 @@ Guaranteed: counted now, from the index, every query page; never DescribeTable's
 up to six hours old. States of other tools are found too (`WorkflowTable.states_held`) and counted
 under their own names. Not guaranteed: a consistent snapshot, see `parallel_query`.
 
-DynamoDB bills whole items even for a query that only counts, so the query pages that count the
-items also tell how far their nested tasks are, at no further cost. Of done items only the number of
-tasks is read; of todo items too, unless some of their tasks have ended.
+DynamoDB bills all that an index holds of an item even for a query that only counts, so the query
+pages that count the items also tell how many tasks they have. How far the nested tasks of an item
+are that a worker holds, or has given back, is read from the table.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from anamo.aws.retry import OperatorRetry
@@ -19,7 +19,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.item import State
 from anamo.core.record import Record
-from anamo.operator.table_scan import parallel_query
+from anamo.operator.table_scan import parallel_query, whole_items, with_progress
 
 logger = logging.getLogger(__name__)
 
@@ -80,26 +80,36 @@ def count_table(
         table: The table to count.
         retry: Sends the requests.
         note: Called with each item, in the calling thread.
-        whole: States whose items are read whole if there is a `note`; None for all states.
+        whole: States whose items are read whole if there is a `note`; None for all, from the table
+            and not from the index.
 
     Raises:
         AwsError: A request failed.
     """
-    projections = dict.fromkeys(retry(table.states_held), Projection.STANDING)
+    before = table.meter.consumed.read_units
+    counts = TableCounts(table.name)
+    if note and whole is None:
+        records = whole_items(table, retry)
+    else:
+        records = _listed(table, retry, whole or () if note else ())
+    for record in records:
+        _add(counts, record, table.clock.surely_past())
+        if note:
+            note(record)
+    counts.units = table.meter.consumed.read_units - before
+    logger.info("table %s: %s read units", table.name, f"{counts.units:,.1f}")
+    return counts
+
+
+def _listed(table: WorkflowTable, retry: OperatorRetry, whole: Collection[str]) -> Iterator[Record]:
+    """The items that the index lists, those in some states whole."""
+    projections = dict.fromkeys(retry(table.states_held), Projection.LISTED)
     for state in (State.TODO.value, State.DONE.value):
         if state in projections:
             projections[state] = Projection.COUNTS
-    if note:
-        projections |= {s: Projection.WHOLE for s in projections if whole is None or s in whole}
-    counts = TableCounts(table.name)
+    projections |= {state: Projection.WHOLE for state in projections if state in whole}
     for page in parallel_query(table, projections, retry):
-        counts.units += page.units
-        for record in _with_progress(table, page.records, retry):
-            _add(counts, record, table.clock.surely_past())
-            if note:
-                note(record)
-    logger.info("table %s: %s read units", table.name, f"{counts.units:,.1f}")
-    return counts
+        yield from with_progress(table, page.records, retry)
 
 
 def _add(counts: TableCounts, record: Record, now: float) -> None:
@@ -109,25 +119,3 @@ def _add(counts: TableCounts, record: Record, now: float) -> None:
         counts.instances.add(record.item.instance_id)
     elif record.state == State.LOCKED:
         counts.expired += 1
-
-
-def _with_progress(
-    table: WorkflowTable, records: Sequence[Record], retry: OperatorRetry
-) -> Sequence[Record]:
-    """The records, with the Task Scripts of todo items of which some tasks have ended: released by
-    a worker, or waiting for another attempt.
-    """
-    begun = [
-        each.item.item_id
-        for each in records
-        if not each.item.is_nested
-        and each.tasks > 1
-        and each.state == State.TODO
-        and each.item.log_length > 0
-    ]
-    if not begun:
-        return records
-    read = retry(lambda: table.read(begun, Projection.STANDING))
-    # An item that has changed its state since it was listed is counted as listed
-    current = {each.item.item_id: each for each in read if each.state == State.TODO}
-    return [current.get(each.item.item_id, each) for each in records]

@@ -14,7 +14,7 @@ from anamo.core.codec import ItemId, key_named
 from anamo.core.errors import UsageError
 from anamo.core.item import State
 from anamo.core.record import Record
-from anamo.operator.table_scan import parallel_query
+from anamo.operator.table_scan import parallel_query, with_progress
 
 STATES = tuple(state.value for state in State)
 
@@ -34,7 +34,10 @@ def items_in_state(
 ) -> Iterator[Record]:
     """The items in a state, in no particular order."""
     for page in parallel_query(table, {state: projection}, retry):
-        yield from page.records
+        if projection is Projection.LISTED:
+            yield from with_progress(table, page.records, retry, Projection.WHOLE)
+        else:
+            yield from page.records
 
 
 def selected_items(

@@ -1,6 +1,8 @@
 """`pyanamo.py status`: the progress of the workflow, in one of several forms."""
 
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +10,7 @@ from anamo.aws import session
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
+from anamo.core.errors import AccessDenied
 from anamo.core.item import State
 from anamo.operator import listing, output, steps, summary
 from anamo.operator.check import Gate, Verdict
@@ -17,6 +20,14 @@ from anamo.operator.hints import Hints
 from anamo.operator.selection import check_state, items_in_state
 from anamo.operator.summary import StepSummary
 from anamo.operator.watch import watch_counts
+
+WIDE = (
+    "table %s: its indexes hold whole items (%s): each write of an item is billed up to %d times "
+    "more for each KB of it, and status reads all of it; a table made with --create-table does not "
+    "(docs/cost.md)"
+)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +69,23 @@ class Status:
             output.print_tsv([*rows[0]], [[*row.values()] for row in rows])
 
     def _step(self, table: WorkflowTable) -> StepSummary:
+        self._note_wide_indexes(table)
         failures = Failures()
         return StepSummary(count_table(table, self._retry, failures.add), failures)
 
     def _counts(self) -> list[TableCounts]:
         return [count_table(table, self._retry) for table in self._tables]
+
+    def _note_wide_indexes(self, table: WorkflowTable) -> None:
+        """Say with -v that indexes hold whole items, as those of earlier versions do, and what that
+        costs. Not everybody who may count may ask how the table is made.
+        """
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        with suppress(AccessDenied):
+            wide = self._retry(table.wide_indexes)
+            if wide:
+                logger.info(WIDE, table.name, ", ".join(wide), len(wide))
 
     def by_task(self) -> None:
         """A line for each task id, a column for each step."""
@@ -73,14 +96,16 @@ class Status:
         """The items in a state; in the form `table`, also why tasks failed."""
         for table in self._tables:
             check_state(table, state, self._retry)
+        failed = state == State.FAILED
+        projection = Projection.WHOLE if failed else Projection.LISTED
         items: list[dict[str, Any]] = []
         failures = {table.name: Failures() for table in self._tables}
         for table in self._tables:
-            for record in items_in_state(table, state, Projection.WHOLE, self._retry):
+            for record in items_in_state(table, state, projection, self._retry):
                 items.append(listing.item_object(table.name, record))
                 failures[table.name].add(record)
         listing.print_items(items, self._form)
-        if self._form == "table" and state == State.FAILED:
+        if self._form == "table" and failed:
             for name, found in failures.items():
                 summary.print_failures(found, name, self._hints)
 

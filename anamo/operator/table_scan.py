@@ -6,10 +6,12 @@ consistent snapshot. A table that workers use changes while it is read, and the 
 it: a query may see an item in two states, or in none.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from math import floor
 
+from anamo.aws.dynamodb import TRANSACTION_LIMIT
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Part, Projection, QueryPage, ScanPage, Segment
@@ -35,16 +37,28 @@ def consistent_scan(table: WorkflowTable, retry: OperatorRetry) -> Iterator[Reco
     """The task ids and states of all items, from the table and not from an index.
 
     Args:
-        table: The table to read. DynamoDB bills the whole of every item, at twice the price of an
-            index query.
+        table: The table to read. DynamoDB bills the whole of every item, at twice the price of
+            `whole_items`.
         retry: Sends the requests; it is called from several threads.
 
     Raises:
         AwsError: A request failed.
     """
+    return _scan(table, retry, Projection.STEP, consistent=True)
 
+
+def whole_items(table: WorkflowTable, retry: OperatorRetry) -> Iterator[Record]:
+    """All items with their logs, from the table: cheaper than item by item, and no index need hold
+    them. The arguments are those of `consistent_scan`.
+    """
+    return _scan(table, retry, Projection.WHOLE, consistent=False)
+
+
+def _scan(
+    table: WorkflowTable, retry: OperatorRetry, projection: Projection, *, consistent: bool
+) -> Iterator[Record]:
     def read(segment: Segment) -> ScanPage:
-        return retry(lambda: table.scan(segment))
+        return retry(lambda: table.scan(segment, projection, consistent))
 
     with ThreadPoolExecutor(SEGMENTS) as pool:
         pending = {pool.submit(read, Segment(number, SEGMENTS)) for number in range(SEGMENTS)}
@@ -55,6 +69,28 @@ def consistent_scan(table: WorkflowTable, retry: OperatorRetry) -> Iterator[Reco
                 if page.rest:
                     pending.add(pool.submit(read, page.rest))
                 yield from page.records
+
+
+def with_progress(
+    table: WorkflowTable,
+    records: Sequence[Record],
+    retry: OperatorRetry,
+    projection: Projection = Projection.STANDING,
+) -> Sequence[Record]:
+    """Records that an index listed, with the Task Scripts of those whose tasks cannot be counted
+    without: what a record of results changes is in no index.
+    """
+    unclear = [each.item.item_id for each in records if each.unclear]
+    current: dict[ItemId, Record] = {}
+    for begin in range(0, len(unclear), TRANSACTION_LIMIT):
+        part = unclear[begin : begin + TRANSACTION_LIMIT]
+        read = retry(partial(table.read, part, projection, consistent=False))
+        current |= {each.item.item_id: each for each in read}
+    # An item that has changed its state since it was listed is counted as listed
+    found = [current.get(each.item.item_id, each) for each in records]
+    return [
+        now if now.state == each.state else each for each, now in zip(records, found, strict=True)
+    ]
 
 
 def parallel_query(

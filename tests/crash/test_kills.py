@@ -97,7 +97,7 @@ def test_without_its_memory_of_ended_tasks_the_battering_shows_it(
     fleet.add([f"{fleet.ledger.script}|0,5,0"], "-n", ",")
     worker = fleet.start("--lease", "2")
     wait_for_starts(fleet, 2, worker)
-    eventually(lambda: fleet.table.items()[0]["Log_Length"] == 1)
+    eventually(lambda: fleet.table.items()[0].get("Ended_Tasks") == 1)
     worker.signal(signal.SIGTERM)
     worker.wait()
     fleet.start("--lease", "2").wait()

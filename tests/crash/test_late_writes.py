@@ -53,10 +53,10 @@ def delay_a_record(fleet: Fleet, database: Proxy) -> None:
     fleet.add([f"{task(fleet.folder)}|a,b,c"], "-n", ",")
     worker = fleet.start()
     (fleet.folder / "a").touch()
-    eventually(lambda: fleet.table.items()[0]["Log_Length"] == 1, PATIENCE)
+    eventually(lambda: fleet.table.items()[0].get("Ended_Tasks") == 1, PATIENCE)
     (fleet.folder / "b").touch()
-    eventually(lambda: fleet.table.items()[0]["Log_Length"] == 2, PATIENCE)
-    database.forward(first(database, "SET Log_Length"))
+    eventually(lambda: fleet.table.items()[0].get("Ended_Tasks") == 2, PATIENCE)
+    database.forward(first(database, "SET Ended_Tasks"))
     (fleet.folder / "c").touch()
     assert worker.wait().returncode == 0
 

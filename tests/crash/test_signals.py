@@ -26,13 +26,13 @@ def test_a_signal_gives_items_back_with_their_progress(
 ) -> None:
     fleet.add([f"{fleet.ledger.script}|0,60,0"] * 3, "-n", ",")
     worker = fleet.start("-i", processes)
-    eventually(lambda: any(item["Log_Length"] == 1 for item in fleet.table.items()))
+    eventually(lambda: any(item.get("Ended_Tasks") == 1 for item in fleet.table.items()))
     worker.signal(number)
     ended = worker.wait(20)
     assert ended.returncode == code, ended.stderr
     items = fleet.table.items()
     assert {item["ItemState"] for item in items} == {"todo"}
-    assert {item["InstanceID"] for item in items} == {"NULL"}
+    assert not any("InstanceID" in item for item in items)
     assert {item["Attempts"] for item in items} == {0}
     assert not any("Lease_Expires" in item for item in items)
     recorded = [item["TaskScript"]["Task_0"]["Status"] == "done" for item in items]
@@ -234,7 +234,7 @@ def test_an_item_whose_log_takes_too_long_to_pack_goes_back(
 ) -> None:
     assert stop_while_packing(fleet, tmp_path / "mark", number) == code
     (item,) = fleet.table.items()
-    assert (item["ItemState"], item["Attempts"], item["Log"]) == ("todo", 0, {})
+    assert (item["ItemState"], item["Attempts"], item.get("Log", {})) == ("todo", 0, {})
 
 
 def test_without_leaving_the_recorder_the_item_stays_locked(fleet: Fleet, tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_an_item_whose_log_is_still_on_its_way_goes_back_and_leaves_no_file(
     held.release()
     assert list((fleet.folder / "temporary").iterdir()) == []
     (item,) = fleet.table.items()
-    assert (item["ItemState"], item["Attempts"], item["Log"]) == ("todo", 0, {})
+    assert (item["ItemState"], item["Attempts"], item.get("Log", {})) == ("todo", 0, {})
 
 
 def test_as_pid_1_signals_are_heeded_and_orphans_reaped(fleet: Fleet, tmp_path: Path) -> None:

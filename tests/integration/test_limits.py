@@ -24,7 +24,7 @@ def test_past_the_wall_time_what_runs_ends_and_the_rest_goes_back(fleet: Fleet) 
     assert "the wall time is over; no further task is started" in ended.stderr
     assert len(fleet.ledger.starts()) == 1
     assert fleet.table.states() == {"todo": 2}
-    begun = next(item for item in fleet.table.items() if item["Log_Length"])
+    begun = next(item for item in fleet.table.items() if "Ended_Tasks" in item)
     assert begun["TaskScript"]["Task_0"]["Status"] == "done"
     assert begun["Attempts"] == 0
 
@@ -131,7 +131,7 @@ def test_a_worker_stops_before_its_machine_is_taken_away(
     assert ended.returncode == 75, ended.stderr
     assert "stopping before this machine is taken away" in ended.stderr
     (item,) = fleet.table.items()
-    assert (item["ItemState"], item["Attempts"], item["Log_Length"]) == ("todo", 0, 1)
+    assert (item["ItemState"], item["Attempts"], item["Ended_Tasks"]) == ("todo", 0, 1)
 
 
 def test_the_instance_id_is_ec2s(fleet: Fleet, metadata: type[Metadata]) -> None:

@@ -26,6 +26,9 @@ from tests.model.promises import BrokenError, demand
 from tests.model.protocol import GONE, Protocol, Reply, Result, entries
 from tests.support.table import undecimal
 
+NO_TABLE: Any = None
+"""Of claims of which only the tasks are asked."""
+
 
 class Bounds(NamedTuple):
     """How far to explore.
@@ -253,7 +256,7 @@ class Explorer:
             yield from self._writing(world, number, worker, (Result(left[0], True),), last=True)
 
     def _left(self, worker: Worker) -> list[str]:
-        claim = Claim(self.protocol.item(worker.claimed), 0)
+        claim = Claim(self.protocol.item(worker.claimed), 0, NO_TABLE)
         recorded = {result.task for result in worker.recorded}
         return [name for name, _ in claim.todo() if name not in recorded]
 
@@ -299,7 +302,7 @@ class Explorer:
             holding = worker._replace(talk=None, claimed=reply.image, held=held, renewed=world.now)
             return _with(world, number, holding)
         if returned:
-            log = self._image(reply.image)["Log"] if reply.image != GONE else {}
+            log = self._image(reply.image).get("Log", {}) if reply.image != GONE else {}
             for task, entry in entries(worker.lock, worker.results).items():
                 there = log.get(task, {}).get("stdout") == entry.stdout
                 demand(there, "an outcome was said to be recorded, and is not")
@@ -495,7 +498,7 @@ class Explorer:
         sent = self.protocol.sent[move.request]
         what = f"{sent.kind} {sent.lock}".strip()
         image = self._image(world.image) if world.image != GONE else {"ItemState": "gone"}
-        names = ("ItemState", "lockID", "Lease_Expires", "Log_Length")
+        names = ("ItemState", "lockID", "Lease_Expires", "Ended_Tasks")
         state = " ".join(f"{image[name]}" for name in names if name in image)
         return f"{move.who}: {what} {move.what} → {state}"
 

@@ -42,12 +42,16 @@ def check_image(image: Plain) -> None:
     state, statuses = image["ItemState"], list(_statuses(image).values())
     ended = [status for status in statuses if status in ENDED]
     demand(("Lease_Expires" in image) is (state == "locked"), "a lease without a holder, or none")
-    demand(image["Log_Length"] == len(ended), "Log_Length is not the number of ended tasks")
+    count = image.get("Ended_Tasks", 0)
+    demand(count == len(ended), "Ended_Tasks is not the number of ended tasks")
+    demand(("InstanceID" in image) is (state != "todo"), "an instance without a claim, or none")
+    demand(("Log_Length" in image) is (state in ENDED), "a length without an end, or none")
     demand(state != "done" or set(statuses) == {"done"}, "done, but not all of its tasks")
     demand(state != "failed" or "failed" in statuses, "failed, but no task has")
-    demand(image["Attempts"] >= (state != "todo"), "an attempt that is not counted")
+    demand(image.get("Attempts", 0) >= (state != "todo"), "an attempt that is not counted")
     for task, status in _statuses(image).items():
-        demand(status not in ENDED or task in image["Log"], "an ended task without its outcome")
+        there = task in image.get("Log", {})
+        demand(status not in ENDED or there, "an ended task without its outcome")
 
 
 def check_write(kind: str, lock: str, before: Plain, after: Plain | None) -> None:
@@ -69,7 +73,8 @@ def check_write(kind: str, lock: str, before: Plain, after: Plain | None) -> Non
     demand((kind in BY_CLAIMS) is (before["lockID"] != after["lockID"]), "lockID changed, or not")
     if kind in ("renew", "record"):
         demand(before["Lease_Expires"] <= after["Lease_Expires"], "a lease moved back")
-        demand(before["Log_Length"] <= after["Log_Length"], "fewer tasks have ended than before")
+        counts = [each.get("Ended_Tasks", 0) for each in (before, after)]
+        demand(counts[0] <= counts[1], "fewer tasks have ended than before")
     _check_outcomes(kind, lock, before, after)
 
 
@@ -80,8 +85,8 @@ def _check_outcomes(kind: str, lock: str, before: Plain, after: Plain) -> None:
             demand(_statuses(after)[task] in allowed, "a task that had ended changed")
             same = before["Log"][task] == after["Log"][task]
             demand(same, "the outcome of a task was recorded twice")
-    for task, entry in after["Log"].items():
-        if entry != before["Log"].get(task):
+    for task, entry in after.get("Log", {}).items():
+        if entry != before.get("Log", {}).get(task):
             claim = entry["stdout"].partition("/")[0]
             demand(claim == before["lockID"] == lock, "an outcome of another than the holder")
 

@@ -95,8 +95,13 @@ def update(image: Image | None, request: Request) -> Answer:
     return Answer(True, new["M"])
 
 
+def matches(expression: str, image: Image, request: Request) -> bool:
+    """Whether a condition, or a query's filter, holds for an item."""
+    return _condition(expression)(Scope(image, request))
+
+
 def _holds(image: Image | None, request: Request) -> bool:
-    return _condition(request["ConditionExpression"])(Scope(image or {}, request))
+    return matches(request["ConditionExpression"], image or {}, request)
 
 
 def _copy(value: Any) -> Any:

@@ -79,13 +79,13 @@ FAILURES = Bounds(faults=1, failures=1, until=2)
 REQUEUED = Bounds(faults=1, until=2, commands=REQUEUE)
 REMOVED = Bounds(faults=1, until=2, commands=REMOVE)
 LOCK = "(lockID = :lock OR attribute_not_exists(lockID))"
-LENGTH = "(Log_Length = :length OR attribute_not_exists(Log_Length))"
+COUNT = "(Ended_Tasks = :ended OR attribute_not_exists(Ended_Tasks))"
 FOLLOWS = "(lockID = :seen OR NOT attribute_type(lockID, :string))"
 ENDED = "NOT #TaskScript.#t0.#Status IN (:done, :failed)"
-AS_SEEN = ("ItemState = :seen", LOCK, LENGTH)
+AS_SEEN = ("ItemState = :seen", LOCK, COUNT)
 MEANWHILE = (
     "an operator changed what had changed meanwhile|requeue.* led from todo to todo"
-    "|Log_Length is not the number of ended tasks"
+    "|Ended_Tasks is not the number of ended tasks"
 )
 
 GUARDS = [
@@ -99,7 +99,7 @@ GUARDS = [
     ("RELEASE", HELD_BY_ME, CLAIMS, "an attempt that is not counted"),
     ("RETRY", HELD_BY_ME, FAILURES, "an attempt that is not counted"),
     ("RENEW", "NOT Lease_Expires >= :expires", RENEWALS, "a lease moved back"),
-    ("RECORD", ENDED, RECORDS, "Log_Length is not the number of ended tasks"),
+    ("RECORD", ENDED, RECORDS, "Ended_Tasks is not the number of ended tasks"),
     *(("REQUEUE", clause, REQUEUED, MEANWHILE) for clause in AS_SEEN),
     *(("REQUEUE_HELD", clause, REQUEUED, MEANWHILE) for clause in AS_SEEN),
     *(("REMOVE", clause, REMOVED, MEANWHILE) for clause in AS_SEEN),

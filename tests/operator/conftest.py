@@ -43,7 +43,9 @@ class Workflow:
 
 @pytest.fixture(scope="session")
 def steps(dynamodb_client: DynamoDBClient) -> Iterator[Workflow]:
-    """Three steps of 1,300 items in all states, other tools' included."""
+    """Three steps of 1,300 items in all states, other tools' included. The first table is one of an
+    earlier version: its indexes are wide, and its items have NULLs.
+    """
     shares = {"done": 0.9, "failed": 0.05, "locked": 0.03}
     items = [
         list(workflow.run_of(1300, 0, shares)),
@@ -54,17 +56,22 @@ def steps(dynamodb_client: DynamoDBClient) -> Iterator[Workflow]:
     items[0].append(workflow.item(HOSTILE, "failed", Log=_hostile()))
     items[2] += [workflow.item(f"Other{k}", state) for k, state in enumerate(["paused"] * 3)]
     items[2].append(workflow.item("Other9", "Zurück"))
-    items[1].append(_half_way("Half"))
+    items[1] += [_half_way("Half"), workflow.earlier(_half_way("Half2"))]
+    items[0] = list(map(workflow.earlier, items[0]))
     items[1].append(workflow.item("Foreign", "locked", 2))
     with ExitStack() as stack:
-        tables = [stack.enter_context(workflow_table(dynamodb_client)) for _ in items]
+        tables = [
+            stack.enter_context(workflow_table(dynamodb_client, wide=not step))
+            for step, _ in enumerate(items)
+        ]
         for table, content in zip(tables, items, strict=True):
             workflow.put_all(dynamodb_client, table, content)
         yield Workflow(tables, items)
 
 
 def _half_way(task_id: str) -> dict[str, Any]:
-    made = workflow.item(task_id, "todo", 3, Log_Length=2)
+    given_back = {"Lock_Date": "2026-01-31T09:30:00Z", "Ended_Tasks": 2, "Log": {}}
+    made = workflow.item(task_id, "todo", 3, **given_back)
     made["TaskScript"]["Task_0"]["Status"] = "done"
     made["TaskScript"]["Task_1"]["Status"] = "failed"
     return made

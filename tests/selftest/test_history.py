@@ -36,7 +36,6 @@ class Life:
             ItemState="todo",
             TaskScript=tasks,
             Log={},
-            Log_Length=0,
             lockID="NULL",
             Attempts=0,
         )
@@ -65,7 +64,7 @@ class Life:
             tasks[name] = {**tasks[name], "Status": status}
             log[name] = entry(name, self.image["lockID"], said or "Execution Successful")
         number = sum(task["Status"] != "todo" for task in tasks.values())
-        return self.set(**({"TaskScript": tasks, "Log": log, "Log_Length": number} | more))
+        return self.set(**({"TaskScript": tasks, "Log": log, "Ended_Tasks": number} | more))
 
     def freed(self, **more: Any) -> Life:
         """Given back by its holder."""
@@ -79,7 +78,7 @@ class Life:
         for name in names:
             tasks[name] = {**tasks[name], "Status": "todo"}
         number = sum(task["Status"] != "todo" for task in tasks.values())
-        return self.set(TaskScript=tasks, Log_Length=number, **more)
+        return self.set(TaskScript=tasks, Ended_Tasks=number, **more)
 
     def requeued(self, *names: str) -> Life:
         """By an operator."""
@@ -131,11 +130,11 @@ BROKEN: list[tuple[Callable[[], Life], str]] = [
         f"was claimed again by a claim that had ended ({A})",
     ),
     (
-        lambda: Life().held(A, 20).ended("Task_0").set(Log_Length=0),
+        lambda: Life().held(A, 20).ended("Task_0").set(Ended_Tasks=0),
         "has fewer ended tasks than before, 0 after 1",
     ),
     (
-        lambda: Life().held(A, 20).ended("Task_0", Log_Length=2),
+        lambda: Life().held(A, 20).ended("Task_0", Ended_Tasks=2),
         "counts 2 ended tasks, and 1 have ended",
     ),
     (lambda: Life().held(A, 20).ended("Task_0").todo("Task_0"), "Task_0 left done"),
@@ -150,7 +149,7 @@ BROKEN: list[tuple[Callable[[], Life], str]] = [
     ),
     (lambda: Life().held(A, 20).ended("Task_0", Log={}), "Task_0 ended without a log entry"),
     (
-        lambda: Life().held(A, 20).held(B, 40, TaskScript=ENDED, Log_Length=1),
+        lambda: Life().held(A, 20).held(B, 40, TaskScript=ENDED, Ended_Tasks=1),
         "Task_0 ended by take over",
     ),
     (lambda: Life().held(A, 20).set(**FINISH), "is done, and not all its tasks are"),

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.support.table import Table, plain
+from tests.support.table import Table, addressed, plain
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
@@ -252,7 +252,7 @@ def _count_faults(change: Change) -> list[str]:
     statuses = _statuses(change.after)
     if not statuses:
         return []
-    before, after = (image.get("Log_Length", 0) for image in (change.before, change.after))
+    before, after = (image.get("Ended_Tasks", 0) for image in (change.before, change.after))
     found = []
     if change.kind in ("renew", "finish") and after < before:
         found.append(f"has fewer ended tasks than before, {after} after {before}")
@@ -348,7 +348,7 @@ def _statuses(image: Image) -> dict[str, str]:
 
 def _entries(image: Image) -> dict[str, Image]:
     """The log entries of the nested tasks; a single item's is called ""."""
-    log = image.get("Log", {})
+    log = addressed(dict(image)).get("Log", {})
     return {"": log} if isinstance(log.get("Status"), str) else log
 
 
@@ -373,5 +373,5 @@ def _shown(image: Image) -> str:
     tasks = "".join(marks.get(status, "?") for _, status in sorted(_statuses(image).items()))
     return (
         f"{image['ItemState']:6} {image['lockID'][:8]:8} lease {image.get('Lease_Expires', '-')}"
-        f" attempts {image.get('Attempts')} ended {image.get('Log_Length')} {tasks}"
+        f" attempts {image.get('Attempts')} ended {image.get('Ended_Tasks')} {tasks}"
     )

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-NOBODY = "NULL"
+AS_SEEN = ("ItemState", "lockID", "Ended_Tasks", "Log_Length")
+COUNTED_ANEW = ("InstanceID", "Done_Date", "Attempts", "Failures", "Failed_Tasks", "Log_Length")
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,14 @@ class Reference:
             return False
         item = self.items[key]
         del item["Lease_Expires"]
-        item["Failures"] = item.get("Failures", 0) + (state == "failed")
         item |= {"ItemState": state, "Done_Date": self._timestamp()}
-        return self._write(key, results)
+        self._write(key, results)
+        whole = ended(item) == len(statuses(item))
+        _count(item, "Failed_Tasks", whole * list(statuses(item).values()).count("failed"))
+        if state == "failed":
+            item["Failures"] = item.get("Failures", 0) + 1
+        item["Log_Length"] = ended(item) if statuses(item) else results[""].lines
+        return True
 
     def release(self, key: int, lock: str, results: Results) -> bool:
         """The holder gives the item back."""
@@ -115,9 +121,13 @@ class Reference:
         if not self._as_seen(seen, force=force):
             return False
         item = self.items[seen["itemID"]]
-        self._free(seen["itemID"], -item["Attempts"])
-        item |= {"Failures": 0, "Log_Length": 0}
-        return self._again(item, done_too=done_too)
+        item["ItemState"] = "todo"
+        for name in ("Lease_Expires", *COUNTED_ANEW):
+            item.pop(name, None)
+        self._again(item, done_too=done_too)
+        if not ended(item):
+            item.pop("Lock_Date", None)
+        return True
 
     def afresh(self, seen: Mapping[str, Any], *, done_too: bool) -> bool:
         """Whether the item is what requeueing what was seen would make of it."""
@@ -126,8 +136,8 @@ class Reference:
         wanted = {
             name: "todo" if status in again else status for name, status in statuses(seen).items()
         }
-        free = self.stands(seen["itemID"], "todo", seen["lockID"]) and item["Attempts"] == 0
-        return free and statuses(item) == wanted
+        free = self.stands(seen["itemID"], "todo", seen["lockID"])
+        return free and not item.get("Attempts") and statuses(item) == wanted
 
     def remove(self, seen: Mapping[str, Any], *, force: bool) -> bool:
         """The operator deletes an item that is as it was seen, and that nobody holds unless
@@ -145,7 +155,7 @@ class Reference:
 
     def has(self, key: int, results: Results) -> bool:
         """Whether an item has these results."""
-        log = self.items[key]["Log"] if key in self.items else {}
+        log = self.items.get(key, {}).get("Log", {})
         return all(
             (log.get(name) if name else log) == result.entry for name, result in results.items()
         )
@@ -155,19 +165,20 @@ class Reference:
 
     def _as_seen(self, seen: Mapping[str, Any], *, force: bool) -> bool:
         item = self.items.get(seen["itemID"], {})
-        same = all(item.get(name) == seen[name] for name in ("ItemState", "lockID", "Log_Length"))
+        same = all(item.get(name) == seen.get(name) for name in AS_SEEN)
         return same and (force or item.get("Lease_Expires", -math.inf) < math.floor(self.now))
 
     def _hold(self, key: int, lock: str, instance: str, lease: int) -> bool:
         item = self.items[key]
         item |= {"ItemState": "locked", "lockID": lock, "InstanceID": instance}
-        item |= {"Lock_Date": self._timestamp(), "Attempts": item["Attempts"] + 1}
+        item |= {"Lock_Date": self._timestamp(), "Attempts": item.get("Attempts", 0) + 1}
+        item.setdefault("Log", {})
         return self.renew(key, lock, lease)
 
     def _free(self, key: int, attempts: int) -> bool:
         item = self.items[key]
-        item.pop("Lease_Expires", None)
-        item |= {"ItemState": "todo", "InstanceID": NOBODY}
+        del item["Lease_Expires"], item["InstanceID"]
+        item["ItemState"] = "todo"
         item["Attempts"] += attempts
         return True
 
@@ -179,9 +190,8 @@ class Reference:
                 item["Log"][name] = entry
                 item["TaskScript"][name]["Status"] = "done" if result.succeeded else "failed"
             else:
-                item["Log"], item["Log_Length"] = entry, result.lines
-        if isinstance(item["TaskScript"], dict):
-            item["Log_Length"] = ended(item)
+                item["Log"] = entry
+        _count(item, "Ended_Tasks", ended(item))
         return True
 
     def _again(self, item: dict[str, Any], *, done_too: bool = False) -> bool:
@@ -189,11 +199,18 @@ class Reference:
             for task in item["TaskScript"].values():
                 if done_too or task["Status"] == "failed":
                     task["Status"] = "todo"
-            item["Log_Length"] = ended(item)
+        _count(item, "Ended_Tasks", ended(item))
         return True
 
     def _timestamp(self) -> str:
         return datetime.fromtimestamp(self.now, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _count(item: dict[str, Any], name: str, number: int) -> None:
+    """A count that says nothing is not there."""
+    item.pop(name, None)
+    if number:
+        item[name] = number
 
 
 def ended(item: Mapping[str, Any]) -> int:
@@ -208,18 +225,7 @@ def statuses(item: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _new(key: int, token: str, task_id: str, script: str | list[str]) -> dict[str, Any]:
-    item = {
-        "itemID": key,
-        "taskID": task_id,
-        "ItemState": "todo",
-        "Log": {},
-        "Log_Length": 0,
-        "lockID": token,
-        "InstanceID": NOBODY,
-        "Lock_Date": NOBODY,
-        "Done_Date": NOBODY,
-        "Attempts": 0,
-    }
+    item = {"itemID": key, "taskID": task_id, "ItemState": "todo", "lockID": token}
     if isinstance(script, str):
         return item | {"TaskScript": script}
     nested = {f"Task_{k}": {"Status": "todo", "Script": each} for k, each in enumerate(script)}

@@ -35,21 +35,35 @@ class Table:
     client: DynamoDBClient
 
     def items(self) -> list[dict[str, Any]]:
-        """Return all items as plain Python values."""
+        """Return all items as plain Python values, the addresses of logs written out."""
         pages = self.client.get_paginator("scan").paginate(TableName=self.name, ConsistentRead=True)
-        return [plain({"M": item}) for page in pages for item in page["Items"]]
+        return [addressed(plain({"M": item})) for page in pages for item in page["Items"]]
 
     def item(self, item_id: int | Decimal) -> dict[str, Any]:
-        """Return one item as plain Python values; a KeyError says that it is not there."""
+        """Return one item likewise; a KeyError says that it is not there."""
         reply = self.client.get_item(
             TableName=self.name, Key={"itemID": {"N": str(item_id)}}, ConsistentRead=True
         )
-        found: dict[str, Any] = plain({"M": reply["Item"]})
-        return found
+        return addressed(plain({"M": reply["Item"]}))
 
     def states(self) -> Counter[str]:
         """Return how many items are in each state."""
         return Counter(item["ItemState"] for item in self.items())
+
+
+def addressed(item: dict[str, Any]) -> dict[str, Any]:
+    """Write out the addresses of logs: `1:rest` is the item's second prefix and the rest."""
+    prefixes, log = item.get("S3_Prefixes", []), item.get("Log")
+    if not prefixes or not isinstance(log, dict):
+        return item
+    entries = {}
+    for name, entry in log.items():
+        number, colon, rest = (
+            entry["S3"].partition(":") if isinstance(entry, dict) else ("", "", "")
+        )
+        known = bool(colon) and number.isdigit()
+        entries[name] = {**entry, "S3": prefixes[int(number)] + rest} if known else entry
+    return {**item, "Log": entries}
 
 
 def plain(value: Any) -> Any:
@@ -70,8 +84,16 @@ def undecimal(value: Any) -> Any:
             return value
 
 
+def indexes(*, wide: bool) -> Any:
+    """The indexes of a workflow table; wide ones hold whole items, as those of the original and of
+    earlier versions.
+    """
+    made = json.loads(INDEXES.read_text())
+    return [{**index, "Projection": {"ProjectionType": "ALL"}} for index in made] if wide else made
+
+
 @contextmanager
-def workflow_table(client: DynamoDBClient) -> Iterator[Table]:
+def workflow_table(client: DynamoDBClient, *, wide: bool = False) -> Iterator[Table]:
     """Make an empty table with a name of its own, and delete it afterwards."""
     name = f"Test-{uuid.uuid4().hex[:12]}"
     client.create_table(
@@ -82,7 +104,7 @@ def workflow_table(client: DynamoDBClient) -> Iterator[Table]:
         ],
         KeySchema=[{"AttributeName": "itemID", "KeyType": "HASH"}],
         ProvisionedThroughput={"ReadCapacityUnits": 10, "WriteCapacityUnits": 10},
-        GlobalSecondaryIndexes=json.loads(INDEXES.read_text()),
+        GlobalSecondaryIndexes=indexes(wide=wide),
     )
     client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
     try:

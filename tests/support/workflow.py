@@ -61,14 +61,17 @@ def item(task_id: str, state: str = "todo", nested: int = 0, **more: Any) -> dic
         "taskID": task_id,
         "ItemState": state,
         "TaskScript": f"align.sh {task_id}",
-        "Log": {},
-        "Log_Length": nested if ended else 0,
-        "lockID": "NULL" if state == "todo" else f"{zlib.crc32(task_id.encode()):032x}",
-        "InstanceID": "NULL" if state == "todo" else "i-0a1b2c3d4e5f60001",
-        "Lock_Date": "NULL" if state == "todo" else "2026-01-31T09:30:00Z",
-        "Done_Date": "2026-01-31T09:31:01Z" if ended else "NULL",
-        "Attempts": 0 if state == "todo" else 1,
+        "lockID": f"{zlib.crc32(task_id.encode()):032x}",
     }
+    if state not in ("todo", "held"):
+        made |= {"InstanceID": "i-0a1b2c3d4e5f60001", "Lock_Date": "2026-01-31T09:30:00Z"}
+        made |= {"Attempts": 1, "Log": {}}
+    if ended:
+        made |= {"Done_Date": "2026-01-31T09:31:01Z", "Log_Length": nested}
+    if ended and nested:
+        made["Ended_Tasks"] = nested
+    if state == "failed":
+        made |= {"Failures": 1} | ({"Failed_Tasks": nested} if nested else {})
     if nested:
         status = state if ended else "todo"
         made["Nested_Tasks"] = nested
@@ -77,6 +80,14 @@ def item(task_id: str, state: str = "todo", nested: int = 0, **more: Any) -> dic
             for k in range(nested)
         }
     return made | more
+
+
+def earlier(made: dict[str, Any]) -> dict[str, Any]:
+    """Return an item as earlier versions wrote it: what says nothing yet is NULL or 0."""
+    unset: dict[str, Any] = dict.fromkeys(("InstanceID", "Lock_Date", "Done_Date"), "NULL")
+    unset |= {"Log": {}, "Log_Length": made.get("Ended_Tasks", 0), "Attempts": 0}
+    later = {"Ended_Tasks", "Failed_Tasks"}
+    return unset | {name: value for name, value in made.items() if name not in later}
 
 
 def stamp(when: float) -> str:
@@ -114,6 +125,8 @@ def _end(made: dict[str, Any], nested: int, draw: random.Random, free: list[floa
     """Let an item end as done or failed."""
     slot = min(range(len(free)), key=free.__getitem__)
     failed = made["ItemState"] == "failed"
+    if failed and nested:
+        made["Failed_Tasks"] = 1
     bad = draw.randrange(max(nested, 1)) if failed else -1
     entries = {}
     for k in range(max(nested, 1)):

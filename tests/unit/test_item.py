@@ -79,13 +79,6 @@ def test_a_new_item_is_todo_and_nobodys() -> None:
         "taskID": {"S": "Task-1"},
         "TaskScript": {"S": "seq 1"},
         "ItemState": {"S": "todo"},
-        "Log": {"M": {}},
-        "Log_Length": {"N": "0"},
-        "lockID": {"S": NULL},
-        "InstanceID": {"S": NULL},
-        "Lock_Date": {"S": NULL},
-        "Done_Date": {"S": NULL},
-        "Attempts": {"N": "0"},
     }
 
 
@@ -109,7 +102,7 @@ def test_a_held_item_is_read_whole() -> None:
         "Lease_Expires": {"N": "1700000000"},
         "Attempts": {"N": "3"},
         "Failures": {"N": "2"},
-        "Log_Length": {"N": "1"},
+        "S3_Prefixes": {"L": [{"S": "s3://bucket/T/Task-1/7-first-"}]},
         "Comment": {"S": "of another tool"},
     }
     item = Item.from_values(decode(attributes))
@@ -121,7 +114,7 @@ def test_a_held_item_is_read_whole() -> None:
         lease_expires=1_700_000_000,
         attempts=3,
         failures=2,
-        log_length=1,
+        s3_prefixes=("s3://bucket/T/Task-1/7-first-",),
     )
     assert item == expected
 

@@ -23,7 +23,16 @@ from anamo.core.item_size import (
     tail_limit,
     text_size,
 )
-from anamo.core.log_entry import NOTE_LIMIT, PREFIX_LIMIT, LogEntry, abandoned_entry, log_key
+from anamo.core.log_entry import (
+    MOST_PREFIXES,
+    NOTE_LIMIT,
+    PREFIX_LIMIT,
+    LogEntry,
+    abandoned_entry,
+    log_key,
+    split_address,
+    whole_address,
+)
 from tests.support.table import Table
 
 if TYPE_CHECKING:
@@ -74,6 +83,9 @@ def ended_at_worst(item: Item, table: str) -> dict[str, Any]:
     if item.is_nested:
         names = [task.name for task in item.nested]
         log = {name: largest_entry(item, table, name) for name in names}
+        # Claims before have left prefixes; these entries are those of claims that leave none
+        values["S3_Prefixes"] = [split_address(log[names[0]]["S3"], LOCK)[0]] * MOST_PREFIXES
+        values["Ended_Tasks"] = values["Failed_Tasks"] = len(names)
         for task in values["TaskScript"].values():
             task["Status"] = "failed"
     else:
@@ -180,7 +192,6 @@ def test_an_entry_is_a_map() -> None:
         "M": {
             "Status": {"S": "Execution Successful"},
             "stdout": {"S": "out"},
-            "stderr": {"S": ""},
             "Exit_Code": {"N": "0"},
             "Seconds": {"N": "0.250"},
             "Max_RSS_MB": {"N": "12.3"},
@@ -192,8 +203,25 @@ def test_an_entry_is_a_map() -> None:
     }
 
 
-def test_an_entry_without_tags_or_note_has_no_such_attributes() -> None:
-    assert not {"Tags", "S3_Note"} & entry().to_values().keys()
+def test_what_is_empty_is_not_in_an_entry() -> None:
+    said = entry(stdout="").to_values()
+    assert not {"stdout", "stderr", "Tags", "S3_Note"} & said.keys()
+    assert LogEntry.from_values(said) == entry(stdout="", max_rss_mb=12.3)
+
+
+def test_an_address_is_its_prefix_and_the_rest() -> None:
+    item = nested_item("Task-1", ["seq 1", "seq 2"])
+    address = f"s3://bucket/{log_key('PyAnamo', 'Table', item, LOCK, 'Task_1')}"
+    prefix, rest = split_address(address, LOCK)
+    assert (prefix + rest, rest) == (address, "Task_1.log.gz")
+    assert whole_address(f"1:{rest}", ["s3://another/", prefix]) == address
+    assert LogEntry.from_values({"S3": f"0:{rest}"}, [prefix]).s3 == address
+
+
+@pytest.mark.parametrize("address", ["", "s3://bucket/key", "1:Task_1.log.gz", "somewhere:else"])
+def test_an_address_that_was_written_whole_is_read_as_it_is(address: str) -> None:
+    assert split_address(address, LOCK) == ("", "")
+    assert whole_address(address, ["s3://bucket/prefix-"]) == address
 
 
 def test_only_the_successful_status_is_success() -> None:

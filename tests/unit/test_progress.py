@@ -13,7 +13,7 @@ from anamo.worker.progress import WorkerTotals, item_cost, item_line, summarise
 
 
 def ended(state: str, done: int, *failures: tuple[str, str], tasks: int = 1) -> ItemEnded:
-    return ItemEnded(7, "Task-7", state, done, failures, done, tasks, 1.26)
+    return ItemEnded("Testing", 7, "Task-7", state, done, failures, done, tasks, 1.26)
 
 
 FAILED = "Execution Failed: exit 3"
@@ -54,7 +54,7 @@ HELD = "other workers hold {} items; --wait stays to take over what they lose"
 
 def summary(tally: WorkerTotals) -> list[str]:
     lines: list[str] = []
-    summarise(tally, "Testing", 2.5, "s3://bucket/PyAnamo/Testing/", lines.append)
+    summarise(tally, ["Testing"], 2.5, ["s3://bucket/PyAnamo/Testing/"], lines.append)
     return lines
 
 

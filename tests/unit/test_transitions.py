@@ -60,6 +60,7 @@ def held(lock_id: str, expires: str = FAR_AHEAD) -> dict[str, Any]:
         "Lock_Date": {"S": "2026-01-31T09:30:00Z"},
         "Lease_Expires": {"N": expires},
         "Attempts": {"N": "2"},
+        "Log": {"M": {}},
     }
 
 
@@ -120,7 +121,7 @@ ATTEMPTS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Item], object]
     ),
     "finish as failed": (
         transitions.FINISH,
-        lambda table, seen: table.finish(MY_ITEM, State.FAILED, LAST, 2),
+        lambda table, seen: table.finish(MY_ITEM, State.FAILED, LAST, 2, 1),
     ),
     "release": (transitions.RELEASE, lambda table, seen: table.release(MY_ITEM, RESULTS, 1)),
     "give back": (
@@ -331,6 +332,7 @@ def test_a_claim_sets_who_holds_the_item_and_until_when(
 ) -> None:
     removed, changed = moved(shared, attempt, state)
     expires, since = changed.pop("Lease_Expires"), changed.pop("Lock_Date")
+    assert changed.pop("Log", {}) == {}
     changed.pop("ItemState", None)
     assert removed == {}
     assert changed == {"lockID": "new", "InstanceID": "i-me", "Attempts": attempts}
@@ -347,8 +349,8 @@ def test_renewing_moves_the_end_of_the_lease_and_nothing_else(shared: Table) -> 
 def test_recording_writes_results_and_leaves_the_lease(shared: Table) -> None:
     removed, changed = moved(shared, "record", "locked by me, lease ended")
     assert removed == {}
-    assert set(changed) == {"Log", "Log_Length", "TaskScript"}
-    assert changed["Log_Length"] == 1
+    assert set(changed) == {"Log", "Ended_Tasks", "TaskScript"}
+    assert changed["Ended_Tasks"] == 1
     assert changed["Log"] == {"Task_0": undecimal(entry().to_values())}
     assert changed["TaskScript"] == {
         "Task_0": {"Status": "done", "Script": "seq 1"},
@@ -363,8 +365,9 @@ def test_finishing_writes_the_last_results_and_ends_the_lease(
     removed, changed = moved(shared, attempt, "locked by me")
     assert set(removed) == {"Lease_Expires"}
     assert changed["ItemState"] == attempt.rpartition(" ")[2]
-    assert changed["Failures"] == failures
-    assert changed["Log_Length"] == 2
+    counts = ("Failures", "Failed_Tasks")
+    assert [changed.get(name, 0) for name in counts] == [failures, failures]
+    assert (changed["Log_Length"], changed["Ended_Tasks"]) == (2, 2)
     assert changed["Done_Date"].endswith("Z")
     assert {name: task["Status"] for name, task in changed["TaskScript"].items()} == {
         "Task_0": "done",
@@ -376,22 +379,16 @@ def test_finishing_writes_the_last_results_and_ends_the_lease(
 
 def test_releasing_keeps_results_and_takes_the_attempt_back(shared: Table) -> None:
     removed, changed = moved(shared, "release", "locked by me")
-    assert set(removed) == {"Lease_Expires"}
-    assert set(changed) == {
-        "ItemState",
-        "InstanceID",
-        "Attempts",
-        "Log",
-        "Log_Length",
-        "TaskScript",
-    }
-    assert (changed["ItemState"], changed["InstanceID"]) == ("todo", NULL)
-    assert (changed["Attempts"], changed["Log_Length"]) == (1, 1)
+    assert set(removed) == {"Lease_Expires", "InstanceID"}
+    assert set(changed) == {"ItemState", "Attempts", "Log", "Ended_Tasks", "TaskScript"}
+    assert changed["ItemState"] == "todo"
+    assert (changed["Attempts"], changed["Ended_Tasks"]) == (1, 1)
 
 
 def test_giving_back_counts_the_host_error_and_keeps_the_attempt(shared: Table) -> None:
-    _, changed = moved(shared, "give back", "locked by me")
-    assert (changed["ItemState"], changed["InstanceID"]) == ("todo", NULL)
+    removed, changed = moved(shared, "give back", "locked by me")
+    assert set(removed) == {"Lease_Expires", "InstanceID"}
+    assert changed["ItemState"] == "todo"
     assert "Attempts" not in changed
     assert (changed["Host_Error"], changed["Host_Errors"]) == ("the disk is full", 1)
     assert set(changed["Log"]) == {"Task_0"}
@@ -400,19 +397,19 @@ def test_giving_back_counts_the_host_error_and_keeps_the_attempt(shared: Table) 
 @pytest.mark.parametrize("item", [ITEM, single_item("Task-1", "seq 1")])
 def test_releasing_without_results_leaves_those_there_are(shared: Table, item: Item) -> None:
     """A record without a reply may have landed; a single item may have an earlier try's log."""
-    image = {**encode(new_values(item)), **held(MINE), "Log_Length": {"N": "7"}}
+    image = {**encode(new_values(item)), **held(MINE), "Ended_Tasks": {"N": "7"}}
     shared.client.put_item(TableName=shared.name, Item=image)
     table = WorkflowTable(shared.client, shared.name)
     mine = replace(item, state="locked", lock_id=MINE)
     assert table.release(mine, {}, 0)
-    assert shared.item(item.item_id)["Log_Length"] == 7
+    assert shared.item(item.item_id)["Ended_Tasks"] == 7
 
 
 def test_retrying_makes_the_tasks_todo_that_it_is_given(shared: Table) -> None:
     removed, changed = moved(shared, "retry", "locked by me")
-    assert set(removed) == {"Lease_Expires"}
-    assert (changed["ItemState"], changed["InstanceID"]) == ("todo", NULL)
-    assert (changed["Failures"], changed["Attempts"], changed["Log_Length"]) == (1, 1, 1)
+    assert set(removed) == {"Lease_Expires", "InstanceID"}
+    assert changed["ItemState"] == "todo"
+    assert (changed["Failures"], changed["Attempts"], changed["Ended_Tasks"]) == (1, 1, 1)
     assert set(changed["Log"]) == {"Task_0", "Task_1"}
     statuses = {name: task["Status"] for name, task in changed["TaskScript"].items()}
     assert statuses == {"Task_0": "done", "Task_1": "todo"}
@@ -442,7 +439,6 @@ def test_an_item_of_another_tool_without_counter_and_log_can_be_run(
     shared: Table, lock: dict[str, Any]
 ) -> None:
     image = encode(new_values(ITEM))
-    del image["Attempts"], image["Log"], image["lockID"]
     image |= lock
     shared.client.put_item(TableName=shared.name, Item=image)
     table = WorkflowTable(shared.client, shared.name)

@@ -1,0 +1,127 @@
+"""How DynamoDB bills a write or a read: units by the size of items and of index entries.
+
+Guaranteed: the units that DynamoDB Local counts, which a test compares. Not guaranteed: those of
+indexes in transactions, which it does not count.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+INDEX_FILE = Path(__file__).resolve().parents[1] / "workflow-gsi-index.json"
+
+WRITE_BYTES = 1024
+"""Bytes of an item, or of its entry in an index, for one write unit."""
+
+READ_BYTES = 4096
+"""Bytes for one read unit, or half a one where the read may lag behind."""
+
+PARTITION_WRITES, PARTITION_READS = 1000, 3000
+"""Units a second that one partition takes: of an index, all entries with one key value until they
+are split by the sort key."""
+
+Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index of a table.
+
+    Attributes:
+        name: Its name.
+        partition_key: The attribute whose value says which partition an entry is in.
+        sort_key: The attribute that orders the entries of a partition.
+        projected: The attributes of an entry; None is all of the item's.
+    """
+
+    name: str
+    partition_key: str
+    sort_key: str
+    projected: frozenset[str] | None
+
+    @classmethod
+    def from_definition(cls, definition: Mapping[str, Any]) -> "Index":
+        """The index that CreateTable is told of, or DescribeTable tells of."""
+        keys = {each["KeyType"]: each["AttributeName"] for each in definition["KeySchema"]}
+        projection = definition["Projection"]
+        projected = None
+        if projection["ProjectionType"] != "ALL":
+            more = projection.get("NonKeyAttributes", [])
+            projected = frozenset({*keys.values(), "itemID", *more})
+        return cls(definition["IndexName"], keys["HASH"], keys["RANGE"], projected)
+
+    @property
+    def wide(self) -> "Index":
+        """The same with whole items."""
+        return Index(self.name, self.partition_key, self.sort_key, None)
+
+    def entry(self, item: Attributes | None) -> Attributes | None:
+        """What the index holds of an item; None where there is none, or it lacks a key."""
+        if item is None or self.partition_key not in item or self.sort_key not in item:
+            return None
+        if self.projected is None:
+            return item
+        return {name: value for name, value in item.items() if name in self.projected}
+
+
+def workflow_indexes() -> list[Index]:
+    """Those of `workflow-gsi-index.json`."""
+    return list(map(Index.from_definition, json.loads(INDEX_FILE.read_text(encoding="utf-8"))))
+
+
+@dataclass(frozen=True, slots=True)
+class IndexWrite:
+    """What a write of an item costs in one index.
+
+    Attributes:
+        left: Units in the partition that the entry leaves.
+        entered: Units in the partition where it is afterwards.
+    """
+
+    left: int = 0
+    entered: int = 0
+
+
+UNTOUCHED = IndexWrite()
+
+
+def index_write(
+    index: Index,
+    before: Attributes | None,
+    after: Attributes | None,
+    measure: Callable[[Attributes], int],
+) -> IndexWrite:
+    """What a write costs in one index: to change an entry's key is to delete it and to insert it.
+
+    Args:
+        index: The index.
+        before: The item before the write; None if there was none.
+        after: The item after it, likewise.
+        measure: Bytes of attributes.
+    """
+    old, new = index.entry(before), index.entry(after)
+    if old is None or new is None:
+        return IndexWrite(_units(old, measure), _units(new, measure))
+    if any(old[key] != new[key] for key in (index.partition_key, index.sort_key)):
+        return IndexWrite(_units(old, measure), _units(new, measure))
+    if old == new:
+        return UNTOUCHED
+    return IndexWrite(entered=max(_units(old, measure), _units(new, measure)))
+
+
+def _units(entry: Attributes | None, measure: Callable[[Attributes], int]) -> int:
+    return 0 if entry is None else write_units(measure(entry))
+
+
+def write_units(size: int) -> int:
+    """Units of a write of so many bytes."""
+    return max(1, math.ceil(size / WRITE_BYTES))
+
+
+def read_units(size: int, *, consistent: bool = False) -> float:
+    """Units of a read of so many bytes."""
+    units = max(1, math.ceil(size / READ_BYTES))
+    return float(units) if consistent else units / 2

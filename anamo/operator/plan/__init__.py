@@ -1,0 +1,1 @@
+"""`pyanamo.py plan`: how long a table takes, what it costs, and where its ceiling is."""

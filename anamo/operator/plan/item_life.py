@@ -1,0 +1,213 @@
+"""The writes of an item from its import to its end, and the units of each.
+
+Guaranteed: the units follow from the requests that importers and workers send, so they change with
+the code; a test compares them with what DynamoDB Local counts. Not guaranteed:
+units of claims that are lost to other workers (one each), of retries and of releases.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+from anamo.aws.clock import DatabaseClock
+from anamo.aws.dynamodb import STATE_INDEX
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_writes import Holder
+from anamo.aws.update import GROUP_LIMIT, Results
+from anamo.core.capacity import Index, index_write, write_units
+from anamo.core.codec import Values, decode, encode
+from anamo.core.item import Item, State
+from anamo.core.item_size import size_of
+from anamo.core.log_entry import SUCCESSFUL, LogEntry
+
+BRIEF_SECONDS, BRIEF_FACTOR = 1.0, 5
+"""A result of a task of less than BRIEF_SECONDS waits for others of its item, BRIEF_FACTOR times as
+long as the task took, at most BRIEF_SECONDS; see `anamo.worker.recorder`."""
+
+RENEWALS = 3
+"""Renewals a lease."""
+
+Place = tuple[str, str]
+"""Where units are taken: "table" or an index, and the key value there, empty for the table."""
+
+TABLE: Place = ("table", "")
+
+_LOCK = "0" * 32
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write of an item.
+
+    Attributes:
+        units: Its units by place.
+        sort_keys: The sort keys of the index entries that it touches, by place.
+    """
+
+    units: Counter[Place]
+    sort_keys: Mapping[Place, Sequence[Any]] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """All its units."""
+        return self.units.total()
+
+
+@dataclass(frozen=True, slots=True)
+class ItemLife:
+    """All writes of an item.
+
+    Attributes:
+        imported: The write that adds it.
+        claimed: The claim.
+        early_renewal, renewed: Renewals of its lease: the first, and one halfway through its tasks.
+        recorded: The writes of results while it runs.
+        finished: The last write.
+        bytes: Its size at the end.
+        candidate_bytes: The size of its entry in the index in which it is found.
+    """
+
+    imported: Write
+    claimed: Write
+    early_renewal: Write
+    renewed: Write
+    recorded: Sequence[Write]
+    finished: Write
+    bytes: int
+    candidate_bytes: int
+
+    @property
+    def running(self) -> list[Write]:
+        """The writes from the claim to the end, without renewals."""
+        return [self.claimed, *self.recorded, self.finished]
+
+
+def item_life(
+    item: Item, indexes: Sequence[Index], group: int, instance_id: str = "i-0123456789abcdef0"
+) -> ItemLife:
+    """The life of an item whose tasks succeed.
+
+    Args:
+        item: The item as it is imported.
+        indexes: Those of its table.
+        group: How many results of nested tasks are written together.
+        instance_id: Who claims it.
+    """
+    notes = _Notes(indexes)
+    clock = DatabaseClock(lambda: 0.0, lambda: 1_800_000_000.0)
+    table = WorkflowTable(notes, "Plan", clock)
+    holder = Holder(instance_id, 600)
+    table.insert([item], _LOCK)
+    todo = next(index for index in indexes if index.name == STATE_INDEX).entry(notes.item)
+    claimed = table.claim(replace(item, lock_id=_LOCK), _LOCK, holder) or item
+    table.renew(item.item_id, _LOCK, replace(holder, lease=601))
+    names = [task.name for task in item.nested]
+    groups = [names[first : first + group] for first in range(0, len(names), group)] or [[]]
+    entry = typical_entry(item)
+    renewed = 2
+    for number, tasks in enumerate(groups[:-1]):
+        ended = (number + 1) * group
+        table.record(claimed, dict.fromkeys(tasks, entry), ended)
+        if number == len(groups) // 2:
+            renewed = len(notes.writes)
+            table.renew(item.item_id, _LOCK, replace(holder, lease=602))
+    results: Results = dict.fromkeys(groups[-1], entry) if item.is_nested else entry
+    table.finish(claimed, State.DONE, results, len(names))
+    return ItemLife(
+        imported=notes.writes[0],
+        claimed=notes.writes[1],
+        early_renewal=notes.writes[2],
+        renewed=notes.writes[renewed],
+        recorded=[write for number, write in enumerate(notes.writes[3:-1], 3) if number != renewed],
+        finished=notes.writes[-1],
+        bytes=size_of(notes.item or {}),
+        candidate_bytes=size_of(todo or {}),
+    )
+
+
+def typical_entry(item: Item) -> LogEntry:
+    """The log entry of a task without output."""
+    key = f"PyAnamo/Table/{item.task_id}/{item.item_id}-{_LOCK}-Task_0.log.gz"
+    return LogEntry(SUCCESSFUL, "", "", 0, 12.345, 123.4, f"s3://a-bucket-of-logs/{key}", "0-456")
+
+
+def group_size(tasks: int, task_seconds: float, at_once: int) -> int:
+    """How many results of an item's nested tasks are written together. Tasks that take longer
+    seldom end at the same moment.
+    """
+    if task_seconds >= BRIEF_SECONDS:
+        return 1
+    waits = min(BRIEF_FACTOR * task_seconds, BRIEF_SECONDS)
+    meanwhile = int(waits / task_seconds * at_once) if task_seconds else tasks
+    return max(1, min(1 + meanwhile, GROUP_LIMIT, tasks))
+
+
+class _Notes:
+    """Stands in for a boto3 client: it makes an item pass through the writes that it is sent, and
+    notes what they take. It asks for no condition, since nobody else writes the item.
+    """
+
+    def __init__(self, indexes: Sequence[Index]) -> None:
+        self.meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_, **__: None))
+        self.item: dict[str, Any] | None = None
+        self.writes: list[Write] = []
+        self._indexes = indexes
+
+    def transact_write_items(self, **request: Any) -> Values:
+        """A transaction of one put, which doubles the units of the table."""
+        self._write(decode(request["TransactItems"][0]["Put"]["Item"]), table_factor=2)
+        return {}
+
+    def update_item(self, **request: Any) -> Values:
+        """An update."""
+        item = _copy(self.item or {})
+        names = request.get("ExpressionAttributeNames", {})
+        given = decode(request["ExpressionAttributeValues"])
+        sets, _, removes = request["UpdateExpression"].removeprefix("SET ").partition(" REMOVE ")
+        for clause in _BETWEEN_CLAUSES.split(sets):
+            path, value = re.split(" ?= ?", clause, maxsplit=1)
+            *parents, last = [names.get(part, part) for part in path.split(".")]
+            place = item
+            for parent in parents:
+                place = place[parent]
+            place[last] = _value(value, place.get(last), given)
+        for name in removes.split(", "):
+            item.pop(name, None)
+        self._write(item)
+        return {"Attributes": encode(item)}
+
+    def _write(self, item: dict[str, Any], table_factor: int = 1) -> None:
+        before, self.item = self.item, item
+        size = max(size_of(before or {}), size_of(item))
+        units: Counter[Place] = Counter({TABLE: table_factor * write_units(size)})
+        sort_keys: dict[Place, list[Any]] = {}
+        for index in self._indexes:
+            write = index_write(index, before, item, size_of)
+            for image, taken in ((before, write.left), (item, write.entered)):
+                if image and taken:
+                    place = index.name, str(image[index.partition_key])
+                    units[place] += taken
+                    sort_keys.setdefault(place, []).append(image[index.sort_key])
+        self.writes.append(Write(units, sort_keys))
+
+
+def _copy(values: Values) -> dict[str, Any]:
+    return {
+        name: _copy(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+    }
+
+
+_BETWEEN_CLAUSES = re.compile(r", (?![^(]*\))")
+
+_OTHERWISE = re.compile(r"if_not_exists\([^,]+, (:\w+)\)")
+
+
+def _value(expression: str, there: Any, given: Values) -> Any:
+    """What a clause sets. A count becomes 1, whatever it was: its size is the same."""
+    if found := _OTHERWISE.fullmatch(expression):
+        return given[found[1]] if there is None else there
+    return given.get(expression, 1)

@@ -1,0 +1,168 @@
+"""The model of DynamoDB that the documents' ceilings come from."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from anamo.cli import plan_command
+from anamo.core.capacity import PARTITION_WRITES, Index, workflow_indexes
+from anamo.core.item import nested_item, single_item
+from anamo.operator.plan import item_life, price
+from anamo.operator.plan.forecast import Plan, forecast
+from anamo.operator.plan.price import Price
+from anamo.worker import heartbeat, recorder
+from benchmarks.simulate.fleet import Work, images
+from benchmarks.simulate.partitions import Capacity, KeyRange, Limits
+from benchmarks.simulate.run import Result, simulate
+from benchmarks.simulate.virtual_time import Event, VirtualTime
+
+SMALL = Work(workers=6, items=60, task_seconds=1.0, ramp=2.0)
+BUSY = Work(workers=12, items=400, task_seconds=0.01, ramp=0.1)
+"""More than a table with TIGHT limits can take."""
+
+TIGHT = Limits(partition_writes=PARTITION_WRITES / 10)
+"""A tenth of DynamoDB's, which a tenth of the workers reach."""
+
+
+def figures(result: Result) -> tuple[object, ...]:
+    meter = result.meter
+    return result.ended, result.conflicts, meter.requests, meter.units, meter.throttled
+
+
+def test_a_seed_gives_the_same_run() -> None:
+    first, again, other = (
+        figures(simulate(replace(SMALL, seed=seed), workflow_indexes(), Limits(lost=0.02)))
+        for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_it_takes_the_units_that_the_plan_says() -> None:
+    result = simulate(SMALL, workflow_indexes(), Limits())
+    plan = Plan(SMALL.items, single_item("Sample000001", "align --fast"), 10, 1.0)
+    expected = sum(
+        write.total for write in forecast(plan, workflow_indexes(), Price()).life.running
+    )
+    # A claim that is lost to another worker takes a unit
+    lost = result.meter.refused.total()
+    assert result.meter.total("write") == expected * SMALL.items + lost
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_it_reaches_the_ceiling_that_the_plan_names_and_not_more(wide: bool) -> None:
+    indexes = [index.wide if wide else index for index in workflow_indexes()]
+    result = simulate(BUSY, indexes, TIGHT)
+    plan = Plan(BUSY.items, single_item("Sample000001", "align --fast"), BUSY.workers, 0.01)
+    ceiling = forecast(plan, indexes, Price()).limits[0].rate / 10
+    # The units of the first second are saved
+    assert 0.7 * ceiling < result.rate < 1.2 * ceiling
+    assert any("locked" in place for place in result.meter.throttled)
+    assert simulate(BUSY, indexes, Limits(unlimited=True)).rate > 1.5 * ceiling
+
+
+def test_every_item_is_done_once_although_replies_are_lost() -> None:
+    result = simulate(SMALL, workflow_indexes(), Limits(lost=0.05))
+    # A write that is sent again meets what it wrote itself, which is no conflict
+    assert result.meter.refused.total() > result.conflicts
+    done = sum(
+        units
+        for (kind, place), units in result.meter.units.items()
+        if (kind, place) == ("write", "ItemStateIndex done")
+    )
+    assert done == SMALL.items
+
+
+def test_a_throttled_index_throttles_writes_of_the_table() -> None:
+    one = Index("ItemStateIndex", "ItemState", "itemID", None)
+    limited = simulate(BUSY, [one], TIGHT)
+    assert limited.meter.throttled["write ItemStateIndex locked"]
+    assert not limited.meter.throttled["write table"]
+
+
+@pytest.mark.parametrize(("keys", "partitions"), [(range(10), 2), ([0] * 10, 1)])
+def test_a_hot_partition_is_split_between_sort_keys_that_differ(keys: Any, partitions: int) -> None:
+    hot = KeyRange(Limits(split_after=300), [None], random.Random(1))
+    for second in range(301):
+        for key in keys:
+            hot.touched(hot.at(key), key)
+        hot.refused(hot.partitions[0], float(second))
+    assert len(hot.partitions) == partitions
+
+
+def test_heat_that_does_not_last_splits_nothing() -> None:
+    hot = KeyRange(Limits(split_after=300), [None], random.Random(1))
+    for second in range(0, 3_000, 100):
+        hot.touched(hot.partitions[0], second)
+        hot.refused(hot.partitions[0], float(second))
+    assert len(hot.partitions) == 1
+
+
+def test_saved_units_help_for_five_minutes() -> None:
+    plain, bursting = (
+        KeyRange(Limits(burst=seconds), [None], random.Random(1)).partitions[0].writes
+        for seconds in (1, 300)
+    )
+    assert (plain.most, bursting.most) == (1_000, 300_000)
+
+
+def test_a_new_table_sustains_twice_its_peak_half_an_hour_later() -> None:
+    capacity = Capacity(4_000, Limits())
+    taken = []
+    for second in range(4_000):
+        if capacity.has_any(second):
+            capacity.take(5_000 if second < 3_600 else 20_000, second)
+            taken.append(second)
+    early = [second for second in taken if second < 1_000]
+    late = [second for second in taken if 2_000 <= second < 3_000]
+    assert len(early) < 0.85 * 1_000
+    assert len(late) == 1_000
+
+
+def test_jobs_wake_in_the_order_of_their_times() -> None:
+    time = VirtualTime()
+    seen: list[tuple[float, str]] = []
+    event = Event(time)
+
+    def sleeper(name: str, seconds: float) -> None:
+        time.sleep(seconds)
+        seen.append((time.now, name))
+        if name == "last":
+            event.set()
+
+    def waiter() -> None:
+        event.wait(until=1.0)
+        seen.append((time.now, "in vain"))
+        event.wait()
+        seen.append((time.now, "woken"))
+
+    for name, seconds in (("last", 3.0), ("first", 2.0)):
+        time.start(lambda name=name, seconds=seconds: sleeper(name, seconds))  # type: ignore[misc]
+    time.start(waiter)
+    time.run()
+    assert seen == [(1.0, "in vain"), (2.0, "first"), (3.0, "last"), (3.0, "woken")]
+
+
+def test_the_items_are_those_that_an_import_makes() -> None:
+    image = images(Work(1, 1, 1.0))[0]
+    assert image["ItemState"] == {"S": "todo"}
+    assert image["taskID"] == {"S": "Sample000000"}
+    assert image.size > 100
+
+
+def test_the_plan_has_the_constants_of_what_it_stands_for() -> None:
+    assert item_life.BRIEF_SECONDS == recorder.BRIEF_SECONDS
+    assert item_life.BRIEF_FACTOR == recorder.BRIEF_FACTOR
+    assert item_life.RENEWALS == heartbeat.SHARE
+    assert plan_command.WRITE_PRICE == price.WRITE_PRICE
+
+
+def test_a_hundred_nested_tasks_of_an_hour_are_written_one_by_one() -> None:
+    assert item_life.group_size(100, 3_600, 4) == 1
+    assert item_life.group_size(100, 0.001, 1) == recorder.GROUP_LIMIT
+    life = item_life.item_life(nested_item("S", ["true"] * 7), workflow_indexes(), 3)
+    assert len(life.recorded) == 2
