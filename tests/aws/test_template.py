@@ -78,7 +78,8 @@ def test_the_scripts_run_on_a_new_stack_with_its_own_policies(stack: Stack, stag
 
 
 def test_the_table_has_the_indexes_of_the_projects_file(stack: Stack) -> None:
-    table = stack.account.dynamodb.describe_table(TableName=stack.outputs["Table"])["Table"]
+    answer: Any = stack.account.dynamodb.describe_table(TableName=stack.outputs["Table"])
+    table = answer["Table"]
     members = ("IndexName", "KeySchema", "Projection")
     ours, theirs = (
         [{name: each[name] for name in members} for each in indexes]
