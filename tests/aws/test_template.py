@@ -103,9 +103,13 @@ def test_the_gate_runs_with_the_permissions_of_its_own_role(stack: Stack, stage:
 
 
 def test_the_table_has_the_indexes_of_the_projects_file(stack: Stack) -> None:
-    table = stack.account.dynamodb.describe_table(TableName=stack.outputs["Table"])["Table"]
-    ours = [(each["IndexName"], each["KeySchema"]) for each in json.loads(INDEXES.read_text())]
-    theirs = [(each["IndexName"], each["KeySchema"]) for each in table["GlobalSecondaryIndexes"]]
+    answer: Any = stack.account.dynamodb.describe_table(TableName=stack.outputs["Table"])
+    table = answer["Table"]
+    members = ("IndexName", "KeySchema", "Projection")
+    ours, theirs = (
+        [{name: each[name] for name in members} for each in indexes]
+        for indexes in (json.loads(INDEXES.read_text()), table["GlobalSecondaryIndexes"])
+    )
     assert theirs == ours
     assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 
