@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from anamo.aws import update
 from anamo.cli import plan_command
 from anamo.core.capacity import PARTITION_WRITES, Index, workflow_indexes
 from anamo.core.item import nested_item, single_item
