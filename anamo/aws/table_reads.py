@@ -230,6 +230,16 @@ class TableReads(TableRequests):
             [Record.from_values(decode(each)) for each in answer["Items"]], rest, units
         )
 
+    def check_there(self) -> None:
+        """Read one entry of the index: an operator may do that, and not describe a table.
+
+        Raises:
+            TableMissing: There is no such table.
+        """
+        self.send(
+            self._client.scan, IndexName=STATE_INDEX, Limit=1, ProjectionExpression="ItemState"
+        )
+
     def states_held(self) -> set[str]:
         """The states that items are in, other tools' included: half a read unit each.
 

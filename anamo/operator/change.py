@@ -7,23 +7,25 @@ worker then finds its claim lost and writes nothing.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
-from anamo.aws import session
 from anamo.aws.operator_writes import Lost
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
+from anamo.core import transitions
 from anamo.core.errors import UsageError
 from anamo.core.item import NestedTask, State
 from anamo.core.record import Record
 from anamo.core.text import count
 from anamo.operator.selection import selected_items
+from anamo.operator.target import Target, Words, find_target
 
 WRITE_THREADS = 8
 """Writes sent at once."""
@@ -60,66 +62,80 @@ _DONE = {
 }
 
 
+_BEGINS_IN = {
+    Action.REQUEUE: (transitions.REQUEUE, transitions.REQUEUE_HELD),
+    Action.REMOVE: (transitions.REMOVE, transitions.REMOVE_HELD),
+    Action.HOLD: (transitions.HOLD,),
+    Action.RESUME: (transitions.RESUME,),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ChangeRequest:
     """Which items to change, and how.
 
     Attributes:
-        table: The table's name.
-        region: The AWS region; None for the configured one.
         action: What to do.
-        state: Items in this state only.
-        names: Task ids or itemIDs; none for all items in `state`.
-        chosen: Which of these items are meant.
-        all_nested: Nested tasks that are done run again too.
+        state: Items in this state only; None, which needs names, for each that can be changed so.
+        nested: Of requeued items: "failed", "all", or the name or argument of one nested task.
+        chosen: Which of the selected items are meant.
         force: Change items that workers have locked too.
         confirmed: Do not ask for confirmation.
     """
 
-    table: str
-    region: str | None
     action: Action
-    state: str
-    names: Sequence[str]
-    chosen: Callable[[Record], bool] = lambda record: True
-    all_nested: bool = False
+    state: str | None
+    nested: str = "failed"
+    chosen: Callable[[WorkflowTable, Record], bool] = lambda table, record: True
     force: bool = False
     confirmed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a change.
+
+    Attributes:
+        changed: How many items were changed, by table; empty where the operator answered no.
+        complete: Whether all of the selected items were.
+    """
+
+    changed: Mapping[str, int]
+    complete: bool
+
+
 class Change:
-    """Changes items of one table."""
+    """Changes items of tables."""
 
     def __init__(
-        self, request: ChangeRequest, say: Callable[[str], object], progress_bar: ProgressBar
+        self,
+        request: ChangeRequest,
+        target: Target,
+        retry: OperatorRetry,
+        say: Callable[[str], object],
+        progress_bar: ProgressBar,
     ) -> None:
         self._request = request
+        self._target = target
+        self._retry = retry
         self._say = say
         self._progress_bar = progress_bar
-        self._retry = OperatorRetry(say)
-        self._table = WorkflowTable(session.dynamodb_client(request.region), request.table)
         self._not_changed: list[str] = []
         self._locked = 0
 
-    def run(self) -> bool:
-        """Confirm the change, make it, and print how many items were changed.
-
-        Returns:
-            False if some of the selected items were not changed.
+    def run(self) -> Outcome:
+        """Confirm the change, make it, and say what was left as it is.
 
         Raises:
             UsageError: A name or the state is unknown, or there is no terminal to ask on.
             AwsError: A request failed.
         """
-        asked, skip = self._request, self._not_changed.append
-        found = selected_items(
-            self._table, asked.names, asked.state, Projection.STANDING, self._retry, skip
-        )
-        selected = [each for each in found if asked.chosen(each) and self._may_change(each)]
-        if selected and not self._confirm(selected):
+        self._target.check()
+        selected = self._select()
+        if any(selected.values()) and not self._confirm(selected):
             self._say("nothing was changed")
-            return False
-        changed = self._change(selected) if selected else 0
+            return Outcome({}, complete=False)
+        changed = {table.name: self._change(table, found) for table, found in selected.items()}
         for line in self._not_changed[:NAMED]:
             self._say(line)
         if len(self._not_changed) > NAMED:
@@ -127,22 +143,44 @@ class Change:
         if self._locked:
             locked = count(self._locked, "item")
             self._say(f"{locked} locked by workers left as they are (--force takes them)")
-        print(f"{asked.table}: {_DONE[asked.action]} {count(changed, 'item')}")
-        return not self._not_changed
+        return Outcome(changed, complete=not self._not_changed)
 
-    def _may_change(self, record: Record) -> bool:
-        if self._request.force or not record.leased(self._table.clock.surely_past()):
+    def _select(self) -> dict[WorkflowTable, list[Record]]:
+        """The items to change, by table."""
+        asked = self._request
+        states = [asked.state] if asked.state else _states(asked.action)
+        if not asked.state and not self._target.names:
+            known = f"{', '.join(states[:-1])} or {states[-1]}"
+            raise UsageError(f"which items? Give a TASKID, or --state {known} for all of them")
+        # Without --state, what cannot be changed so was not asked for
+        skip = self._not_changed.append if asked.state else self._say
+        found = selected_items(
+            self._target, states, Projection.STANDING, self._retry, self._say, skip
+        )
+        selected: dict[WorkflowTable, list[Record]] = {table: [] for table in self._target.tables}
+        for table, record in found:
+            if asked.chosen(table, record) and self._may_change(table, record):
+                selected[table].append(record)
+        return selected
+
+    def _may_change(self, table: WorkflowTable, record: Record) -> bool:
+        if self._request.force or not record.leased(table.clock.surely_past()):
             return True
-        if self._request.names:
-            self._not_changed.append(f"{_name(record)} {LOCKED.format(record.item.instance_id)}")
+        if self._target.names:
+            holder = LOCKED.format(record.item.instance_id)
+            self._not_changed.append(f"{self._name(table, record)} {holder}")
         else:
             # Only counted: `--state locked` is meant for items whose workers are gone
             self._locked += 1
         return False
 
+    def _name(self, table: WorkflowTable, record: Record) -> str:
+        where = f"table {table.name}: " if len(self._target.tables) > 1 else ""
+        return f"{where}{record.item.task_id} (item {record.item.item_id})"
+
     # Confirmation
 
-    def _confirm(self, selected: Sequence[Record]) -> bool:
+    def _confirm(self, selected: Mapping[WorkflowTable, Sequence[Record]]) -> bool:
         if self._request.confirmed:
             return True
         question = self._question(selected)
@@ -153,34 +191,51 @@ class Change:
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
-    def _question(self, selected: Sequence[Record]) -> str:
-        asked = self._request
-        items = f"{count(len(selected), f'{asked.state} item')} of table {asked.table}"
-        held = sum(record.leased(self._table.clock.surely_past()) for record in selected)
+    def _question(self, selected: Mapping[WorkflowTable, Sequence[Record]]) -> str:
+        items = ", ".join(
+            f"{_counted(records)} of table {table.name}"
+            for table, records in selected.items()
+            if records
+        )
+        held = sum(
+            record.leased(table.clock.surely_past())
+            for table, records in selected.items()
+            for record in records
+        )
         forced = f", {held:,} of them from workers that hold them" if held else ""
-        if asked.action is Action.REMOVE:
+        if self._request.action is Action.REMOVE:
             return f"Remove {items}{forced}? Their logs in S3 stay."
-        tasks = sum(_tasks_to_run(record, self._all_tasks) for record in selected)
+        tasks = sum(
+            self._tasks_to_run(record) for records in selected.values() for record in records
+        )
         return f"Requeue {items} ({count(tasks, 'task')} to run){forced}?"
 
-    @property
-    def _all_tasks(self) -> bool:
-        """Whether nested tasks that are done run again: a done item has no others."""
-        return self._request.all_nested or self._request.state == State.DONE
+    def _tasks_to_run(self, record: Record) -> int:
+        nested = self._nested(record)
+        return sum(task.status == State.TODO for task in nested) if nested else record.tasks
+
+    def _nested(self, record: Record) -> list[NestedTask]:
+        # A done item has no others than done ones
+        again = self._request.nested == "all" or record.state == State.DONE
+        return requeued_tasks(record, again)
 
     # Writes
 
-    def _change(self, selected: Sequence[Record]) -> int:
+    def _change(self, table: WorkflowTable, selected: Sequence[Record]) -> int:
+        if not selected:
+            return 0
         changed = 0
-        bar = self._progress_bar(self._request.table, len(selected), self._say)
+        bar = self._progress_bar(table.name, len(selected), self._say)
         with bar as advance, ThreadPoolExecutor(WRITE_THREADS) as pool:
-            futures = [pool.submit(self._apply, record) for record in selected]
+            futures = [pool.submit(self._apply, table, record) for record in selected]
             try:
                 for record, future in zip(selected, futures, strict=True):
                     lost = future.result()
                     advance(1)
                     if lost:
-                        self._not_changed.append(f"{_name(record)} {_why(lost, record)}")
+                        self._not_changed.append(
+                            f"{self._name(table, record)} {_why(lost, record)}"
+                        )
                     else:
                         changed += 1
             except BaseException:
@@ -189,27 +244,57 @@ class Change:
                 raise
         return changed
 
-    def _apply(self, record: Record) -> Lost | None:
+    def _apply(self, table: WorkflowTable, record: Record) -> Lost | None:
         """Change an item. If its holder has recorded results meanwhile, try again with those."""
         for _ in range(TRIES):
-            lost = self._retry(partial(self._write, record))
+            lost = self._retry(partial(self._write, table, record))
             if lost is None or not lost.current or not _same_claim(lost.current, record):
                 break
-            if not self._request.force and lost.current.leased(self._table.clock.surely_past()):
+            if not self._request.force and lost.current.leased(table.clock.surely_past()):
                 break
             record = lost.current
         return lost
 
-    def _write(self, record: Record) -> Lost | None:
+    def _write(self, table: WorkflowTable, record: Record) -> Lost | None:
         force = self._request.force and record.state == State.LOCKED
         action = self._request.action
         if action is Action.REMOVE:
-            return self._table.remove(record, force)
+            return table.remove(record, force)
         if action is Action.HOLD:
-            return self._table.hold(record)
+            return table.hold(record)
         if action is Action.RESUME:
-            return self._table.resume(record)
-        return self._table.requeue(record, requeued_tasks(record, self._all_tasks), force)
+            return table.resume(record)
+        return table.requeue(record, self._nested(record), force)
+
+
+def _states(action: Action) -> list[str]:
+    """The states of items that can be changed so."""
+    sources = [state.value for each in _BEGINS_IN[action] for state in each.sources]
+    return [*dict.fromkeys(sources)]
+
+
+def change(
+    request: ChangeRequest, words: Words, say: Callable[[str], object], progress_bar: ProgressBar
+) -> bool:
+    """Make a change, and print how many items were changed, a line for each table.
+
+    Returns:
+        False if some of the selected items were not changed.
+
+    Raises:
+        UsageError: A name or the state is unknown, or there is no terminal to ask on.
+        AwsError: A request failed.
+    """
+    retry = OperatorRetry(say)
+    outcome = Change(request, find_target(words, retry), retry, say, progress_bar).run()
+    for table, items in outcome.changed.items():
+        print(sentence(request.action, table, items))
+    return outcome.complete
+
+
+def sentence(action: Action, table: str, items: int) -> str:
+    """How many items of a table were changed."""
+    return f"{table}: {_DONE[action]} {count(items, 'item')}"
 
 
 def requeued_tasks(record: Record, all_tasks: bool) -> list[NestedTask]:
@@ -224,17 +309,17 @@ def requeued_tasks(record: Record, all_tasks: bool) -> list[NestedTask]:
     ]
 
 
-def _tasks_to_run(record: Record, all_tasks: bool) -> int:
-    nested = requeued_tasks(record, all_tasks)
-    return sum(task.status == State.TODO for task in nested) if nested else record.tasks
+def _counted(records: Sequence[Record]) -> str:
+    """How many items are in which state, such as "1 failed and 2 done items"."""
+    *some, (state, items) = sorted(Counter(record.state for record in records).items())
+    before = "".join(f"{n:,} {other}, " for other, n in some).removesuffix(", ")
+    return (
+        f"{before} and {count(items, f'{state} item')}" if some else count(items, f"{state} item")
+    )
 
 
 def _same_claim(current: Record, seen: Record) -> bool:
     return (current.state, current.item.lock_id) == (seen.state, seen.item.lock_id)
-
-
-def _name(record: Record) -> str:
-    return f"{record.item.task_id} (item {record.item.item_id})"
 
 
 def _why(lost: Lost, seen: Record) -> str:

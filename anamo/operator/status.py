@@ -1,10 +1,9 @@
 """`pyanamo.py status`: the progress of the workflow, in one of several forms."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from anamo.aws import session
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
@@ -14,8 +13,15 @@ from anamo.operator.check import Gate, Verdict
 from anamo.operator.counts import TableCounts, count_table
 from anamo.operator.failures import Failures
 from anamo.operator.hints import Hints
-from anamo.operator.selection import check_state, items_in_state
+from anamo.operator.selection import (
+    ByName,
+    check_names,
+    check_state,
+    items_in_states,
+    named_items,
+)
 from anamo.operator.summary import StepSummary
+from anamo.operator.target import Words, find_target
 from anamo.operator.watch import watch_counts
 
 
@@ -24,28 +30,47 @@ class StatusRequest:
     """Which tables to show, and how.
 
     Attributes:
-        tables: Names of the tables, in the order of the workflow's steps.
-        region: The AWS region; None for the configured one.
+        words: Tables, in the order of the workflow's steps, and names of samples.
         form: `table`, `json` or `tsv`.
+        samples: Whether words may be names of samples; without, all are tables.
         program: How the operator starts the program; suggested command lines begin with it.
     """
 
-    tables: Sequence[str]
-    region: str | None
+    words: Words
     form: str
+    samples: bool = True
     program: str = "python pyanamo.py"
 
 
 class Status:
-    """Shows tables on stdout. Every method raises UsageError or AwsError."""
+    """Shows tables on stdout. Every method raises UsageError or AwsError.
+
+    Attributes:
+        complete: Whether all of the tables could be read; those that could not are said.
+    """
 
     def __init__(self, request: StatusRequest, say: Callable[[str], object]) -> None:
-        client = session.dynamodb_client(request.region)
         self._form = request.form
         self._say = say
-        self._tables = [WorkflowTable(client, name) for name in request.tables]
         self._retry = OperatorRetry(say)
-        self._hints = Hints(request.program, request.region)
+        self._hints = Hints(request.program, request.words.region)
+        self._named: Mapping[str, ByName] = {}
+        target = find_target(request.words, self._retry, samples=request.samples)
+        if target.tables and target.names:
+            self._named = named_items(target, Projection.WHOLE, self._retry)
+            found = any(records for each in self._named.values() for records in each.values())
+            if not found and set(target.names) == set(target.doubtful):
+                # Nor are they samples: shown is what there is
+                target = find_target(request.words, self._retry, samples=False)
+            else:
+                check_names(target, self._named)
+        self._target = target
+        self._tables = target.tables
+        self.complete = not target.faults
+        if not target.tables:
+            target.check()
+        for fault in target.faults.values():
+            say(str(fault))
 
     def summary(self) -> None:
         """A line for each step; in the form `table`, also why tasks failed."""
@@ -71,12 +96,11 @@ class Status:
 
     def items(self, state: str) -> None:
         """The items in a state; in the form `table`, also why tasks failed."""
-        for table in self._tables:
-            check_state(table, state, self._retry)
+        check_state(self._tables, state, self._retry)
         items: list[dict[str, Any]] = []
         failures = {table.name: Failures() for table in self._tables}
         for table in self._tables:
-            for record in items_in_state(table, state, Projection.WHOLE, self._retry):
+            for record in items_in_states(table, (state,), Projection.WHOLE, self._retry):
                 items.append(listing.item_object(table.name, record))
                 failures[table.name].add(record)
         listing.print_items(items, self._form)
@@ -88,6 +112,7 @@ class Status:
         """Print a line for each step and say whether all are done; with `patience`, in seconds,
         wait until they are or nobody has worked on them for that long.
         """
+        self._target.check()
         gate = Gate(self._tables, self._retry, self._say)
         return gate.check() if patience is None else gate.wait(patience)
 
@@ -97,7 +122,8 @@ class Status:
         from anamo.operator.html.render import write_report
 
         size = write_report(path, self._tables, self._hints, self._retry)
-        self._say(f"wrote {path} ({size / 1e6:.1f} MB)")
+        shown = f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.0f} kB"
+        self._say(f"wrote {path} ({shown})")
 
     def watch(self, seconds: float) -> None:
         """Show the steps every `seconds`, in place, until no item is todo or locked."""
