@@ -16,7 +16,7 @@ from anamo.aws.update import STATUS_LIMIT, Update
 from anamo.core import transitions
 from anamo.core.codec import encode
 from anamo.core.item import NULL, NestedTask, State
-from anamo.core.record import Record
+from anamo.core.record import ENDED, Record
 from anamo.core.transitions import Transition
 
 
@@ -55,7 +55,7 @@ class OperatorWrites(TableWrites):
             if isinstance(current, Lost):
                 return current
             seen, force, transition = current, False, transitions.REQUEUE
-        ended = sum(task.status == State.DONE.value for task in nested)
+        ended = sum(task.status in ENDED for task in nested)
         values = {":todo": State.TODO.value, ":null": NULL, ":zero": 0, ":ended": ended}
         update = Update(NULL, values | self._as_seen(seen, force))
         update.set_todo(changed)

@@ -43,7 +43,7 @@ class Projection(Enum):
     whole item even where it only counts.
     """
 
-    COUNTS = "itemID, ItemState, Nested_Tasks, Log_Length"
+    COUNTS = "itemID, ItemState, taskID, Nested_Tasks, Log_Length"
     STEP = "itemID, ItemState, taskID"
     STANDING = (
         "itemID, ItemState, taskID, Nested_Tasks, Log_Length, TaskScript,"

@@ -38,6 +38,9 @@ FIELDS = """fields of --output json, a list with an object per table:
 fields of --output tsv, after a line of headings:
   the same in this order, tasks as tasks_todo to tasks_total; held and other states as name=number
   in `other`
+with names of samples, an object an item, or in TSV a line a task: table, taskID, itemID, state,
+  attempts, instance, claimed, ended; of each task: task, argument, task_state, cause, exit_code,
+  seconds, max_rss_mb, stderr (its last line), log, log_range
 with --by-task: taskID, and for each table the states of its items
 with --state: table, itemID, taskID, state, tasks_ended, tasks_total, instance, since, exit_codes,
   stderr (its last line)"""
@@ -65,7 +68,8 @@ def main(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
 
 def _add_status(commands: "Commands") -> None:
     example = """  python pyanamo.py status -t Align Call Filter -r us-east-1
-  python pyanamo.py status -t Align Call Filter --by-task --output tsv | grep Sample7
+  python pyanamo.py status -t Align Call Filter Sample7
+  python pyanamo.py status -t Align Call Filter --by-task --where Align=done,Call=todo
   python pyanamo.py status -t Align --watch 30
   python pyanamo.py status -t Align Call Filter --html report.html
   python pyanamo.py status -t Align --check && start-the-next-step"""
@@ -87,6 +91,15 @@ def _add_status(commands: "Commands") -> None:
     form = made.add_mutually_exclusive_group()
     form.add_argument("--by-task", action="store_true", help="a line per taskID, a column per step")
     form.add_argument("--state", type=types.non_empty, help="the items in this state, one per line")
+    add(
+        "--where",
+        action="append",
+        default=[],
+        type=types.non_empty,
+        metavar="STEP=STATE",
+        help="with --by-task: only samples of which this is so, such as Align=done,Call=todo; done "
+        "means all its items in the step, none that it has none there, others at least one",
+    )
     form.add_argument(
         "--watch",
         nargs="?",
@@ -128,7 +141,7 @@ def _status(
     if arguments.check:
         return _check(status, arguments.wait)
     if arguments.by_task:
-        status.by_task()
+        status.by_task(arguments.where)
     elif arguments.state:
         status.items(arguments.state)
     elif arguments.html:
@@ -149,6 +162,8 @@ def _refuse_contradictions(made: argparse.ArgumentParser, arguments: argparse.Na
             arguments.names or arguments.names_from
         ):
             made.error(f"--{flag} is of whole tables: leave out the names")
+    if arguments.where and not arguments.by_task:
+        made.error("--where goes with --by-task")
     if arguments.wait is not None and not arguments.check:
         made.error("--wait goes with --check")
 

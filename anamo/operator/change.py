@@ -8,7 +8,7 @@ worker then finds its claim lost and writes nothing.
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from anamo.aws.table_reads import Projection
 from anamo.core import transitions
 from anamo.core.errors import UsageError
 from anamo.core.item import NestedTask, State
-from anamo.core.record import Record
+from anamo.core.record import ENDED, Record
 from anamo.core.text import count
 from anamo.operator.selection import selected_items
 from anamo.operator.target import Target, Words, find_target
@@ -35,6 +35,9 @@ TRIES = 20
 
 NAMED = 20
 """How many of the items that are not changed are named."""
+
+FAILED_ONES, ALL = "failed", "all"
+"""Which nested tasks of a requeued item run again; another word is the name of one."""
 
 LOCKED = "is locked by {}, whose lease has not ended; left as it is (--force takes it)"
 
@@ -85,7 +88,7 @@ class ChangeRequest:
 
     action: Action
     state: str | None
-    nested: str = "failed"
+    nested: str = FAILED_ONES
     chosen: Callable[[WorkflowTable, Record], bool] = lambda table, record: True
     force: bool = False
     confirmed: bool = False
@@ -158,9 +161,18 @@ class Change:
             self._target, states, Projection.STANDING, self._retry, self._say, skip
         )
         selected: dict[WorkflowTable, list[Record]] = {table: [] for table in self._target.tables}
+        others = []
         for table, record in found:
-            if asked.chosen(table, record) and self._may_change(table, record):
+            if not asked.chosen(table, record):
+                continue
+            if asked.nested not in (FAILED_ONES, ALL) and not record.tasks_named(asked.nested):
+                others.append(f"{self._name(table, record)} has no nested task {asked.nested}")
+            elif self._may_change(table, record):
                 selected[table].append(record)
+        if others and not any(selected.values()):
+            raise UsageError(f"none of the items has a nested task {asked.nested}")
+        if self._target.names:
+            self._not_changed += [f"{line}; left as it is" for line in others]
         return selected
 
     def _may_change(self, table: WorkflowTable, record: Record) -> bool:
@@ -215,9 +227,12 @@ class Change:
         return sum(task.status == State.TODO for task in nested) if nested else record.tasks
 
     def _nested(self, record: Record) -> list[NestedTask]:
+        """The nested tasks with the statuses that a requeue gives them."""
+        nested = self._request.nested
+        if nested not in (FAILED_ONES, ALL):
+            return requeued_tasks(record, only=record.tasks_named(nested))
         # A done item has no others than done ones
-        again = self._request.nested == "all" or record.state == State.DONE
-        return requeued_tasks(record, again)
+        return requeued_tasks(record, nested == ALL or record.state == State.DONE)
 
     # Writes
 
@@ -297,14 +312,20 @@ def sentence(action: Action, table: str, items: int) -> str:
     return f"{table}: {_DONE[action]} {count(items, 'item')}"
 
 
-def requeued_tasks(record: Record, all_tasks: bool) -> list[NestedTask]:
-    """The nested tasks, those that run again as todo: those that are not done, or all."""
+def requeued_tasks(
+    record: Record, all_tasks: bool = False, only: Collection[str] = ()
+) -> list[NestedTask]:
+    """The nested tasks with the statuses that they get: those that are not done run again, or all,
+    or `only` those beside what is todo.
+    """
+
+    def again(task: NestedTask) -> bool:
+        if only:
+            return task.name in only or task.status not in ENDED
+        return all_tasks or task.status != State.DONE
+
     return [
-        NestedTask(
-            task.name,
-            task.script,
-            (State.DONE if task.status == State.DONE and not all_tasks else State.TODO).value,
-        )
+        NestedTask(task.name, task.script, State.TODO.value if again(task) else task.status)
         for task in record.item.nested
     ]
 

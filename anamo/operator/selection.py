@@ -88,7 +88,7 @@ def selected_items(
     other = f", not {states[0]}" if len(states) == 1 else ""
     for table in target.tables:
         where = f"table {table.name}: " if len(target.tables) > 1 else ""
-        for name, record in _each_once(found[table.name]):
+        for name, record in each_once(found[table.name]):
             if not states or record.state in states:
                 yield table, record
                 continue
@@ -97,7 +97,7 @@ def selected_items(
             skip(f"{where}{name}{which} is {record.state}{other}; left as it is")
 
 
-def _each_once(found: ByName) -> Iterator[tuple[str, Record]]:
+def each_once(found: ByName) -> Iterator[tuple[str, Record]]:
     """The items, each with the first name that means it."""
     seen: set[ItemId] = set()
     for name, records in found.items():

@@ -1,6 +1,6 @@
 """`pyanamo.py status`: the progress of the workflow, in one of several forms."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,9 @@ from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.item import State
-from anamo.operator import listing, output, steps, summary
+from anamo.core.record import Record
+from anamo.core.text import count
+from anamo.operator import listing, output, sample, steps, summary
 from anamo.operator.check import Gate, Verdict
 from anamo.operator.counts import TableCounts, count_table
 from anamo.operator.failures import Failures
@@ -17,9 +19,11 @@ from anamo.operator.selection import (
     ByName,
     check_names,
     check_state,
+    each_once,
     items_in_states,
     named_items,
 )
+from anamo.operator.steps import Samples
 from anamo.operator.summary import StepSummary
 from anamo.operator.target import Words, find_target
 from anamo.operator.watch import watch_counts
@@ -57,13 +61,14 @@ class Status:
         self._named: Mapping[str, ByName] = {}
         target = find_target(request.words, self._retry, samples=request.samples)
         if target.tables and target.names:
-            self._named = named_items(target, Projection.WHOLE, self._retry)
-            found = any(records for each in self._named.values() for records in each.values())
+            named = named_items(target, Projection.WHOLE, self._retry)
+            found = any(records for each in named.values() for records in each.values())
             if not found and set(target.names) == set(target.doubtful):
-                # Nor are they samples: shown is what there is
+                # Nor are they samples: what there is is shown
                 target = find_target(request.words, self._retry, samples=False)
             else:
-                check_names(target, self._named)
+                check_names(target, named)
+                self._named = named
         self._target = target
         self._tables = target.tables
         self.complete = not target.faults
@@ -73,40 +78,84 @@ class Status:
             say(str(fault))
 
     def summary(self) -> None:
-        """A line for each step; in the form `table`, also why tasks failed."""
-        if self._form == "table":
-            summary.print_steps([self._step(table) for table in self._tables], self._hints)
+        """The samples that were named. Without any, a line for each step; in the form `table`, also
+        why tasks failed, and how many samples are done.
+        """
+        if self._named:
+            named = {table: self._named[table.name] for table in self._tables}
+            sample.print_samples(named, self._target.names, self._form, self._hints)
+        elif self._form == "table":
+            samples = Samples(len(self._tables))
+            found = [self._step(*each, samples) for each in enumerate(self._tables)]
+            summary.print_steps(found, self._hints)
+            self._print_samples(samples)
         elif self._form == "json":
             output.print_json([summary.counts_object(each) for each in self._counts()])
         else:
             rows = [summary.counts_row(each) for each in self._counts()]
             output.print_tsv([*rows[0]], [[*row.values()] for row in rows])
 
-    def _step(self, table: WorkflowTable) -> StepSummary:
+    def _step(self, number: int, table: WorkflowTable, samples: Samples) -> StepSummary:
         failures = Failures()
-        return StepSummary(count_table(table, self._retry, failures.add), failures)
+
+        def note(record: Record) -> None:
+            failures.add(record)
+            samples.note(number, record.item.task_id, record.state)
+
+        return StepSummary(count_table(table, self._retry, note), failures)
+
+    def _print_samples(self, samples: Samples) -> None:
+        """Print how many samples are done."""
+        sentence = samples.sentence(all_steps=self.complete)
+        if sentence:
+            print(f"\n{sentence}")
 
     def _counts(self) -> list[TableCounts]:
         return [count_table(table, self._retry) for table in self._tables]
 
-    def by_task(self) -> None:
-        """A line for each task id, a column for each step."""
-        matrix = steps.read_matrix(self._tables, self._retry)
-        steps.print_matrix(matrix, [table.name for table in self._tables], self._form)
+    def by_task(self, where: Sequence[str]) -> None:
+        """A line for each task id, a column for each step; with conditions, of those that meet
+        them.
+        """
+        tables = [table.name for table in self._tables]
+        conditions = steps.parse_conditions(where, tables) if where else []
+        matrix = (
+            steps.matrix_of((table.name, record) for table, record in self._records())
+            if self._named
+            else steps.read_matrix(self._tables, self._retry)
+        )
+        found = steps.matching(matrix, conditions)
+        steps.print_matrix(found, tables, self._form)
+        if conditions:
+            said = " and ".join("=".join(each) for each in conditions)
+            number = f"{len(found):,} of {count(len(matrix), 'sample')}: {said}"
+            (print if self._form == "table" else self._say)(number)
+        elif self._form == "table":
+            self._print_samples(steps.matrix_samples(found, tables))
+
+    def _records(self) -> Iterator[tuple[WorkflowTable, Record]]:
+        """The items of the samples that were named."""
+        for table in self._tables:
+            yield from ((table, record) for _, record in each_once(self._named[table.name]))
 
     def items(self, state: str) -> None:
         """The items in a state; in the form `table`, also why tasks failed."""
         check_state(self._tables, state, self._retry)
         items: list[dict[str, Any]] = []
         failures = {table.name: Failures() for table in self._tables}
-        for table in self._tables:
-            for record in items_in_states(table, (state,), Projection.WHOLE, self._retry):
+        for table, record in self._records() if self._named else self._in_state(state):
+            if record.state == state:
                 items.append(listing.item_object(table.name, record))
                 failures[table.name].add(record)
         listing.print_items(items, self._form)
         if self._form == "table" and state == State.FAILED:
             for name, found in failures.items():
                 summary.print_failures(found, name, self._hints)
+
+    def _in_state(self, state: str) -> Iterator[tuple[WorkflowTable, Record]]:
+        for table in self._tables:
+            for record in items_in_states(table, (state,), Projection.WHOLE, self._retry):
+                yield table, record
 
     def check(self, patience: float | None) -> Verdict:
         """Print a line for each step and say whether all are done; with `patience`, in seconds,
