@@ -53,14 +53,19 @@ that are done, all do. An item that is locked is freed once its lease has ended,
 
 def _add_remove(commands: "Commands") -> None:
     example = """  python pyanamo.py remove -t Call --state done
-  python pyanamo.py remove -t Align Call Filter Sample7 Sample9"""
+  python pyanamo.py remove -t Align Call Filter Sample7 Sample9
+  python pyanamo.py remove -t Call Sample7 --nested chrY"""
     more = f"""Logs in S3 stay. An item that is locked is removed once its lease has ended, or if it
-has none; with --force the worker that holds it stops its tasks and writes nothing more.
+has none; with --force the worker that holds it stops its tasks and writes nothing more. With
+--nested, the item stays, and the same line imported again adds nothing.
 
 {WORDS}"""
     made = add_command(commands, "remove", "Delete items from tables.", example, more)
     _add_choice(made, "todo, held, locked, done or failed")
-    made.set_defaults(nested="failed", call=lambda *given: _change("remove", *given))
+    made.add_argument("--nested", type=types.non_empty, metavar="TASK",
+                      help="take one nested task that failed, by its name or argument, out of "
+                      "failed items; an item is done if its others are")  # fmt: skip
+    made.set_defaults(call=lambda *given: _change("remove", *given))
 
 
 def _add_choice(made: argparse.ArgumentParser, states: str) -> None:
@@ -152,11 +157,12 @@ def _resume(
 
 def _change(action: str, arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     from anamo.operator.change import Action, ChangeRequest
+    from anamo.operator.nested_choice import FAILED_ONES, NestedChoice
 
     request = ChangeRequest(
         action=Action(action),
         state=arguments.state,
-        nested=arguments.nested,
+        nested=NestedChoice(arguments.nested or FAILED_ONES),
         force=arguments.force,
         confirmed=arguments.yes,
     )

@@ -1,6 +1,7 @@
 """`pyanamo.py requeue`, `remove`, `hold` and `resume`: change the state of items, or delete them.
 
-Guaranteed: nothing is requeued or removed before the operator has confirmed it; an item is changed
+Guaranteed: nothing is requeued or removed before the operator has confirmed it, of all tables in
+one question; an item is changed
 by conditional writes, one unless more than 200 nested tasks run again, and only if it is still as
 the operator was shown it; an item that a worker has locked is changed only with --force. That
 worker then finds its claim lost and writes nothing.
@@ -8,10 +9,10 @@ worker then finds its claim lost and writes nothing.
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 
@@ -21,9 +22,10 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core import transitions
 from anamo.core.errors import UsageError
-from anamo.core.item import NestedTask, State
-from anamo.core.record import ENDED, Record
+from anamo.core.item import State
+from anamo.core.record import Record
 from anamo.core.text import count
+from anamo.operator.nested_choice import NestedChoice
 from anamo.operator.selection import selected_items
 from anamo.operator.target import Target, Words, find_target
 
@@ -35,9 +37,6 @@ TRIES = 20
 
 NAMED = 20
 """How many of the items that are not changed are named."""
-
-FAILED_ONES, ALL = "failed", "all"
-"""Which nested tasks of a requeued item run again; another word is the name of one."""
 
 LOCKED = "is locked by {}, whose lease has not ended; left as it is (--force takes it)"
 
@@ -80,7 +79,7 @@ class ChangeRequest:
     Attributes:
         action: What to do.
         state: Items in this state only; None, which needs names, for each that can be changed so.
-        nested: Of requeued items: "failed", "all", or the name or argument of one nested task.
+        nested: Which nested tasks run again, or, where it is one, are removed.
         chosen: Which of the selected items are meant.
         force: Change items that workers have locked too.
         confirmed: Do not ask for confirmation.
@@ -88,7 +87,7 @@ class ChangeRequest:
 
     action: Action
     state: str | None
-    nested: str = FAILED_ONES
+    nested: NestedChoice = field(default_factory=NestedChoice)
     chosen: Callable[[WorkflowTable, Record], bool] = lambda table, record: True
     force: bool = False
     confirmed: bool = False
@@ -123,6 +122,7 @@ class Change:
         self._retry = retry
         self._say = say
         self._progress_bar = progress_bar
+        self._changed: dict[str, int] = {}
         self._not_changed: list[str] = []
         self._locked = 0
 
@@ -138,44 +138,76 @@ class Change:
         if any(selected.values()) and not self._confirm(selected):
             self._say("nothing was changed")
             return Outcome({}, complete=False)
-        changed = {table.name: self._change(table, found) for table, found in selected.items()}
-        for line in self._not_changed[:NAMED]:
-            self._say(line)
-        if len(self._not_changed) > NAMED:
-            self._say(f"and {len(self._not_changed) - NAMED:,} more left as they are")
+        for table, records in selected.items():
+            self._changed[table.name] = 0
+            self._change(table, records)
+        self._say_some(self._not_changed)
         if self._locked:
             locked = count(self._locked, "item")
             self._say(f"{locked} locked by workers left as they are (--force takes them)")
-        return Outcome(changed, complete=not self._not_changed)
+        return Outcome(self._changed, complete=not self._not_changed)
+
+    def _say_some(self, lines: Sequence[str]) -> None:
+        for line in lines[:NAMED]:
+            self._say(line)
+        if len(lines) > NAMED:
+            self._say(f"and {len(lines) - NAMED:,} more left as they are")
 
     def _select(self) -> dict[WorkflowTable, list[Record]]:
         """The items to change, by table."""
         asked = self._request
-        states = [asked.state] if asked.state else _states(asked.action)
+        possible = self._states()
+        states = [asked.state] if asked.state else possible
         if not asked.state and not self._target.names:
-            known = f"{', '.join(states[:-1])} or {states[-1]}"
+            known = " or ".join(filter(None, [", ".join(possible[:-1]), possible[-1]]))
             raise UsageError(f"which items? Give a TASKID, or --state {known} for all of them")
-        # Without --state, what cannot be changed so was not asked for
-        skip = self._not_changed.append if asked.state else self._say
+        others: list[str] = []
         found = selected_items(
-            self._target, states, Projection.STANDING, self._retry, self._say, skip
+            self._target, states, Projection.STANDING, self._retry, self._say, others.append
         )
         selected: dict[WorkflowTable, list[Record]] = {table: [] for table in self._target.tables}
-        others = []
+        lacking = 0
         for table, record in found:
             if not asked.chosen(table, record):
                 continue
-            if asked.nested not in (FAILED_ONES, ALL) and not record.tasks_named(asked.nested):
-                others.append(f"{self._name(table, record)} has no nested task {asked.nested}")
+            if asked.nested.is_one and not record.tasks_named(asked.nested.word):
+                lacking += 1
+                lacks = f"has no nested task {asked.nested.word}; left as it is"
+                others += [f"{self._name(table, record)} {lacks}"] if self._target.names else []
             elif self._may_change(table, record):
                 selected[table].append(record)
-        if others and not any(selected.values()):
-            raise UsageError(f"none of the items has a nested task {asked.nested}")
-        if self._target.names:
-            self._not_changed += [f"{line}; left as it is" for line in others]
+        anything = any(selected.values()) or self._not_changed
+        if lacking and not anything:
+            raise UsageError(f"none of the items has a nested task {asked.nested.word}")
+        # Where names are enough, items that cannot be changed so were not asked for
+        if asked.state or lacking or not anything:
+            self._not_changed += others
+        else:
+            self._say_some(others)
         return selected
 
+    def _states(self) -> list[str]:
+        """The states of items that can be changed so.
+
+        Raises:
+            UsageError: --state says another than that of which nested tasks can be removed.
+        """
+        asked = self._request
+        begins_in = _BEGINS_IN[asked.action]
+        if self._removes_part:
+            begins_in = (transitions.REMOVE_PART,)
+            if asked.state not in (None, State.FAILED.value):
+                raise UsageError(
+                    "--nested takes a nested task out of failed items only; for others, correct "
+                    "the line and import it with --replace"
+                )
+        sources = [state.value for each in begins_in for state in each.sources]
+        return [*dict.fromkeys(sources)]
+
     def _may_change(self, table: WorkflowTable, record: Record) -> bool:
+        if self._removes_part and (why := self._request.nested.cannot_be_removed(record)):
+            self._not_changed.append(f"{self._name(table, record)} {why}; left as it is")
+            return False
         if self._request.force or not record.leased(table.clock.surely_past()):
             return True
         if self._target.names:
@@ -185,6 +217,10 @@ class Change:
             # Only counted: `--state locked` is meant for items whose workers are gone
             self._locked += 1
         return False
+
+    @property
+    def _removes_part(self) -> bool:
+        return self._request.action is Action.REMOVE and self._request.nested.is_one
 
     def _name(self, table: WorkflowTable, record: Record) -> str:
         where = f"table {table.name}: " if len(self._target.tables) > 1 else ""
@@ -215,31 +251,20 @@ class Change:
             for record in records
         )
         forced = f", {held:,} of them from workers that hold them" if held else ""
+        nested = self._request.nested
         if self._request.action is Action.REMOVE:
-            return f"Remove {items}{forced}? Their logs in S3 stay."
+            part = f"nested task {nested.word} of " if nested.is_one else ""
+            return f"Remove {part}{items}{forced}? Their logs in S3 stay."
         tasks = sum(
-            self._tasks_to_run(record) for records in selected.values() for record in records
+            nested.tasks_to_run(record) for records in selected.values() for record in records
         )
         return f"Requeue {items} ({count(tasks, 'task')} to run){forced}?"
 
-    def _tasks_to_run(self, record: Record) -> int:
-        nested = self._nested(record)
-        return sum(task.status == State.TODO for task in nested) if nested else record.tasks
-
-    def _nested(self, record: Record) -> list[NestedTask]:
-        """The nested tasks with the statuses that a requeue gives them."""
-        nested = self._request.nested
-        if nested not in (FAILED_ONES, ALL):
-            return requeued_tasks(record, only=record.tasks_named(nested))
-        # A done item has no others than done ones
-        return requeued_tasks(record, nested == ALL or record.state == State.DONE)
-
     # Writes
 
-    def _change(self, table: WorkflowTable, selected: Sequence[Record]) -> int:
+    def _change(self, table: WorkflowTable, selected: Sequence[Record]) -> None:
         if not selected:
-            return 0
-        changed = 0
+            return
         bar = self._progress_bar(table.name, len(selected), self._say)
         with bar as advance, ThreadPoolExecutor(WRITE_THREADS) as pool:
             futures = [pool.submit(self._apply, table, record) for record in selected]
@@ -252,12 +277,12 @@ class Change:
                             f"{self._name(table, record)} {_why(lost, record)}"
                         )
                     else:
-                        changed += 1
+                        self._changed[table.name] += 1
             except BaseException:
                 pool.shutdown(cancel_futures=True)
-                self._say(f"stopped after {count(changed, 'item')}; run the same command again")
+                changed = count(sum(self._changed.values()), "item")
+                self._say(f"stopped after {changed}; run the same command again")
                 raise
-        return changed
 
     def _apply(self, table: WorkflowTable, record: Record) -> Lost | None:
         """Change an item. If its holder has recorded results meanwhile, try again with those."""
@@ -273,19 +298,16 @@ class Change:
     def _write(self, table: WorkflowTable, record: Record) -> Lost | None:
         force = self._request.force and record.state == State.LOCKED
         action = self._request.action
+        nested = self._request.nested
+        if self._removes_part:
+            return table.remove_part(record, record.tasks_named(nested.word))
         if action is Action.REMOVE:
             return table.remove(record, force)
         if action is Action.HOLD:
             return table.hold(record)
         if action is Action.RESUME:
             return table.resume(record)
-        return table.requeue(record, self._nested(record), force)
-
-
-def _states(action: Action) -> list[str]:
-    """The states of items that can be changed so."""
-    sources = [state.value for each in _BEGINS_IN[action] for state in each.sources]
-    return [*dict.fromkeys(sources)]
+        return table.requeue(record, nested.requeued(record), force)
 
 
 def change(
@@ -303,31 +325,14 @@ def change(
     retry = OperatorRetry(say)
     outcome = Change(request, find_target(words, retry), retry, say, progress_bar).run()
     for table, items in outcome.changed.items():
-        print(sentence(request.action, table, items))
+        part = f" {request.nested.word} from" if request.nested.is_one else ""
+        print(sentence(request.action, table, items, part))
     return outcome.complete
 
 
-def sentence(action: Action, table: str, items: int) -> str:
-    """How many items of a table were changed."""
-    return f"{table}: {_DONE[action]} {count(items, 'item')}"
-
-
-def requeued_tasks(
-    record: Record, all_tasks: bool = False, only: Collection[str] = ()
-) -> list[NestedTask]:
-    """The nested tasks with the statuses that they get: those that are not done run again, or all,
-    or `only` those beside what is todo.
-    """
-
-    def again(task: NestedTask) -> bool:
-        if only:
-            return task.name in only or task.status not in ENDED
-        return all_tasks or task.status != State.DONE
-
-    return [
-        NestedTask(task.name, task.script, State.TODO.value if again(task) else task.status)
-        for task in record.item.nested
-    ]
+def sentence(action: Action, table: str, items: int, part: str = "") -> str:
+    """How many items of a table were changed, or a part of them."""
+    return f"{table}: {_DONE[action]}{part} {count(items, 'item')}"
 
 
 def _counted(records: Sequence[Record]) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from tests.operator.conftest import held
+from tests.operator.test_requeue import SCRIPT, always, unguarded
 from tests.support import workflow
+from tests.support.proxy import dropping_reply, on
 from tests.support.table import Table
 from tests.support.waiting import eventually
 
@@ -27,7 +29,7 @@ def partly_failed(task_id: str, *bad: int, nested: int = 5) -> dict[str, Any]:
         failed = number + 1 in bad
         made["TaskScript"][name]["Status"] = "failed" if failed else "done"
         cause = (3, "Execution Failed: exit 3", "no space left") if failed else ()
-        address = {"S3": f"s3://logs/{task_id}-{name}.log.gz"}
+        address: dict[str, Any] = {"S3": f"s3://logs/{task_id}-{name}.log.gz"}
         made["Log"][name] = workflow.entry(task_id, *cause, **address)
     return made
 
@@ -392,3 +394,83 @@ def test_watching_prints_what_is_new_and_when(start: Run, small: Any) -> None:
         f"{call.name}: resumed 1 item",
     ]
     assert len([line for line in lines if line.endswith("UTC")]) == 3
+
+
+# A nested task that is given up
+
+
+def test_a_nested_task_that_fails_is_taken_out_of_its_item(
+    run: Run, typing: Run, small: Any
+) -> None:
+    table = small(
+        partly_failed("S1", 4), partly_failed("S2", 2, 4), workflow.item("S3", "failed", 1)
+    )
+    words = ["remove", "-t", table.name, "--nested"]
+    ended = typing(*words, "chr4", "S1", typed="y\n")
+    assert f"Remove nested task chr4 of 1 failed item of table {table.name}?" in ended.stdout
+    assert f"{table.name}: removed chr4 from 1 item" in ended.stdout
+    before = {item["taskID"]: item for item in table.items()}
+    assert before["S1"]["ItemState"] == "done"
+    assert sorted(before["S1"]["TaskScript"]) == ["Task_0", "Task_1", "Task_2", "Task_4"]
+    assert (before["S1"]["Nested_Tasks"], before["S1"]["Log_Length"]) == (4, 4)
+    assert run("pyanamo.py", *words, "Task_3", "S2", "--yes").returncode == 0
+    assert states_by_task(table)["S2"] == "failed", "chr2 has failed as well"
+    assert statuses(table, "S2") == ["done", "failed", "done", "done"]
+    for name, nested, why in (
+        ("S2", "chr1", "has done Task_0 chr1: only nested tasks that failed can be removed"),
+        ("S3", "Task_0", "has nothing but Task_0: remove the item, without --nested"),
+        ("S1", "chr1", "is done; left as it is"),
+    ):
+        ended = run("pyanamo.py", *words, nested, name, "--yes")
+        assert ended.returncode == 1
+        assert why in ended.stderr
+    ended = run("pyanamo.py", *words, "chr2", "--state", "todo", "--yes")
+    assert ended.returncode == 2
+    assert "correct the line and import it with --replace" in ended.stderr
+
+
+def test_a_lost_reply_to_a_removal_in_part_is_no_lost_race(
+    run: Run, small: Any, make_proxy: Any, dynamodb: str
+) -> None:
+    table = small(partly_failed("S1", 4))
+    proxy = make_proxy(dynamodb)
+    proxy.behaviour = on("UpdateItem", dropping_reply, 1)
+    words = ["remove", "-t", table.name, "--nested", "chr4", "S1", "--yes"]
+    ended = run("pyanamo.py", *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert table.states() == {"done": 1}
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_of_two_removals_in_part_at_once_each_counts(
+    run: Run, small: Any, make_proxy: Any, dynamodb: str, guarded: bool
+) -> None:
+    table = small(partly_failed("S1", 2, 4))
+    proxy = make_proxy(dynamodb)
+    proxy.behaviour = on("UpdateItem", overtaken(table), 1)
+    words = ["remove", "-t", table.name, "--nested", "chr4", "S1", "--yes"]
+    command = SCRIPT if guarded else unguarded(always("REMOVE_PART", "Log_Length = :length"))
+    ended = run("python", *command, *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    (item,) = table.items()
+    right = (item["Nested_Tasks"], item["ItemState"]) == (len(item["TaskScript"]), "failed")
+    if guarded:
+        assert ended.returncode == 1
+        assert "changed meanwhile and is failed" in ended.stderr
+        assert run("pyanamo.py", *words).returncode == 0
+        assert table.states() == {"done": 1}
+    assert guarded or not right, "this test would not notice"
+
+
+def overtaken(table: Table) -> Any:
+    """Let another operator take chr2 out first."""
+
+    def behaviour(request: Any, forward: Any) -> Any:
+        table.client.update_item(
+            TableName=table.name,
+            Key={"itemID": {"N": str(table.items()[0]["itemID"])}},
+            UpdateExpression="SET Nested_Tasks = :n, Log_Length = :n REMOVE TaskScript.Task_1",
+            ExpressionAttributeValues={":n": {"N": "4"}},
+        )
+        return forward(request)
+
+    return behaviour
