@@ -207,6 +207,8 @@ def test_done_means_all_items_of_a_sample_and_another_state_one_of_them() -> Non
     found = {state: [*matching(matrix, [("Align", state)])] for state in ("done", "failed", "none")}
     assert found == {"done": ["S1"], "failed": ["S2"], "none": []}
     assert [*matching(matrix, [("Call", "none"), ("Align", "done")])] == ["S1"]
+    with pytest.raises(UsageError, match="no item is dnoe; states are todo, locked"):
+        matching(matrix, [("Call", "dnoe")])
 
 
 @pytest.mark.parametrize(
