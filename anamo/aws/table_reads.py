@@ -43,7 +43,7 @@ class Projection(Enum):
     whole item even where it only counts.
     """
 
-    COUNTS = "itemID, ItemState, Nested_Tasks, Log_Length"
+    COUNTS = "itemID, ItemState, taskID, Nested_Tasks, Log_Length"
     STEP = "itemID, ItemState, taskID"
     STANDING = (
         "itemID, ItemState, taskID, Nested_Tasks, Log_Length, TaskScript,"
@@ -229,6 +229,14 @@ class TableReads(TableRequests):
         return QueryPage(
             [Record.from_values(decode(each)) for each in answer["Items"]], rest, units
         )
+
+    def check_there(self) -> None:
+        """Ask the index for one item: an operator may do that, and not describe a table.
+
+        Raises:
+            TableMissing: There is no such table.
+        """
+        self.last_todo()
 
     def states_held(self) -> set[str]:
         """The states that items are in, other tools' included: half a read unit each.
