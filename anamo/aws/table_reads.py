@@ -58,7 +58,7 @@ class Projection(Enum):
     are read from the table.
     """
 
-    COUNTS = "itemID, ItemState, Nested_Tasks, Lock_Date"
+    COUNTS = "itemID, ItemState, taskID, Nested_Tasks, Lock_Date"
     STEP = "itemID, ItemState, taskID"
     LISTED = "all that the index holds"
     STANDING = (
@@ -289,6 +289,14 @@ class TableReads(TableRequests):
         # What is only shown may be read at half the price
         found = self._completed(answer["Items"], projection, projection is not Projection.WHOLE)
         return QueryPage(found, rest)
+
+    def check_there(self) -> None:
+        """Ask the index for one item: an operator may do that, and not describe a table.
+
+        Raises:
+            TableMissing: There is no such table.
+        """
+        self.last_todo()
 
     def states_held(self) -> set[str]:
         """The states that items are in, other tools' included: half a read unit each.

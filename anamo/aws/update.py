@@ -61,6 +61,12 @@ class Update:
             self.values[":todo"] = State.TODO.value
             self.clauses.append(f"#T.#{position}.#S=:todo")
 
+    def remove_nested(self, names: Sequence[str]) -> None:
+        """Take nested tasks out of the item, at most STATUS_LIMIT; their log entries stay."""
+        for position, name in enumerate(names):
+            self.paths |= {"#T": "TaskScript", f"#{position}": name}
+            self.removed.append(f"#T.#{position}")
+
     def add_results(
         self, item: Item, results: Results, ended: int, again: Collection[str] = ()
     ) -> None:

@@ -33,7 +33,9 @@ EPILOG = f"""example:
   python pyanamo.py -t Testing -b my-bucket -r us-east-1 -i 2 -n 4
 
 progress, and what to do about failures:
-  python pyanamo.py {{status,logs,requeue,remove,hold,resume}} --help
+  python pyanamo.py {{status,logs,requeue,retry,remove,hold,resume}} --help
+
+{types.ENVIRONMENT}
 
 {types.original_flags_help(ORIGINAL_FLAGS)}
 
@@ -60,22 +62,8 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = made.add_argument
-    add(
-        "-t",
-        "--table",
-        required=True,
-        nargs="+",
-        action="extend",
-        type=types.non_empty,
-        help="workflow tables: items are taken from the first that has any",
-    )
-    add(
-        "-b",
-        "--bucket",
-        required=True,
-        type=types.log_location,
-        help="S3 bucket for the logs; s3://BUCKET/PREFIX gives the log prefix, too",
-    )
+    types.add_table_flag(made, types.non_empty)
+    types.add_bucket_flag(made)
     types.add_common_flags(made)
     count = types.whole_number(1)
     add("-i", "--items", type=count, default=1, metavar="N", help="items at once")
@@ -195,7 +183,7 @@ def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     from anamo.cli.live_line import screen
     from anamo.worker.run import work
 
-    tables = tuple(types.tables(arguments.table))
+    tables = tuple(types.tables(arguments))
     options = Options(
         tables=tables,
         bucket=arguments.bucket.bucket,

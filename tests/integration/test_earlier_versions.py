@@ -22,7 +22,7 @@ from anamo.core.codec import encode
 from anamo.core.item import Item, State, nested_item, new_values
 from anamo.core.log_entry import LogEntry
 from anamo.core.record import Record
-from anamo.operator.change import requeued_tasks
+from anamo.operator.nested_choice import requeued_tasks
 from tests.support import sabotage
 from tests.support.table import Table, workflow_table
 
@@ -230,7 +230,7 @@ def test_a_requeue_leaves_what_an_earlier_holder_has_recorded_since(
     seen = record_of(ours)
     old.record("Task_0", 1)
     ours.clock.surely_past = lambda: 1e9  # type: ignore[method-assign]
-    lost = ours.requeue(seen, requeued_tasks(seen, all_tasks=False), force=False)
+    lost = ours.requeue(seen, requeued_tasks(seen, False), force=False)
     assert isinstance(lost, Lost) is guarded
     assert ("Ended_Tasks" in table.item(ITEM.item_id)) is False
 
