@@ -68,6 +68,11 @@ class TableRequests:
         self.clock = clock or DatabaseClock()
         self.meter = CapacityMeter()
 
+    @property
+    def region(self) -> str:
+        """The AWS region that its requests go to."""
+        return str(self._client.meta.region_name)
+
     def send(
         self, method: Callable[..., Mapping[str, Any]], named: bool = True, **request: Any
     ) -> Mapping[str, Any]:
@@ -93,7 +98,7 @@ class TableRequests:
         try:
             return _whole(method(**request), request)
         except ClientError as error:
-            raise self._renew(_from_dynamodb(error, self.name)) from error
+            raise self._renew(_from_dynamodb(error, self.name, self.region)) from error
         except BotoCoreError as error:
             raise self._renew(translate(error)) from error
         except Exception as error:
@@ -241,7 +246,7 @@ class Cancelled(Exception):
         raise AwsError(f"table {table}: the import was refused: {said}")
 
 
-def _from_dynamodb(error: ClientError, table: str) -> Exception:
+def _from_dynamodb(error: ClientError, table: str, region: str) -> Exception:
     """DynamoDB's own error codes; `faults.translate` knows those that all services share."""
     answer: Any = error.response
     code = answer.get("Error", {}).get("Code")
@@ -254,6 +259,6 @@ def _from_dynamodb(error: ClientError, table: str) -> Exception:
     if code == "ValidationException" and error.operation_name == "UpdateItem":
         return ItemRefused(f"table {table}: {answer['Error'].get('Message', code)}")
     if code == "ResourceNotFoundException":
-        return TableMissing(f"table {table} does not exist")
+        return TableMissing(f"table {table} does not exist in {region}")
     translation = translate(error)
     return type(translation)(f"table {table}: {translation}")

@@ -16,7 +16,7 @@ from anamo.aws.update import STATUS_LIMIT, Update
 from anamo.core import transitions
 from anamo.core.codec import encode
 from anamo.core.item import NULL, NestedTask, State
-from anamo.core.record import Record
+from anamo.core.record import ENDED, Record
 from anamo.core.transitions import Transition
 
 
@@ -55,7 +55,7 @@ class OperatorWrites(TableWrites):
             if isinstance(current, Lost):
                 return current
             seen, force, transition = current, False, transitions.REQUEUE
-        ended = sum(task.status == State.DONE.value for task in nested)
+        ended = sum(task.status in ENDED for task in nested)
         values = {":todo": State.TODO.value, ":null": NULL, ":zero": 0, ":ended": ended}
         update = Update(NULL, values | self._as_seen(seen, force))
         update.set_todo(changed)
@@ -119,6 +119,40 @@ class OperatorWrites(TableWrites):
             )
         except ConditionFailed as failed:
             return Lost(Record.from_values(failed.item)) if failed.item else None
+        return None
+
+    def remove_part(self, seen: Record, names: Sequence[str]) -> Lost | None:
+        """Take failed nested tasks out of a failed item, provided that it is still as it was seen.
+
+        Args:
+            seen: The item as the operator saw it.
+            names: Those of the nested tasks, at most STATUS_LIMIT and not all of the item's.
+
+        Returns:
+            None once they are gone.
+
+        Raises:
+            ValueError: The item was not seen as failed.
+        """
+        _check_source(transitions.REMOVE_PART, seen)
+        left = [task.status for task in seen.item.nested if task.name not in names]
+        target = State.DONE if set(left) == {State.DONE.value} else State.FAILED
+        values: dict[str, Any] = {
+            ":target": target.value,
+            ":left": len(left),
+            ":ended": sum(status in ENDED for status in left),
+        }
+        update = Update(NULL, values | self._as_seen(seen, force=True))
+        update.remove_nested(names)
+        try:
+            self._write(transitions.REMOVE_PART, seen.item.item_id, update, "NONE")
+        except ConditionFailed as failed:
+            if failed.item is None:
+                return Lost(None)
+            current = Record.from_values(failed.item)
+            gone = not {task.name for task in current.item.nested} & set(names)
+            applied = gone and table_writes.already_applied(current.item, target, seen.item.lock_id)
+            return None if applied else Lost(current)
         return None
 
     def hold(self, seen: Record) -> Lost | None:

@@ -43,7 +43,7 @@ class Projection(Enum):
     whole item even where it only counts.
     """
 
-    COUNTS = "itemID, ItemState, Nested_Tasks, Log_Length"
+    COUNTS = "itemID, ItemState, taskID, Nested_Tasks, Log_Length"
     STEP = "itemID, ItemState, taskID"
     STANDING = (
         "itemID, ItemState, taskID, Nested_Tasks, Log_Length, TaskScript,"
@@ -228,6 +228,16 @@ class TableReads(TableRequests):
         units = float(answer["ConsumedCapacity"]["CapacityUnits"])
         return QueryPage(
             [Record.from_values(decode(each)) for each in answer["Items"]], rest, units
+        )
+
+    def check_there(self) -> None:
+        """Read one entry of the index: an operator may do that, and not describe a table.
+
+        Raises:
+            TableMissing: There is no such table.
+        """
+        self.send(
+            self._client.scan, IndexName=STATE_INDEX, Limit=1, ProjectionExpression="ItemState"
         )
 
     def states_held(self) -> set[str]:

@@ -278,8 +278,8 @@ class TableWrites(TableRequests):
     ) -> Values:
         """Send a transition; gives the attributes that `returned` asks for."""
         expression = "SET " + ", ".join((*transition.set, *update.clauses))
-        if transition.remove:
-            expression += " REMOVE " + ", ".join(transition.remove)
+        if removed := (*transition.remove, *update.removed):
+            expression += " REMOVE " + ", ".join(removed)
         request: dict[str, Any] = {
             "Key": encode({"itemID": item_id}),
             "ConditionExpression": transition.condition,

@@ -31,12 +31,14 @@ class Update:
         values: The expressions' values by placeholder.
         paths: Attribute names by placeholder.
         clauses: What SET has beside the transition's own clauses.
+        removed: What REMOVE has beside the transition's own.
     """
 
     lock_id: str
     values: dict[str, Any]
     paths: dict[str, str] = field(default_factory=dict)
     clauses: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
 
     def set_todo(self, names: Sequence[str]) -> None:
         """Set the statuses of nested tasks, at most STATUS_LIMIT, to todo; nothing else of them."""
@@ -45,6 +47,12 @@ class Update:
             self.paths |= {"#T": "TaskScript", "#S": "Status", f"#{position}": name}
             self.values[":todo"] = State.TODO.value
             self.clauses.append(f"#T.#{position}.#S=:todo")
+
+    def remove_nested(self, names: Sequence[str]) -> None:
+        """Take nested tasks out of the item, at most STATUS_LIMIT; their log entries stay."""
+        for position, name in enumerate(names):
+            self.paths |= {"#T": "TaskScript", f"#{position}": name}
+            self.removed.append(f"#T.#{position}")
 
     def add_results(self, results: Results, ended: int, again: Collection[str] = ()) -> None:
         """Write results, and the statuses of nested tasks; those in `again` become todo."""

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import math
+import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,16 @@ from anamo.core.text import printable
 
 DEFAULT_PREFIX = "PyAnamo"
 """Prefix of log keys unless the command line gives one."""
+
+TABLES = "PYANAMO_TABLES"
+"""The variable with the tables of a project, between blanks or commas, where there is no -t."""
+
+BUCKET = "PYANAMO_BUCKET"
+"""The variable with the bucket for the logs, as -b takes it, where there is no -b."""
+
+ENVIRONMENT = f"""defaults from the environment, so that a project types them once:
+  export {TABLES}="Align Call" {BUCKET}=my-bucket AWS_DEFAULT_REGION=us-east-1"""
+"""The paragraph of --help about them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +95,60 @@ def without_aliases(words: Sequence[str], aliases: Mapping[str, str]) -> list[st
     return found
 
 
+def add_table_flag(parser: argparse.ArgumentParser, kind: Callable[[str], str]) -> None:
+    """Add -t: several words, several times, or by the environment; see `table_words`.
+
+    Args:
+        parser: What to add it to.
+        kind: Type of a word.
+    """
+    parser.add_argument(
+        "-t",
+        "--table",
+        required=not _environment_tables(),
+        action="append",
+        nargs="+",
+        type=kind,
+        help=f"workflow tables; default: those in {TABLES}",
+    )
+
+
+def add_bucket_flag(parser: argparse.ArgumentParser) -> None:
+    """Add -b, whose default is in the environment."""
+    default = os.environ.get(BUCKET, "").strip() or None
+    parser.add_argument(
+        "-b",
+        "--bucket",
+        required=default is None,
+        default=default,
+        type=log_location,
+        help="S3 bucket for the logs; s3://BUCKET/PREFIX gives the log prefix, too; default: "
+        f"that in {BUCKET}",
+    )
+
+
+def table_words(arguments: argparse.Namespace) -> list[list[str]]:
+    """The words of each -t, or else the tables in the environment, each by itself."""
+    words: list[list[str]] | None = arguments.table
+    return words or [[name] for name in _environment_tables()]
+
+
+def tables(arguments: argparse.Namespace) -> list[str]:
+    """The tables of -t where all its words are tables, each once."""
+    return unique([word for words in table_words(arguments) for word in words])
+
+
+def _environment_tables() -> list[str]:
+    return re.split(r"[\s,]+", text) if (text := os.environ.get(TABLES, "").strip(" \t\n,")) else []
+
+
 def add_common_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that all command lines have."""
     parser.add_argument(
-        "-r", "--region", type=non_empty, help="AWS region; default: from the AWS configuration"
+        "-r",
+        "--region",
+        type=non_empty,
+        help="AWS region; default: AWS_DEFAULT_REGION, or the AWS configuration",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say more")
     parser.add_argument(

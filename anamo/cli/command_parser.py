@@ -1,11 +1,16 @@
 """What the command lines of all operator's commands share."""
 
 import argparse
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from anamo.cli import arguments as types
+from anamo.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from anamo.operator.target import Words
+
     # It has no public name, and is generic for type checkers only
     Commands: TypeAlias = "argparse._SubParsersAction[types.Parser]"  # noqa: SLF001
 
@@ -15,6 +20,14 @@ EXIT_CODES = """exit codes:
   2    wrong usage, an unknown name, or no terminal to ask on; nothing was changed
   3    AWS refused or cannot be reached, or a log is not in S3 any more
   130  stopped by SIGINT"""
+
+
+WORDS = f"""Words behind -t are tables as long as there are tables of these names; the first that is
+none, and all behind it, are samples, named by taskID or itemID. A name that no table has ends the
+command before it begins; of one that only some have, it says so and goes on. --names-from reads a
+name a line, up to a tab, and leaves a heading taskID out.
+
+{types.ENVIRONMENT}"""
 
 
 def add_command(
@@ -41,3 +54,45 @@ def add_command(
     made.epilog = types.as_started("\n\n".join(part for part in parts if part), program)
     types.add_common_flags(made)
     return made
+
+
+def add_words(made: argparse.ArgumentParser, without: str) -> None:
+    """Add -t and the names of samples, which `words` reads; `without` says what no name means."""
+    types.add_table_flag(made, types.non_empty)
+    add = made.add_argument
+    add("names", nargs="*", type=types.non_empty, metavar="TASKID",
+        help=f"taskID or itemID, in any of the tables; {without}")  # fmt: skip
+    add("--names-from", type=types.non_empty, metavar="FILE",
+        help="take names from a file, one a line; - for standard input")  # fmt: skip
+
+
+def words(arguments: argparse.Namespace) -> "Words":
+    """The tables and names of a command line.
+
+    Raises:
+        UsageError: The file of names cannot be read, or has none.
+    """
+    from anamo.operator.target import Words
+
+    names = [*arguments.names]
+    if arguments.names_from is not None:
+        names += _names_in(arguments.names_from)
+    return Words(types.table_words(arguments), names, arguments.region)
+
+
+def _names_in(path: str) -> list[str]:
+    """The names in a file, one a line."""
+    try:
+        source = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        lines = source.decode("utf-8-sig").splitlines()
+    except OSError as error:
+        raise UsageError(f"--names-from {path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--names-from {path}: is not text in UTF-8") from error
+    names = [name for line in lines if (name := line.partition("\t")[0].strip())]
+    if names[:1] == ["taskID"]:
+        del names[0]
+    # Without a name, a command would mean all items
+    if not names:
+        raise UsageError(f"--names-from {path}: there is no name in it; nothing was done")
+    return names

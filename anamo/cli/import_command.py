@@ -48,6 +48,8 @@ examples:
 Items that are in the table already stay as they are: repeat or extend an import at any time.
 A line that was corrected is another item; the one it replaces stays, unless --replace is given.
 
+{types.ENVIRONMENT}
+
 {types.original_flags_help(ORIGINAL_FLAGS)}
 
 exit codes:
@@ -67,7 +69,7 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = made.add_argument
-    add("-t", "--table", required=True, nargs="+", type=types.table_name, help="workflow tables")
+    types.add_table_flag(made, types.table_name)
     add("-d", "--data", type=types.non_empty, help="task file; - for standard input")
     add(
         "-s",
@@ -144,7 +146,7 @@ def read_tasks(arguments: argparse.Namespace) -> "TaskFile":
     """
     from anamo.importer import sample_sheet, task_file
 
-    tables = types.unique(arguments.table)
+    tables = types.tables(arguments)
     form, other = (LINES, SHEET) if arguments.csv is None else (SHEET, LINES)
     missing = [flag for name, flag in list(form.items())[:2] if getattr(arguments, name) is None]
     if missing:
@@ -159,7 +161,7 @@ def read_tasks(arguments: argparse.Namespace) -> "TaskFile":
         )
         return task_file.read(arguments.data, layout, tables)
     if len(tables) > 1:
-        raise UsageError("--csv: -t names more than one table")
+        raise UsageError(f"--csv: -t names more than one table, or {types.TABLES} does")
     template = sample_sheet.Template(
         tables[0], arguments.id, arguments.script, arguments.nested_over, arguments.literal
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
 from anamo.cli import change_commands
-from anamo.cli.command_parser import add_command
+from anamo.cli.command_parser import WORDS, add_command, add_words, words
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus
 
@@ -38,6 +38,9 @@ FIELDS = """fields of --output json, a list with an object per table:
 fields of --output tsv, after a line of headings:
   the same in this order, tasks as tasks_todo to tasks_total; held and other states as name=number
   in `other`
+with names of samples, an object an item, or in TSV a line a task: table, taskID, itemID, state,
+  attempts, instance, claimed, ended; of each task: task, argument, task_state, cause, exit_code,
+  seconds, max_rss_mb, stderr (its last line), log, log_range
 with --by-task: taskID, and for each table the states of its items
 with --state: table, itemID, taskID, state, tasks_ended, tasks_total, instance, since, exit_codes,
   stderr (its last line)"""
@@ -65,7 +68,8 @@ def main(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
 
 def _add_status(commands: "Commands") -> None:
     example = """  python pyanamo.py status -t Align Call Filter -r us-east-1
-  python pyanamo.py status -t Align Call Filter --by-task --output tsv | grep Sample7
+  python pyanamo.py status -t Align Call Filter Sample7
+  python pyanamo.py status -t Align Call Filter --by-task --where Align=done,Call=todo
   python pyanamo.py status -t Align --watch 30
   python pyanamo.py status -t Align Call Filter --html report.html
   python pyanamo.py status -t Align --check && start-the-next-step"""
@@ -74,10 +78,10 @@ def _add_status(commands: "Commands") -> None:
         "status",
         "How far the steps of a workflow are.",
         example,
-        f"{LAG}\n\n{FIELDS}\n\n{CHECK}",
+        f"{LAG}\n\n{WORDS}\n\n{FIELDS}\n\n{CHECK}",
     )
     add = made.add_argument
-    add("-t", "--table", required=True, nargs="+", type=types.non_empty, help="workflow tables")
+    add_words(made, "shows each of them in every step")
     add(
         "--output",
         choices=("table", "json", "tsv"),
@@ -87,6 +91,15 @@ def _add_status(commands: "Commands") -> None:
     form = made.add_mutually_exclusive_group()
     form.add_argument("--by-task", action="store_true", help="a line per taskID, a column per step")
     form.add_argument("--state", type=types.non_empty, help="the items in this state, one per line")
+    add(
+        "--where",
+        action="append",
+        default=[],
+        type=types.non_empty,
+        metavar="STEP=STATE",
+        help="with --by-task: only samples of which this is so, such as Align=done,Call=todo; done "
+        "means all its items in the step, none that it has none there, others at least one",
+    )
     form.add_argument(
         "--watch",
         nargs="?",
@@ -122,14 +135,13 @@ def _status(
     from anamo.operator.status import Status, StatusRequest
 
     program = types.as_started("python pyanamo.py", say.program)
-    request = StatusRequest(
-        types.unique(arguments.table), arguments.region, arguments.output, program
-    )
+    whole_tables = arguments.check or arguments.html or arguments.watch is not None
+    request = StatusRequest(words(arguments), arguments.output, not whole_tables, program)
     status = Status(request, say)
     if arguments.check:
         return _check(status, arguments.wait)
     if arguments.by_task:
-        status.by_task()
+        status.by_task(arguments.where)
     elif arguments.state:
         status.items(arguments.state)
     elif arguments.html:
@@ -138,13 +150,20 @@ def _status(
         status.watch(arguments.watch)
     else:
         status.summary()
-    return ExitStatus.OK
+    return ExitStatus.OK if status.complete else ExitStatus.AWS
 
 
 def _refuse_contradictions(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     for flag in ("watch", "html"):
         if getattr(arguments, flag) is not None and arguments.output != "table":
             made.error(f"--{flag} is for people: leave out --output")
+    for flag in ("watch", "html", "check"):
+        if getattr(arguments, flag) not in (None, False) and (
+            arguments.names or arguments.names_from
+        ):
+            made.error(f"--{flag} is of whole tables: leave out the names")
+    if arguments.where and not arguments.by_task:
+        made.error("--where goes with --by-task")
     if arguments.wait is not None and not arguments.check:
         made.error("--wait goes with --check")
 
@@ -163,36 +182,32 @@ def _check(status: "Status", patience: float | None) -> ExitStatus:
 def _add_logs(commands: "Commands") -> None:
     example = """  python pyanamo.py logs -t Call Sample7
   python pyanamo.py logs -t Call Sample7 --nested Task_2 --stderr --tail 20
-  python pyanamo.py logs -t Call --state failed | less"""
-    more = """A log begins with what ran where, then come stdout and stderr. Where several are
+  python pyanamo.py logs -t Align Call --state failed | less"""
+    more = f"""A log begins with what ran where, then come stdout and stderr. Where several are
 shown, each has its task id above it. On a terminal, control characters are escaped; a pipe gets
-every byte."""
+every byte.
+
+{WORDS}"""
     made = add_command(commands, "logs", "The whole logs of tasks, from S3.", example, more)
     add = made.add_argument
-    add("-t", "--table", required=True, type=types.non_empty, help="workflow table")
-    add("names", nargs="*", type=types.non_empty, metavar="TASKID", help="taskID or itemID")
+    add_words(made, "without one, give --state")
     add(
         "--state",
         type=types.non_empty,
         help="of items in this state only; of failed items, the tasks that failed",
     )
-    add("--nested", type=types.non_empty, metavar="TASK", help="of one nested task, such as Task_2")
+    add("--nested", type=types.non_empty, metavar="TASK",
+        help="of one nested task, by its name or argument, such as Task_2 or chr3")  # fmt: skip
     add("--stderr", action="store_true", help="stderr only")
     add("--tail", type=types.whole_number(0), metavar="N", help="the last N lines of each stream")
-    made.set_defaults(call=lambda *given: _logs(made, *given))
+    made.set_defaults(call=_logs)
 
 
-def _logs(
-    made: argparse.ArgumentParser, arguments: argparse.Namespace, say: Messages
-) -> ExitStatus:
-    if not arguments.names and not arguments.state:
-        made.error("whose logs? Give a TASKID, or --state failed for all that failed")
+def _logs(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     from anamo.operator.logs import LogsRequest, write_logs
 
     request = LogsRequest(
-        table=arguments.table,
-        region=arguments.region,
-        names=arguments.names,
+        words=words(arguments),
         state=arguments.state,
         nested=arguments.nested,
         stderr=arguments.stderr,

@@ -33,7 +33,9 @@ EPILOG = f"""example:
   python pyanamo.py -t Testing -b my-bucket -r us-east-1 -i 2 -n 4
 
 progress, and what to do about failures:
-  python pyanamo.py {{status,logs,requeue,remove,hold,resume}} --help
+  python pyanamo.py {{status,logs,requeue,retry,remove,hold,resume}} --help
+
+{types.ENVIRONMENT}
 
 {types.original_flags_help(ORIGINAL_FLAGS)}
 
@@ -60,14 +62,8 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = made.add_argument
-    add("-t", "--table", required=True, type=types.non_empty, help="workflow table")
-    add(
-        "-b",
-        "--bucket",
-        required=True,
-        type=types.log_location,
-        help="S3 bucket for the logs; s3://BUCKET/PREFIX gives the log prefix, too",
-    )
+    types.add_table_flag(made, types.non_empty)
+    types.add_bucket_flag(made)
     types.add_common_flags(made)
     count = types.whole_number(1)
     add("-i", "--items", type=count, default=1, metavar="N", help="items at once")
@@ -181,6 +177,9 @@ def log_prefix(arguments: argparse.Namespace) -> str:
 
 def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     """Work through the table."""
+    tables = types.tables(arguments)
+    if len(tables) > 1:
+        raise UsageError(f"-t names {len(tables)} tables; a worker takes one")
     prefix = log_prefix(arguments)
     signals = Signals()
     # Here and not above, because --help needs none of it
@@ -188,7 +187,7 @@ def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     from anamo.worker.run import work
 
     options = Options(
-        table=arguments.table,
+        table=tables[0],
         bucket=arguments.bucket.bucket,
         region=arguments.region,
         prefix=prefix,

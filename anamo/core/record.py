@@ -75,6 +75,21 @@ class Record:
             names = [task.name for task in self.item.nested if task.status == State.FAILED]
         return [(name, self.logs[name]) for name in names if name in self.logs]
 
+    def tasks_named(self, name: str) -> list[str]:
+        """The nested tasks that a person means by a name, `Task_3`, an argument, `chr4`, or both as
+        they are shown, `Task_3 chr4`.
+        """
+        tasks = [*dict.fromkeys([*(task.name for task in self.item.nested), *self.logs])]
+        tasks = [task for task in tasks if task != SINGLE]
+        if name in tasks:
+            return [name]
+        arguments = self.item.arguments
+        return [task for task in tasks if name in (arguments.get(task), self.task_title(task))]
+
+    def task_title(self, name: str) -> str:
+        """A nested task's name with what tells it from its siblings, such as "Task_3 chr4"."""
+        return " ".join(filter(None, [name, self.item.arguments.get(name, "")]))
+
     def leased(self, now: float) -> bool:
         """Whether a worker holds it and its lease has not ended; `now` is in epoch seconds."""
         lease = self.item.lease_expires

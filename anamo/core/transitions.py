@@ -267,6 +267,17 @@ REMOVE = Transition(
     f"{AS_SEEN} AND {UNHELD}",
 )
 
+REMOVE_PART = Transition(
+    "remove in part",
+    (State.FAILED,),
+    (State.FAILED, State.DONE),
+    "An operator takes failed nested tasks out of an item; it is done if all others are.",
+    # Log_Length counts what has ended, so each removal changes it: of two operators' only the first
+    # finds it as seen, and a copy that arrives late changes nothing. No worker holds a failed item
+    AS_SEEN,
+    ("ItemState = :target", "Nested_Tasks = :left", "Log_Length = :ended"),
+)
+
 REMOVE_HELD = Transition(
     "remove --force",
     (State.LOCKED,),
@@ -294,6 +305,7 @@ TRANSITIONS = (
     HOLD,
     RESUME,
     REMOVE,
+    REMOVE_PART,
     REMOVE_HELD,
 )
 """All transitions."""

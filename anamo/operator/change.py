@@ -1,29 +1,33 @@
 """`pyanamo.py requeue`, `remove`, `hold` and `resume`: change the state of items, or delete them.
 
-Guaranteed: nothing is requeued or removed before the operator has confirmed it; an item is changed
+Guaranteed: nothing is requeued or removed before the operator has confirmed it, of all tables in
+one question; an item is changed
 by conditional writes, one unless more than 200 nested tasks run again, and only if it is still as
 the operator was shown it; an item that a worker has locked is changed only with --force. That
 worker then finds its claim lost and writes nothing.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 
-from anamo.aws import session
 from anamo.aws.operator_writes import Lost
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
+from anamo.core import transitions
 from anamo.core.errors import UsageError
-from anamo.core.item import NestedTask, State
+from anamo.core.item import State
 from anamo.core.record import Record
 from anamo.core.text import count
+from anamo.operator.nested_choice import NestedChoice
 from anamo.operator.selection import selected_items
+from anamo.operator.target import Target, Words, find_target
 
 WRITE_THREADS = 8
 """Writes sent at once."""
@@ -60,89 +64,171 @@ _DONE = {
 }
 
 
+_BEGINS_IN = {
+    Action.REQUEUE: (transitions.REQUEUE, transitions.REQUEUE_HELD),
+    Action.REMOVE: (transitions.REMOVE, transitions.REMOVE_HELD),
+    Action.HOLD: (transitions.HOLD,),
+    Action.RESUME: (transitions.RESUME,),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ChangeRequest:
     """Which items to change, and how.
 
     Attributes:
-        table: The table's name.
-        region: The AWS region; None for the configured one.
         action: What to do.
-        state: Items in this state only.
-        names: Task ids or itemIDs; none for all items in `state`.
-        chosen: Which of these items are meant.
-        all_nested: Nested tasks that are done run again too.
+        state: Items in this state only; None, which needs names, for each that can be changed so.
+        nested: Which nested tasks run again, or, where it is one, are removed.
+        chosen: Which of the selected items are meant.
         force: Change items that workers have locked too.
         confirmed: Do not ask for confirmation.
     """
 
-    table: str
-    region: str | None
     action: Action
-    state: str
-    names: Sequence[str]
-    chosen: Callable[[Record], bool] = lambda record: True
-    all_nested: bool = False
+    state: str | None
+    nested: NestedChoice = field(default_factory=NestedChoice)
+    chosen: Callable[[WorkflowTable, Record], bool] = lambda table, record: True
     force: bool = False
     confirmed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a change.
+
+    Attributes:
+        changed: How many items were changed, by table; empty where the operator answered no.
+        complete: Whether all of the selected items were.
+    """
+
+    changed: Mapping[str, int]
+    complete: bool
+
+
 class Change:
-    """Changes items of one table."""
+    """Changes items of tables."""
 
     def __init__(
-        self, request: ChangeRequest, say: Callable[[str], object], progress_bar: ProgressBar
+        self,
+        request: ChangeRequest,
+        target: Target,
+        retry: OperatorRetry,
+        say: Callable[[str], object],
+        progress_bar: ProgressBar,
     ) -> None:
         self._request = request
+        self._target = target
+        self._retry = retry
         self._say = say
         self._progress_bar = progress_bar
-        self._retry = OperatorRetry(say)
-        self._table = WorkflowTable(session.dynamodb_client(request.region), request.table)
+        self._changed: dict[str, int] = {}
         self._not_changed: list[str] = []
         self._locked = 0
 
-    def run(self) -> bool:
-        """Confirm the change, make it, and print how many items were changed.
-
-        Returns:
-            False if some of the selected items were not changed.
+    def run(self) -> Outcome:
+        """Confirm the change, make it, and say what was left as it is.
 
         Raises:
             UsageError: A name or the state is unknown, or there is no terminal to ask on.
             AwsError: A request failed.
         """
-        asked, skip = self._request, self._not_changed.append
-        found = selected_items(
-            self._table, asked.names, asked.state, Projection.STANDING, self._retry, skip
-        )
-        selected = [each for each in found if asked.chosen(each) and self._may_change(each)]
-        if selected and not self._confirm(selected):
+        self._target.check()
+        selected = self._select()
+        if any(selected.values()) and not self._confirm(selected):
             self._say("nothing was changed")
-            return False
-        changed = self._change(selected) if selected else 0
-        for line in self._not_changed[:NAMED]:
-            self._say(line)
-        if len(self._not_changed) > NAMED:
-            self._say(f"and {len(self._not_changed) - NAMED:,} more left as they are")
+            return Outcome({}, complete=False)
+        for table, records in selected.items():
+            self._changed[table.name] = 0
+            self._change(table, records)
+        self._say_some(self._not_changed)
         if self._locked:
             locked = count(self._locked, "item")
             self._say(f"{locked} locked by workers left as they are (--force takes them)")
-        print(f"{asked.table}: {_DONE[asked.action]} {count(changed, 'item')}")
-        return not self._not_changed
+        return Outcome(self._changed, complete=not self._not_changed)
 
-    def _may_change(self, record: Record) -> bool:
-        if self._request.force or not record.leased(self._table.clock.surely_past()):
+    def _say_some(self, lines: Sequence[str]) -> None:
+        for line in lines[:NAMED]:
+            self._say(line)
+        if len(lines) > NAMED:
+            self._say(f"and {len(lines) - NAMED:,} more left as they are")
+
+    def _select(self) -> dict[WorkflowTable, list[Record]]:
+        """The items to change, by table."""
+        asked = self._request
+        possible = self._states()
+        states = [asked.state] if asked.state else possible
+        if not asked.state and not self._target.names:
+            known = " or ".join(filter(None, [", ".join(possible[:-1]), possible[-1]]))
+            raise UsageError(f"which items? Give a TASKID, or --state {known} for all of them")
+        others: list[str] = []
+        found = selected_items(
+            self._target, states, Projection.STANDING, self._retry, self._say, others.append
+        )
+        selected: dict[WorkflowTable, list[Record]] = {table: [] for table in self._target.tables}
+        lacking = 0
+        for table, record in found:
+            if not asked.chosen(table, record):
+                continue
+            if asked.nested.is_one and not record.tasks_named(asked.nested.word):
+                lacking += 1
+                lacks = f"has no nested task {asked.nested.word}; left as it is"
+                others += [f"{self._name(table, record)} {lacks}"] if self._target.names else []
+            elif self._may_change(table, record):
+                selected[table].append(record)
+        anything = any(selected.values()) or self._not_changed
+        if lacking and not anything:
+            raise UsageError(f"none of the items has a nested task {asked.nested.word}")
+        # Where names are enough, items that cannot be changed so were not asked for
+        if asked.state or lacking or not anything:
+            self._not_changed += others
+        else:
+            self._say_some(others)
+        return selected
+
+    def _states(self) -> list[str]:
+        """The states of items that can be changed so.
+
+        Raises:
+            UsageError: --state says another than that of which nested tasks can be removed.
+        """
+        asked = self._request
+        begins_in = _BEGINS_IN[asked.action]
+        if self._removes_part:
+            begins_in = (transitions.REMOVE_PART,)
+            if asked.state not in (None, State.FAILED.value):
+                raise UsageError(
+                    "--nested takes a nested task out of failed items only; for others, correct "
+                    "the line and import it with --replace"
+                )
+        sources = [state.value for each in begins_in for state in each.sources]
+        return [*dict.fromkeys(sources)]
+
+    def _may_change(self, table: WorkflowTable, record: Record) -> bool:
+        if self._removes_part and (why := self._request.nested.cannot_be_removed(record)):
+            self._not_changed.append(f"{self._name(table, record)} {why}; left as it is")
+            return False
+        if self._request.force or not record.leased(table.clock.surely_past()):
             return True
-        if self._request.names:
-            self._not_changed.append(f"{_name(record)} {LOCKED.format(record.item.instance_id)}")
+        if self._target.names:
+            holder = LOCKED.format(record.item.instance_id)
+            self._not_changed.append(f"{self._name(table, record)} {holder}")
         else:
             # Only counted: `--state locked` is meant for items whose workers are gone
             self._locked += 1
         return False
 
+    @property
+    def _removes_part(self) -> bool:
+        return self._request.action is Action.REMOVE and self._request.nested.is_one
+
+    def _name(self, table: WorkflowTable, record: Record) -> str:
+        where = f"table {table.name}: " if len(self._target.tables) > 1 else ""
+        return f"{where}{record.item.task_id} (item {record.item.item_id})"
+
     # Confirmation
 
-    def _confirm(self, selected: Sequence[Record]) -> bool:
+    def _confirm(self, selected: Mapping[WorkflowTable, Sequence[Record]]) -> bool:
         if self._request.confirmed:
             return True
         question = self._question(selected)
@@ -153,88 +239,113 @@ class Change:
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
-    def _question(self, selected: Sequence[Record]) -> str:
-        asked = self._request
-        items = f"{count(len(selected), f'{asked.state} item')} of table {asked.table}"
-        held = sum(record.leased(self._table.clock.surely_past()) for record in selected)
+    def _question(self, selected: Mapping[WorkflowTable, Sequence[Record]]) -> str:
+        items = ", ".join(
+            f"{_counted(records)} of table {table.name}"
+            for table, records in selected.items()
+            if records
+        )
+        held = sum(
+            record.leased(table.clock.surely_past())
+            for table, records in selected.items()
+            for record in records
+        )
         forced = f", {held:,} of them from workers that hold them" if held else ""
-        if asked.action is Action.REMOVE:
-            return f"Remove {items}{forced}? Their logs in S3 stay."
-        tasks = sum(_tasks_to_run(record, self._all_tasks) for record in selected)
+        nested = self._request.nested
+        if self._request.action is Action.REMOVE:
+            part = f"nested task {nested.word} of " if nested.is_one else ""
+            return f"Remove {part}{items}{forced}? Their logs in S3 stay."
+        tasks = sum(
+            nested.tasks_to_run(record) for records in selected.values() for record in records
+        )
         return f"Requeue {items} ({count(tasks, 'task')} to run){forced}?"
-
-    @property
-    def _all_tasks(self) -> bool:
-        """Whether nested tasks that are done run again: a done item has no others."""
-        return self._request.all_nested or self._request.state == State.DONE
 
     # Writes
 
-    def _change(self, selected: Sequence[Record]) -> int:
-        changed = 0
-        bar = self._progress_bar(self._request.table, len(selected), self._say)
+    def _change(self, table: WorkflowTable, selected: Sequence[Record]) -> None:
+        if not selected:
+            return
+        bar = self._progress_bar(table.name, len(selected), self._say)
         with bar as advance, ThreadPoolExecutor(WRITE_THREADS) as pool:
-            futures = [pool.submit(self._apply, record) for record in selected]
+            futures = [pool.submit(self._apply, table, record) for record in selected]
             try:
                 for record, future in zip(selected, futures, strict=True):
                     lost = future.result()
                     advance(1)
                     if lost:
-                        self._not_changed.append(f"{_name(record)} {_why(lost, record)}")
+                        self._not_changed.append(
+                            f"{self._name(table, record)} {_why(lost, record)}"
+                        )
                     else:
-                        changed += 1
+                        self._changed[table.name] += 1
             except BaseException:
                 pool.shutdown(cancel_futures=True)
-                self._say(f"stopped after {count(changed, 'item')}; run the same command again")
+                changed = count(sum(self._changed.values()), "item")
+                self._say(f"stopped after {changed}; run the same command again")
                 raise
-        return changed
 
-    def _apply(self, record: Record) -> Lost | None:
+    def _apply(self, table: WorkflowTable, record: Record) -> Lost | None:
         """Change an item. If its holder has recorded results meanwhile, try again with those."""
         for _ in range(TRIES):
-            lost = self._retry(partial(self._write, record))
+            lost = self._retry(partial(self._write, table, record))
             if lost is None or not lost.current or not _same_claim(lost.current, record):
                 break
-            if not self._request.force and lost.current.leased(self._table.clock.surely_past()):
+            if not self._request.force and lost.current.leased(table.clock.surely_past()):
                 break
             record = lost.current
         return lost
 
-    def _write(self, record: Record) -> Lost | None:
+    def _write(self, table: WorkflowTable, record: Record) -> Lost | None:
         force = self._request.force and record.state == State.LOCKED
         action = self._request.action
+        nested = self._request.nested
+        if self._removes_part:
+            return table.remove_part(record, record.tasks_named(nested.word))
         if action is Action.REMOVE:
-            return self._table.remove(record, force)
+            return table.remove(record, force)
         if action is Action.HOLD:
-            return self._table.hold(record)
+            return table.hold(record)
         if action is Action.RESUME:
-            return self._table.resume(record)
-        return self._table.requeue(record, requeued_tasks(record, self._all_tasks), force)
+            return table.resume(record)
+        return table.requeue(record, nested.requeued(record), force)
 
 
-def requeued_tasks(record: Record, all_tasks: bool) -> list[NestedTask]:
-    """The nested tasks, those that run again as todo: those that are not done, or all."""
-    return [
-        NestedTask(
-            task.name,
-            task.script,
-            (State.DONE if task.status == State.DONE and not all_tasks else State.TODO).value,
-        )
-        for task in record.item.nested
-    ]
+def change(
+    request: ChangeRequest, words: Words, say: Callable[[str], object], progress_bar: ProgressBar
+) -> bool:
+    """Make a change, and print how many items were changed, a line for each table.
+
+    Returns:
+        False if some of the selected items were not changed.
+
+    Raises:
+        UsageError: A name or the state is unknown, or there is no terminal to ask on.
+        AwsError: A request failed.
+    """
+    retry = OperatorRetry(say)
+    outcome = Change(request, find_target(words, retry), retry, say, progress_bar).run()
+    for table, items in outcome.changed.items():
+        part = f" {request.nested.word} from" if request.nested.is_one else ""
+        print(sentence(request.action, table, items, part))
+    return outcome.complete
 
 
-def _tasks_to_run(record: Record, all_tasks: bool) -> int:
-    nested = requeued_tasks(record, all_tasks)
-    return sum(task.status == State.TODO for task in nested) if nested else record.tasks
+def sentence(action: Action, table: str, items: int, part: str = "") -> str:
+    """How many items of a table were changed, or a part of them."""
+    return f"{table}: {_DONE[action]}{part} {count(items, 'item')}"
+
+
+def _counted(records: Sequence[Record]) -> str:
+    """How many items are in which state, such as "1 failed and 2 done items"."""
+    *some, (state, items) = sorted(Counter(record.state for record in records).items())
+    before = "".join(f"{n:,} {other}, " for other, n in some).removesuffix(", ")
+    return (
+        f"{before} and {count(items, f'{state} item')}" if some else count(items, f"{state} item")
+    )
 
 
 def _same_claim(current: Record, seen: Record) -> bool:
     return (current.state, current.item.lock_id) == (seen.state, seen.item.lock_id)
-
-
-def _name(record: Record) -> str:
-    return f"{record.item.task_id} (item {record.item.item_id})"
 
 
 def _why(lost: Lost, seen: Record) -> str:

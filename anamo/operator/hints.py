@@ -37,8 +37,9 @@ class Hints:
         # Cannot be pasted: an id with control characters, or one that argparse takes for a flag
         pasteable = printable(example) == example and not example.startswith("-")
         names = [example] if pasteable else []
+        # The name comes last: right behind -t it could be taken for a table
         options = ["--state", "failed", "--stderr", "--tail", "20"]
-        read = self.command("logs", table, *names, *options)
+        read = self.command("logs", table, *options, *names)
         again = self.command("requeue", table, "--state", "failed")
         return [
             ("read the stderr of one of them", read),
@@ -56,7 +57,10 @@ class Hints:
             hints.append((reason, self.command("requeue", counts.table, "--state", "locked")))
         held = counts.items[State.HELD.value]
         if held:
-            reason = f"{count(held, 'held item')}, which no worker takes; resume them"
+            reason = (
+                f"{count(held, 'held item')}, which no worker takes; resume all of them, or with "
+                "--after STEP those that STEP is done with"
+            )
             hints.append((reason, self.command("resume", counts.table)))
         if counts.left and not counts.workers:
             start = self.command("", counts.table, "-b", "BUCKET")

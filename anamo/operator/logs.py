@@ -6,13 +6,12 @@ except on a terminal, where control characters are escaped so that it does not o
 
 import codecs
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from anamo.aws import session
 from anamo.aws.log_store import LogStore, located
 from anamo.aws.retry import OperatorRetry
-from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.codec import ItemId
 from anamo.core.errors import LogMissing, UsageError
@@ -22,8 +21,9 @@ from anamo.core.record import Record
 from anamo.core.text import natural_sort_key, printable, printable_lines
 from anamo.operator.log_filter import filter_log
 from anamo.operator.selection import selected_items
+from anamo.operator.target import Target, Words, find_target
 
-WITHOUT_LOG = 20
+NAMED = 20
 """How many items without a log are named."""
 
 
@@ -32,18 +32,14 @@ class LogsRequest:
     """Which logs to show, and how much of them.
 
     Attributes:
-        table: The table's name.
-        region: The AWS region; None for the configured one.
-        names: Task ids or itemIDs; none for all items in `state`.
+        words: Tables, and task ids or itemIDs; without these, all items in `state`.
         state: Items in this state only; None for any.
-        nested: The name of one nested task; None for all.
+        nested: The name or the argument of one nested task; None for all.
         stderr: Only stderr.
         tail: How many last lines of each stream; None for all.
     """
 
-    table: str
-    region: str | None
-    names: Sequence[str]
+    words: Words
     state: str | None
     nested: str | None
     stderr: bool
@@ -55,14 +51,16 @@ class TaskLog:
     """Where a task's log is.
 
     Attributes:
+        table: The table's name, where the logs of several are shown; else "".
         task_id: The item's task id.
         item_id: The item's itemID.
-        task: The nested task's name; "" for a single item's.
+        task: The nested task's name and argument; "" for a single item's.
         address: The s3:// address of the object.
         byte_range: The bytes of the object that hold the log, first-last; "" for all.
         note: What the log entry says about the object.
     """
 
+    table: str
     task_id: str
     item_id: ItemId
     task: str
@@ -73,7 +71,8 @@ class TaskLog:
     @property
     def name(self) -> str:
         """What identifies the task to the operator."""
-        return f"{self.task_id}{f' {self.task}' if self.task else ''} (item {self.item_id})"
+        words = [self.table, self.task_id, self.task, f"(item {self.item_id})"]
+        return " ".join(filter(None, words))
 
 
 def write_logs(request: LogsRequest, say: Callable[[str], object]) -> bool:
@@ -86,9 +85,13 @@ def write_logs(request: LogsRequest, say: Callable[[str], object]) -> bool:
         UsageError: There is no such log.
         AwsError: A request failed.
     """
-    table = WorkflowTable(session.dynamodb_client(request.region), request.table)
-    found = _find(table, request, say)
-    client = session.s3_client(request.region)
+    retry = OperatorRetry(say)
+    target = find_target(request.words, retry)
+    target.check()
+    if not target.names and not request.state:
+        raise UsageError("whose logs? Give a TASKID, or --state failed for all that failed")
+    found = _find(target, request, retry, say)
+    client = session.s3_client(request.words.region)
     write = _StdoutWriter()
     complete = True
     for log in found:
@@ -133,40 +136,51 @@ class _StdoutWriter:
 
 
 def _find(
-    table: WorkflowTable, request: LogsRequest, say: Callable[[str], object]
+    target: Target, request: LogsRequest, retry: OperatorRetry, say: Callable[[str], object]
 ) -> list[TaskLog]:
     """The requested logs, sorted; names the selected items that have no log yet."""
-    found: list[TaskLog] = []
+    found: dict[str, list[TaskLog]] = {table.name: [] for table in target.tables}
     without: list[str] = []
-    for record in selected_items(
-        table, request.names, request.state, Projection.WHOLE, OperatorRetry(say), say
-    ):
-        logs = list(_logs(record, request))
-        found += logs
+    others: list[str] = []
+    states = [request.state] if request.state else []
+    selected = selected_items(target, states, Projection.WHOLE, retry, say, say)
+    for table, record in selected:
+        where = table.name if len(target.tables) > 1 else ""
+        item = record.item
+        name = " ".join(filter(None, [where, item.task_id]))
+        if request.nested and not record.tasks_named(request.nested):
+            others.append(f"{name} has no nested task {request.nested}")
+            continue
+        logs = [_task_log(where, record, *each) for each in _entries(record, request)]
+        found[table.name] += logs
         if not logs:
-            task = f"{record.item.task_id}{f' {request.nested}' if request.nested else ''}"
-            without.append(f"{task} (item {record.item.item_id}, {record.state}) has no log yet")
-    if not found:
-        none = f"table {table.name}: no item is {request.state}"
-        raise UsageError("\n".join(without[:WITHOUT_LOG]) or none)
-    for line in without[:WITHOUT_LOG]:
+            task = f" {request.nested}" if request.nested else ""
+            without.append(f"{name}{task} (item {item.item_id}, {record.state}) has no log yet")
+    lines = [*without[:NAMED], *others[:NAMED]]
+    if not any(found.values()):
+        tables = ", ".join(found)
+        raise UsageError("\n".join(lines) or f"table {tables}: no item is {request.state}")
+    for line in lines:
         say(line)
-    return sorted(
-        found, key=lambda log: (natural_sort_key(log.task_id), log.item_id, task_order(log.task))
-    )
+    return [log for logs in found.values() for log in sorted(logs, key=_order)]
 
 
-def _logs(record: Record, request: LogsRequest) -> Iterator[TaskLog]:
-    """The logs of an item's tasks; with `--state failed`, only of the tasks that failed."""
+def _order(log: TaskLog) -> tuple[object, ...]:
+    return natural_sort_key(log.task_id), log.item_id, task_order(log.task.partition(" ")[0])
+
+
+def _entries(record: Record, request: LogsRequest) -> Iterator[tuple[str, LogEntry]]:
+    """The log entries of an item's tasks; with `--state failed`, only of the tasks that failed."""
     entries: dict[str, LogEntry] = dict(record.logs)
     if request.nested:
-        known = {task.name for task in record.item.nested} | entries.keys()
-        if request.nested not in known:
-            raise UsageError(f"{record.item.task_id} has no nested task {request.nested}")
-        entries = {name: entries[name] for name in entries.keys() & {request.nested}}
+        meant = record.tasks_named(request.nested)
+        entries = {name: entry for name, entry in entries.items() if name in meant}
     elif request.state == State.FAILED:
         entries = dict(record.failed_tasks())
+    return ((name, entry) for name, entry in entries.items() if entry.s3)
+
+
+def _task_log(table: str, record: Record, name: str, entry: LogEntry) -> TaskLog:
     item = record.item
-    for name, entry in entries.items():
-        if entry.s3:
-            yield TaskLog(item.task_id, item.item_id, name, entry.s3, entry.s3_range, entry.s3_note)
+    task = record.task_title(name)
+    return TaskLog(table, item.task_id, item.item_id, task, entry.s3, entry.s3_range, entry.s3_note)

@@ -6,28 +6,44 @@ indexes: what an index has not caught up with cannot let a sample through. Not g
 sample waits for items that are imported into an earlier step later on.
 """
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
-from anamo.aws import session
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Part, Projection
 from anamo.core.item import State
 from anamo.core.text import count
-from anamo.operator.change import Change, ChangeRequest, ProgressBar
+from anamo.operator.change import Action, Change, ChangeRequest, ProgressBar, sentence
 from anamo.operator.table_scan import consistent_scan
+from anamo.operator.target import Words, find_target
 
 StatesByTask = Mapping[str, Counter[str]]
 """How many items a task id has in each state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What came of resuming once.
+
+    Attributes:
+        lines: How many items were resumed, and what the others wait for.
+        waiting: Only the latter; none where no item waits.
+        resumed: How many items were resumed.
+    """
+
+    lines: Sequence[str]
+    waiting: Sequence[str]
+    resumed: int
 
 
 class Prerequisites:
     """Resumes the held items of tables whose task ids are done in earlier steps.
 
     Args:
-        requests: What to resume, a request for each table.
+        words: The tables, and the names of the items that are meant.
         earlier: Names of the tables of the earlier steps.
         say: Prints a message.
         progress_bar: Shows how far the change of a table is.
@@ -35,41 +51,79 @@ class Prerequisites:
 
     def __init__(
         self,
-        requests: Sequence[ChangeRequest],
+        words: Words,
         earlier: Sequence[str],
         say: Callable[[str], object],
         progress_bar: ProgressBar,
     ) -> None:
-        self._requests = requests
+        self._retry = OperatorRetry(say)
+        self._target = find_target(words, self._retry)
+        steps = Words([[table] for table in earlier], [], words.region)
+        self._earlier = find_target(steps, self._retry)
         self._say = say
         self._progress_bar = progress_bar
-        self._retry = OperatorRetry(say)
-        client = session.dynamodb_client(requests[0].region)
-        self._tables = {each.table: WorkflowTable(client, each.table) for each in requests}
-        self._earlier = [WorkflowTable(client, name) for name in earlier]
 
-    def resume(self) -> int:
+    def resume(self) -> None:
         """Resume what may go on, and print how many items that were and what the others wait for.
-
-        Returns:
-            How many items are still held, because they wait.
 
         Raises:
             UsageError: A name is unknown.
             AwsError: A request failed.
         """
-        held = [request for request in self._requests if self._holds_any(request.table)]
-        for request in self._requests:
-            if request not in held:
-                print(f"{request.table}: no item is held")
-        if not held:
-            return 0
-        steps = {table.name: self._states(table) for table in self._earlier}
-        return sum(self._resume(request, steps) for request in held)
+        print(*self._look().lines, sep="\n")
 
-    def _holds_any(self, table: str) -> bool:
+    def watch(self, seconds: float, sleep: Callable[[float], object] = time.sleep) -> None:
+        """Do so every `seconds` until nothing waits any more; print what is new, with the time."""
+        said: set[str] = set()
+        waiting: Sequence[str] | None = None
+        say = self._say
+
+        def say_once(message: str) -> None:
+            if message not in said:
+                said.add(message)
+                say(message)
+
+        self._say = say_once
+        while True:
+            look = self._look()
+            if look.resumed or look.waiting != waiting:
+                print(time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()))
+                print(*look.lines, sep="\n", flush=True)
+            if not look.waiting:
+                return
+            waiting = look.waiting
+            sleep(seconds)
+
+    def _look(self) -> Look:
+        self._target.check()
+        held = [table for table in self._target.tables if self._holds_any(table)]
+        if not held:
+            return Look([f"{table.name}: no item is held" for table in self._target.tables], [], 0)
+        self._earlier.check()
+        steps = {table.name: self._states(table) for table in self._earlier.tables}
+        waiting = {table: Waiting(steps) for table in self._target.tables}
+        request = ChangeRequest(
+            Action.RESUME,
+            State.HELD.value,
+            chosen=lambda table, record: waiting[table].may_go_on(record.item.task_id),
+            confirmed=True,
+        )
+        change = Change(request, self._target, self._retry, self._say, self._progress_bar)
+        changed = change.run().changed
+        lines: list[str] = []
+        still: list[str] = []
+        for table in self._target.tables:
+            if table not in held:
+                lines.append(f"{table.name}: no item is held")
+                continue
+            lines.append(sentence(Action.RESUME, table.name, changed[table.name]))
+            lines += waiting[table].lines(table.name)
+            still += waiting[table].lines(table.name)
+        return Look(lines, still, sum(changed.values()))
+
+    def _holds_any(self, table: WorkflowTable) -> bool:
         part = Part(State.HELD.value)
-        return bool(self._retry(lambda: self._tables[table].page(part, Projection.STEP)).records)
+        return bool(self._retry(lambda: table.page(part, Projection.STEP)).records)
 
     def _states(self, table: WorkflowTable) -> StatesByTask:
         found: dict[str, Counter[str]] = defaultdict(Counter)
@@ -77,29 +131,38 @@ class Prerequisites:
             found[record.item.task_id][record.state] += 1
         return found
 
-    def _resume(self, request: ChangeRequest, steps: Mapping[str, StatesByTask]) -> int:
-        waiting: dict[str, Counter[str]] = {name: Counter() for name in steps}
-        waits = 0
 
-        def may_go_on(task_id: str) -> bool:
-            nonlocal waits
-            missing = {
-                name: reason for name, states in steps.items() if (reason := _why(states, task_id))
-            }
-            for name, reason in missing.items():
-                waiting[name][reason] += 1
-            waits += bool(missing)
-            return not missing
+class Waiting:
+    """What the items of a table wait for.
 
-        chosen = replace(request, chosen=lambda record: may_go_on(record.item.task_id))
-        Change(chosen, self._say, self._progress_bar).run()
-        if waits:
-            print(f"{request.table}: {count(waits, 'item')} still held, waiting for")
-        for name, reasons in waiting.items():
+    Args:
+        steps: The states of the earlier steps' items, by table.
+    """
+
+    def __init__(self, steps: Mapping[str, StatesByTask]) -> None:
+        self._steps = steps
+        self._items = 0
+        self._reasons: dict[str, Counter[str]] = {name: Counter() for name in steps}
+
+    def may_go_on(self, task_id: str) -> bool:
+        """Whether a task id is done in all earlier steps; if not, its item is counted."""
+        reasons = {name: _why(states, task_id) for name, states in self._steps.items()}
+        missing = {name: reason for name, reason in reasons.items() if reason}
+        for name, reason in missing.items():
+            self._reasons[name][reason] += 1
+        self._items += bool(missing)
+        return not missing
+
+    def lines(self, table: str) -> list[str]:
+        """How many items wait, and for what in each of the earlier steps; none if none does."""
+        if not self._items:
+            return []
+        found = [f"{table}: {count(self._items, 'item')} still held, waiting for"]
+        for name, reasons in self._reasons.items():
             if reasons:
-                listed = ", ".join(f"{n:,} {reason}" for reason, n in sorted(reasons.items()))
-                print(f"  {name}: {listed}")
-        return waits
+                said = ", ".join(f"{n:,} {reason}" for reason, n in sorted(reasons.items()))
+                found.append(f"  {name}: {said}")
+        return found
 
 
 def _why(states: StatesByTask, task_id: str) -> str:

@@ -1,10 +1,12 @@
 """Which items an operator means.
 
-A name is a task id, which several items may share, or else an itemID. Unknown names are reported
-before anything is done.
+A name is a task id, which several items may share, or else an itemID. Guaranteed: a name that no
+table has is reported before anything is done; one that only some of the tables have is said.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from anamo.aws.retry import OperatorRetry
@@ -14,86 +16,182 @@ from anamo.core.codec import ItemId, key_named
 from anamo.core.errors import UsageError
 from anamo.core.item import State
 from anamo.core.record import Record
-from anamo.operator.table_scan import parallel_query
+from anamo.operator.table_scan import QUERY_THREADS, parallel_query
+from anamo.operator.target import Target
 
 STATES = tuple(state.value for state in State)
 
+MANY = 100
+"""More names than that are found by reading the tables: each name takes a query for each state."""
 
-def check_state(table: WorkflowTable, state: str, retry: OperatorRetry) -> None:
+NAMED = 20
+"""How many names are listed in a message."""
+
+Selected = tuple[WorkflowTable, Record]
+
+ByName = Mapping[str, Sequence[Record]]
+"""The items that each name means in a table."""
+
+
+def check_state(tables: Sequence[WorkflowTable], state: str, retry: OperatorRetry) -> None:
     """Raises UsageError if a state is neither one of PyAnamo's nor that of any item."""
     if state in STATES:
         return
-    held = retry(table.states_held)
+    held: set[str] = set()
+    for table in tables:
+        held |= retry(table.states_held)
     if state not in held:
         known = ", ".join([*STATES, *sorted(held - set(STATES))])
-        raise UsageError(f"table {table.name}: no item is {state}; states are {known}")
+        raise UsageError(f"{_tables(tables)}: no item is {state}; states are {known}")
 
 
-def items_in_state(
-    table: WorkflowTable, state: str, projection: Projection, retry: OperatorRetry
+def items_in_states(
+    table: WorkflowTable, states: Collection[str], projection: Projection, retry: OperatorRetry
 ) -> Iterator[Record]:
-    """The items in a state, in no particular order."""
-    for page in parallel_query(table, {state: projection}, retry):
+    """The items in some states, in no particular order."""
+    for page in parallel_query(table, dict.fromkeys(states, projection), retry):
         yield from page.records
 
 
 def selected_items(
-    table: WorkflowTable,
-    names: Sequence[str],
-    state: str | None,
-    projection: Projection,
-    retry: OperatorRetry,
-    say: Callable[[str], object],
-) -> Iterator[Record]:
-    """The items that a command line selects.
-
-    Args:
-        table: The table they are in.
-        names: Task ids or itemIDs; none for all items in `state`.
-        state: Items in this state only; None, which needs names, for any.
-        projection: How much of each item to read.
-        retry: Sends the requests.
-        say: Called with a message about each named item that is in another state.
-
-    Raises:
-        UsageError: A name or the state is unknown; before the first item is yielded.
-        AwsError: A request failed.
-    """
-    if state:
-        check_state(table, state, retry)
-        if not names:
-            yield from items_in_state(table, state, projection, retry)
-            return
-    states = sorted(retry(table.states_held) | set(STATES))
-    found = {name: _named(table, name, states, projection, retry) for name in dict.fromkeys(names)}
-    unknown = [name for name, records in found.items() if not records]
-    if unknown:
-        more = f" and {len(unknown) - 10:,} more" if len(unknown) > 10 else ""
-        listed = ", ".join(unknown[:10]) + more
-        raise UsageError(f"table {table.name}: no item has the taskID or itemID {listed}")
-    for name, records in found.items():
-        for record in records:
-            if state in (None, record.state):
-                yield record
-            else:
-                item_id = str(record.item.item_id)
-                which = "" if name == item_id else f" (item {item_id})"
-                say(f"{name}{which} is {record.state}, not {state}; left as it is")
-
-
-def _named(
-    table: WorkflowTable,
-    name: str,
+    target: Target,
     states: Sequence[str],
     projection: Projection,
     retry: OperatorRetry,
-) -> list[Record]:
-    # By itemID: an item that changes its state meanwhile is listed twice
-    found: dict[ItemId, Record] = {}
+    say: Callable[[str], object],
+    skip: Callable[[str], object],
+) -> Iterator[Selected]:
+    """The items that a command line selects, each with its table.
+
+    Args:
+        target: Tables and names; without names, all items in `states`.
+        states: Items in these states only; empty, which needs names, for any.
+        projection: How much of each item to read.
+        retry: Sends the requests.
+        say: Called with a message about each table that lacks some of the names.
+        skip: Called with a message about each named item that is in another state.
+
+    Raises:
+        UsageError: A name or a state is unknown; before the first item is yielded.
+        AwsError: A request failed.
+    """
     for state in states:
-        records = retry(partial(table.of_task, name, state, projection))
-        found |= {record.item.item_id: record for record in records}
-    key = key_named(name)
-    if not found and key is not None:
-        return retry(lambda: table.read([key], projection))
-    return [found[item_id] for item_id in sorted(found)]
+        check_state(target.tables, state, retry)
+    if not target.names:
+        for table in target.tables:
+            for record in items_in_states(table, states, projection, retry):
+                yield table, record
+        return
+    found = named_items(target, projection, retry)
+    check_names(target, found)
+    say_lacking(found, say)
+    other = f", not {states[0]}" if len(states) == 1 else ""
+    for table in target.tables:
+        where = f"table {table.name}: " if len(target.tables) > 1 else ""
+        for name, record in each_once(found[table.name]):
+            if not states or record.state in states:
+                yield table, record
+                continue
+            item_id = str(record.item.item_id)
+            which = "" if name == item_id else f" (item {item_id})"
+            skip(f"{where}{name}{which} is {record.state}{other}; left as it is")
+
+
+def each_once(found: ByName) -> Iterator[tuple[str, Record]]:
+    """The items, each with the first name that means it."""
+    seen: set[ItemId] = set()
+    for name, records in found.items():
+        for record in records:
+            if record.item.item_id not in seen:
+                seen.add(record.item.item_id)
+                yield name, record
+
+
+def named_items(target: Target, projection: Projection, retry: OperatorRetry) -> dict[str, ByName]:
+    """The items that names mean, by table and name; none where a table lacks a name."""
+    return {
+        table.name: _read_all(table, target.names, projection, retry)
+        if len(target.names) > MANY
+        else _read_each(table, target.names, projection, retry)
+        for table in target.tables
+    }
+
+
+def check_names(target: Target, found: Mapping[str, ByName]) -> None:
+    """Raises UsageError if a name means nothing in any of the tables."""
+    unknown = [name for name in target.names if not any(each[name] for each in found.values())]
+    if unknown:
+        tables = _tables(target.tables)
+        raise UsageError(
+            f"{tables}: no item has the taskID or itemID {listed(unknown)}"
+            f"{_nor_table(target, unknown)}"
+        )
+
+
+def say_lacking(found: Mapping[str, ByName], say: Callable[[str], object]) -> None:
+    """Say which of the tables lack a name that others have."""
+    for table, each in found.items():
+        lacking = [name for name, records in each.items() if not records]
+        if lacking:
+            say(f"table {table}: no item has the taskID or itemID {listed(lacking)}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _nor_table(target: Target, unknown: Sequence[str]) -> str:
+    """What is said of a word behind -t that is no table either."""
+    doubtful = next((name for name in unknown if name in target.doubtful), None)
+    if doubtful is None:
+        return ""
+    return f", and there is no table {doubtful} in {target.tables[0].region}"
+
+
+def _tables(tables: Sequence[WorkflowTable]) -> str:
+    return f"table{'s' if len(tables) > 1 else ''} {', '.join(table.name for table in tables)}"
+
+
+def _read_each(
+    table: WorkflowTable, names: Sequence[str], projection: Projection, retry: OperatorRetry
+) -> ByName:
+    states = sorted(retry(table.states_held) | set(STATES))
+
+    def read(name: str) -> list[Record]:
+        # By itemID: an item that changes its state meanwhile is listed twice
+        found: dict[ItemId, Record] = {}
+        for state in states:
+            records = retry(partial(table.of_task, name, state, projection))
+            found |= {record.item.item_id: record for record in records}
+        key = key_named(name)
+        if not found and key is not None:
+            return retry(lambda: table.read([key], projection))
+        return [found[item_id] for item_id in sorted(found)]
+
+    with ThreadPoolExecutor(QUERY_THREADS) as pool:
+        return dict(zip(names, pool.map(read, names), strict=True))
+
+
+def _read_all(
+    table: WorkflowTable, names: Sequence[str], projection: Projection, retry: OperatorRetry
+) -> ByName:
+    """The same, by reading every item of the table."""
+    by_task: dict[str, dict[ItemId, Record]] = defaultdict(dict)
+    by_key: dict[ItemId | None, Record] = {}
+    wanted, keys = set(names), set(map(key_named, names)) - {None}
+    for record in items_in_states(table, retry(table.states_held), projection, retry):
+        item = record.item
+        if item.task_id in wanted:
+            by_task[item.task_id][item.item_id] = record
+        if item.item_id in keys:
+            by_key[item.item_id] = record
+
+    def found(name: str) -> list[Record]:
+        records = by_task.get(name, {})
+        if not records and (record := by_key.get(key_named(name))):
+            return [record]
+        return [records[item_id] for item_id in sorted(records)]
+
+    return {name: found(name) for name in names}

@@ -1,21 +1,31 @@
 """`pyanamo.py status`: the progress of the workflow, in one of several forms."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anamo.aws import session
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.item import State
-from anamo.operator import listing, output, steps, summary
+from anamo.core.record import Record
+from anamo.core.text import count
+from anamo.operator import listing, output, sample, steps, summary
 from anamo.operator.check import Gate, Verdict
 from anamo.operator.counts import TableCounts, count_table
 from anamo.operator.failures import Failures
 from anamo.operator.hints import Hints
-from anamo.operator.selection import check_state, items_in_state
+from anamo.operator.selection import (
+    ByName,
+    check_names,
+    check_state,
+    each_once,
+    items_in_states,
+    named_items,
+)
+from anamo.operator.steps import Samples
 from anamo.operator.summary import StepSummary
+from anamo.operator.target import Words, find_target
 from anamo.operator.watch import watch_counts
 
 
@@ -24,59 +34,117 @@ class StatusRequest:
     """Which tables to show, and how.
 
     Attributes:
-        tables: Names of the tables, in the order of the workflow's steps.
-        region: The AWS region; None for the configured one.
+        words: Tables, in the order of the workflow's steps, and names of samples.
         form: `table`, `json` or `tsv`.
+        samples: Whether words may be names of samples; without, all are tables.
         program: How the operator starts the program; suggested command lines begin with it.
     """
 
-    tables: Sequence[str]
-    region: str | None
+    words: Words
     form: str
+    samples: bool = True
     program: str = "python pyanamo.py"
 
 
 class Status:
-    """Shows tables on stdout. Every method raises UsageError or AwsError."""
+    """Shows tables on stdout. Every method raises UsageError or AwsError.
+
+    Attributes:
+        complete: Whether all of the tables could be read; those that could not are said.
+    """
 
     def __init__(self, request: StatusRequest, say: Callable[[str], object]) -> None:
-        client = session.dynamodb_client(request.region)
         self._form = request.form
         self._say = say
-        self._tables = [WorkflowTable(client, name) for name in request.tables]
         self._retry = OperatorRetry(say)
-        self._hints = Hints(request.program, request.region)
+        self._hints = Hints(request.program, request.words.region)
+        self._named: Mapping[str, ByName] = {}
+        target = find_target(request.words, self._retry, samples=request.samples)
+        if target.tables and target.names:
+            named = named_items(target, Projection.WHOLE, self._retry)
+            found = any(records for each in named.values() for records in each.values())
+            if not found and set(target.names) == set(target.doubtful):
+                # Nor are they samples: what there is is shown
+                target = find_target(request.words, self._retry, samples=False)
+            else:
+                check_names(target, named)
+                self._named = named
+        self._target = target
+        self._tables = target.tables
+        self.complete = not target.faults
+        if not target.tables:
+            target.check()
+        for fault in target.faults.values():
+            say(str(fault))
 
     def summary(self) -> None:
-        """A line for each step; in the form `table`, also why tasks failed."""
-        if self._form == "table":
-            summary.print_steps([self._step(table) for table in self._tables], self._hints)
+        """The samples that were named. Without any, a line for each step; in the form `table`, also
+        why tasks failed, and how many samples are done.
+        """
+        if self._named:
+            named = {table: self._named[table.name] for table in self._tables}
+            sample.print_samples(named, self._target.names, self._form, self._hints)
+        elif self._form == "table":
+            samples = Samples(len(self._tables))
+            found = [self._step(*each, samples) for each in enumerate(self._tables)]
+            summary.print_steps(found, self._hints)
+            self._print_samples(samples)
         elif self._form == "json":
             output.print_json([summary.counts_object(each) for each in self._counts()])
         else:
             rows = [summary.counts_row(each) for each in self._counts()]
             output.print_tsv([*rows[0]], [[*row.values()] for row in rows])
 
-    def _step(self, table: WorkflowTable) -> StepSummary:
+    def _step(self, number: int, table: WorkflowTable, samples: Samples) -> StepSummary:
         failures = Failures()
-        return StepSummary(count_table(table, self._retry, failures.add), failures)
+
+        def note(record: Record) -> None:
+            failures.add(record)
+            samples.note(number, record.item.task_id, record.state)
+
+        return StepSummary(count_table(table, self._retry, note), failures)
+
+    def _print_samples(self, samples: Samples) -> None:
+        """Print how many samples are done."""
+        sentence = samples.sentence(all_steps=self.complete)
+        if sentence:
+            print(f"\n{sentence}")
 
     def _counts(self) -> list[TableCounts]:
         return [count_table(table, self._retry) for table in self._tables]
 
-    def by_task(self) -> None:
-        """A line for each task id, a column for each step."""
-        matrix = steps.read_matrix(self._tables, self._retry)
-        steps.print_matrix(matrix, [table.name for table in self._tables], self._form)
+    def by_task(self, where: Sequence[str]) -> None:
+        """A line for each task id, a column for each step; with conditions, of those that meet
+        them.
+        """
+        tables = [table.name for table in self._tables]
+        conditions = steps.parse_conditions(where, tables) if where else []
+        matrix = (
+            steps.matrix_of((table.name, record) for table, record in self._records())
+            if self._named
+            else steps.read_matrix(self._tables, self._retry)
+        )
+        found = steps.matching(matrix, conditions)
+        steps.print_matrix(found, tables, self._form)
+        if conditions:
+            said = " and ".join("=".join(each) for each in conditions)
+            number = f"{len(found):,} of {count(len(matrix), 'sample')}: {said}"
+            (print if self._form == "table" else self._say)(number)
+        elif self._form == "table":
+            self._print_samples(steps.matrix_samples(found, tables))
+
+    def _records(self) -> Iterator[tuple[WorkflowTable, Record]]:
+        """The items of the samples that were named."""
+        for table in self._tables:
+            yield from ((table, record) for _, record in each_once(self._named[table.name]))
 
     def items(self, state: str) -> None:
         """The items in a state; in the form `table`, also why tasks failed."""
-        for table in self._tables:
-            check_state(table, state, self._retry)
+        check_state(self._tables, state, self._retry)
         items: list[dict[str, Any]] = []
         failures = {table.name: Failures() for table in self._tables}
-        for table in self._tables:
-            for record in items_in_state(table, state, Projection.WHOLE, self._retry):
+        for table, record in self._records() if self._named else self._in_state(state):
+            if record.state == state:
                 items.append(listing.item_object(table.name, record))
                 failures[table.name].add(record)
         listing.print_items(items, self._form)
@@ -84,10 +152,16 @@ class Status:
             for name, found in failures.items():
                 summary.print_failures(found, name, self._hints)
 
+    def _in_state(self, state: str) -> Iterator[tuple[WorkflowTable, Record]]:
+        for table in self._tables:
+            for record in items_in_states(table, (state,), Projection.WHOLE, self._retry):
+                yield table, record
+
     def check(self, patience: float | None) -> Verdict:
         """Print a line for each step and say whether all are done; with `patience`, in seconds,
         wait until they are or nobody has worked on them for that long.
         """
+        self._target.check()
         gate = Gate(self._tables, self._retry, self._say)
         return gate.check() if patience is None else gate.wait(patience)
 
@@ -97,7 +171,8 @@ class Status:
         from anamo.operator.html.render import write_report
 
         size = write_report(path, self._tables, self._hints, self._retry)
-        self._say(f"wrote {path} ({size / 1e6:.1f} MB)")
+        shown = f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.0f} kB"
+        self._say(f"wrote {path} ({shown})")
 
     def watch(self, seconds: float) -> None:
         """Show the steps every `seconds`, in place, until no item is todo or locked."""

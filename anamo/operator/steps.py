@@ -1,17 +1,20 @@
 """How far each sample is: a line for each task id, a column for each step."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
-from anamo.core.text import natural_sort_key
+from anamo.core.errors import UsageError
+from anamo.core.item import State
+from anamo.core.record import Record
+from anamo.core.text import count, natural_sort_key
 from anamo.operator import output
 from anamo.operator.counts import STATES
+from anamo.operator.selection import items_in_states
 from anamo.operator.summary import STYLES
-from anamo.operator.table_scan import parallel_query
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,19 +23,134 @@ Matrix = dict[str, dict[str, Counter[str]]]
 """How many items a task id has in each state, by task id and table."""
 
 
+def matrix_of(records: Iterable[tuple[str, Record]]) -> Matrix:
+    """Count the items of each task id, sorted by task id; records come with their table."""
+    found: Matrix = defaultdict(lambda: defaultdict(Counter))
+    for table, record in records:
+        found[record.item.task_id][table][record.state] += 1
+    return {task_id: dict(found[task_id]) for task_id in sorted(found, key=natural_sort_key)}
+
+
 def read_matrix(tables: Iterable[WorkflowTable], retry: OperatorRetry) -> Matrix:
     """Count the items of each task id, sorted by task id.
 
     Raises:
         AwsError: A request failed.
     """
-    found: Matrix = defaultdict(lambda: defaultdict(Counter))
-    for table in tables:
-        projections = dict.fromkeys(retry(table.states_held), Projection.STEP)
-        for page in parallel_query(table, projections, retry):
-            for record in page.records:
-                found[record.item.task_id][table.name][record.state] += 1
-    return {task_id: dict(found[task_id]) for task_id in sorted(found, key=natural_sort_key)}
+
+    def records() -> Iterator[tuple[str, Record]]:
+        for table in tables:
+            for record in items_in_states(table, retry(table.states_held), Projection.STEP, retry):
+                yield table.name, record
+
+    return matrix_of(records())
+
+
+NONE = "none"
+"""What stands for a step in which a task id has no item, in conditions."""
+
+Condition = tuple[str, str]
+"""A step and a state."""
+
+
+def parse_conditions(texts: Sequence[str], tables: Sequence[str]) -> list[Condition]:
+    """The conditions that are written as "Align=done,Call=todo".
+
+    Raises:
+        UsageError: A condition is not of that form, or names a step that is not shown.
+    """
+    found = []
+    for text in ",".join(texts).split(","):
+        table, equals, state = (part.strip() for part in text.partition("="))
+        if not equals or not table or not state:
+            raise UsageError(f"--where: {text!r} is not like Align=done,Call=todo")
+        if table not in tables:
+            raise UsageError(f"--where: {table} is none of the tables {', '.join(tables)}")
+        found.append((table, state))
+    return found
+
+
+def matching(matrix: Matrix, conditions: Sequence[Condition]) -> Matrix:
+    """The task ids that meet all conditions.
+
+    done: all items of the step are; none: it has no item; another state: at least one item is.
+
+    Raises:
+        UsageError: A state is neither one of PyAnamo's nor that of any item.
+    """
+    seen = {state for steps in matrix.values() for states in steps.values() for state in states}
+    known = [*map(str, State), NONE, *sorted(seen - {*map(str, State)})]
+    for _, state in conditions:
+        if state not in known:
+            raise UsageError(f"--where: no item is {state}; states are {', '.join(known)}")
+    return {
+        task_id: steps
+        for task_id, steps in matrix.items()
+        if all(_meets(steps.get(table, Counter()), state) for table, state in conditions)
+    }
+
+
+def _meets(states: Counter[str], state: str) -> bool:
+    if state == NONE:
+        return not states
+    return set(states) == {state} if state == State.DONE else state in states
+
+
+class Samples:
+    """What has become of the samples of a workflow: of its task ids.
+
+    Args:
+        steps: How many steps it has.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._every = (1 << steps) - 1
+        self._open, self._failed = 1 << steps, 2 << steps
+        # A number each, since there may be a hundred thousand: in which steps it has items, whether
+        # one of them is not done, whether one has failed
+        self._bits: dict[str, int] = defaultdict(int)
+
+    def note(self, step: int, task_id: str, state: str) -> None:
+        """Note the state of an item, or of several, of a step; steps count from 0."""
+        self._bits[task_id] |= 1 << step
+        if state != State.DONE:
+            self._bits[task_id] |= self._open
+        if state == State.FAILED:
+            self._bits[task_id] |= self._failed
+
+    def sentence(self, *, all_steps: bool = True) -> str:
+        """How many are done in every step, failed in one, and so on; "" without samples.
+
+        Args:
+            all_steps: Whether the steps are all that were asked for.
+        """
+        found = Counter(map(self._standing, self._bits.values()))
+        total, done = found.total(), found["done"]
+        if not total:
+            return ""
+        where = " in every step" if self._every > 1 else ""
+        where += "" if all_steps else " of the tables shown"
+        verb = "is" if 1 in (done, total) else "are"
+        others = ("failed", "under way", "done as far as imported")
+        more = "".join(f"; {found[each]:,} {each}" for each in others if found[each])
+        return f"{done:,} of {count(total, 'sample')} {verb} done{where}{more}"
+
+    def _standing(self, bits: int) -> str:
+        if bits & self._failed:
+            return "failed"
+        if bits & self._open:
+            return "under way"
+        return "done" if bits == self._every else "done as far as imported"
+
+
+def matrix_samples(matrix: Matrix, tables: Sequence[str]) -> Samples:
+    """The samples of a matrix."""
+    samples = Samples(len(tables))
+    for task_id, steps in matrix.items():
+        for step, table in enumerate(tables):
+            for state in steps.get(table, ()):
+                samples.note(step, task_id, state)
+    return samples
 
 
 def cell_text(states: Counter[str]) -> str:

@@ -23,7 +23,7 @@ from anamo.core.codec import decode
 from anamo.core.item import Item, nested_item
 from anamo.core.log_entry import LogEntry
 from anamo.core.record import Record
-from anamo.operator.change import requeued_tasks
+from anamo.operator.nested_choice import requeued_tasks
 from anamo.worker.claim import Claim
 from anamo.worker.recorder import Recorder
 from tests.model import small_dynamodb

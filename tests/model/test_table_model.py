@@ -38,7 +38,7 @@ from anamo.core.errors import Unreachable
 from anamo.core.item import SINGLE, Item, State, nested_item, single_item
 from anamo.core.log_entry import LogEntry, abandoned_entry
 from anamo.core.record import Record
-from anamo.operator.change import requeued_tasks
+from anamo.operator.nested_choice import requeued_tasks
 from anamo.worker.claim import Claim
 from tests.support import sabotage
 from tests.support.actors import HandDrivenClock, LossyClient

@@ -27,7 +27,7 @@ def dummy_account(home: Path) -> dict[str, str]:
 def scrub(variables: MutableMapping[str, str]) -> None:
     """Take out whatever could lead an AWS client of this process anywhere but where a test says."""
     for name in list(variables):
-        if name.startswith("AWS_") or name.upper() in PROXIES:
+        if name.startswith(("AWS_", "PYANAMO_")) or name.upper() in PROXIES:
             del variables[name]
 
 

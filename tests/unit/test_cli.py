@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anamo import __version__
-from anamo.cli import arguments, import_command, worker_command
+from anamo.cli import arguments, import_command, operator_commands, worker_command
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus, run
 from anamo.core.errors import AccessDenied, AnamoError, BucketMissing, HostError, UsageError
@@ -205,6 +205,43 @@ def test_a_usage_error_names_the_help_of_the_command() -> None:
     )
 
 
+PROJECT = {
+    "PYANAMO_TABLES": " Align, Call\tQCheck ",
+    "PYANAMO_BUCKET": "s3://bucket/logs",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+}
+
+
+def test_tables_and_bucket_come_from_the_environment_where_no_flag_gives_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, text in PROJECT.items():
+        monkeypatch.setenv(name, text)
+    for parser, words in (
+        (worker_command.parser(), []),
+        (import_command.parser(), []),
+        (operator_commands.parser("pyanamo.py"), ["status"]),
+        (operator_commands.parser("pyanamo.py"), ["requeue"]),
+    ):
+        parsed = parser.parse_args(words)
+        assert arguments.tables(parsed) == ["Align", "Call", "QCheck"]
+        parsed = parser.parse_args([*words, "-t", "One", "Two", "-t", "Three"])
+        assert arguments.tables(parsed) == ["One", "Two", "Three"]
+        assert "PYANAMO_TABLES" in parser.format_help() or words
+    worker = worker_command.parser()
+    assert worker.parse_args([]).bucket == arguments.LogLocation("bucket", "logs")
+    assert worker.parse_args(["-b", "other"]).bucket.bucket == "other"
+    monkeypatch.setenv("PYANAMO_TABLES", " ,")
+    with pytest.raises(SystemExit):
+        worker_command.parser().parse_args([])
+
+
+def test_a_bucket_in_the_environment_is_checked_like_one_that_is_typed() -> None:
+    ended = started("pyanamo.py", "-t", "T", PYANAMO_BUCKET="no bucket")
+    assert ended.returncode == ExitStatus.USAGE
+    assert "argument -b/--bucket: 'no bucket' cannot be the name" in ended.stderr
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("10m", 600), ("2", 2), ("2.5", 3), ("1h", 3600)])
 def test_a_lease_may_have_a_unit(text: str, seconds: int) -> None:
     parser = worker_command.parser()
@@ -265,7 +302,7 @@ def test_a_checkout_that_is_read_only_gets_no_byte_code(tmp_path: Path, writable
     ("line", "completions"),
     [
         ("pyanamo.py stat", {"status "}),
-        ("pyanamo.py re", {"requeue", "remove", "resume"}),
+        ("pyanamo.py re", {"requeue", "retry", "remove", "resume"}),
         ("python pyanamo.py stat", {"status "}),
         ("python pyanamo.py --max-", {"--max-failures", "--max-attempts"}),
         ("pyanamo.py status --by", {"--by-task "}),

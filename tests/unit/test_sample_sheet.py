@@ -150,7 +150,7 @@ def test_braces_that_are_no_columns_stay() -> None:
     [
         (["-d", "x"], "-d/--data: not used with --csv"),
         (["-s", "|", "-n", ","], "-s/--separator, -n: not used with --csv"),
-        (["-t", "One", "Two"], "--csv: -t names more than one table"),
+        (["-t", "One", "Two"], "--csv: -t names more than one table, or PYANAMO_TABLES does"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(flags: list[str], complaint: str) -> None:

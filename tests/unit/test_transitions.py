@@ -234,6 +234,11 @@ OPERATIONS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Record], obj
         lambda table, seen: table.remove(seen, force=False),
         FREE | UNHELD | LEGAL[transitions.CLAIM] | {"held"},
     ),
+    "remove in part": (
+        transitions.REMOVE_PART,
+        lambda table, seen: table.remove_part(seen, ["Task_1"]),
+        {state for state in STATES if state.startswith("failed")},
+    ),
     "remove --force": (
         transitions.REMOVE_HELD,
         lambda table, seen: table.remove(seen, force=True),

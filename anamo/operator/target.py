@@ -1,0 +1,99 @@
+"""What a command line means by its words: which tables, and which samples.
+
+Of the words behind a -t the first is a table. Each further one is a table as long as there is a
+table of that name; the first that is none, and all behind it, are task ids or itemIDs, as are the
+words that stand behind no -t. Guaranteed: tables that do not exist are found before anything is
+done.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from anamo.aws import session
+from anamo.aws.retry import OperatorRetry
+from anamo.aws.table import WorkflowTable
+from anamo.core.errors import AccessDenied, AwsError, TableMissing, TableUnusable
+
+UNUSABLE = (TableMissing, TableUnusable, AccessDenied)
+"""Faults of a table that say nothing of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a command line.
+
+    Attributes:
+        tables: Those behind each -t.
+        names: Task ids and itemIDs.
+        region: The AWS region; None for the configured one.
+    """
+
+    tables: Sequence[Sequence[str]]
+    names: Sequence[str]
+    region: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What they mean.
+
+    Attributes:
+        tables: The tables that can be read, in the order of the workflow's steps.
+        names: Task ids and itemIDs, each once; none for all items.
+        doubtful: Those of the names that stand behind a -t, and are no tables.
+        faults: Why the other tables cannot be read, by name.
+    """
+
+    tables: Sequence[WorkflowTable]
+    names: Sequence[str]
+    doubtful: Sequence[str]
+    faults: Mapping[str, AwsError]
+
+    def check(self) -> None:
+        """Raise what is wrong with a table, if anything is."""
+        for fault in self.faults.values():
+            raise fault
+
+
+def find_target(words: Words, retry: OperatorRetry, *, samples: bool = True) -> Target:
+    """Find out what the words mean.
+
+    Args:
+        words: The words.
+        retry: Sends the requests.
+        samples: Whether a command takes any; without, all words behind -t are tables.
+
+    Raises:
+        AwsError: A request failed, and not for a table's sake.
+    """
+    client = session.dynamodb_client(words.region)
+    tables: dict[str, WorkflowTable] = {}
+    faults: dict[str, AwsError] = {}
+    doubtful: list[str] = []
+    for group in words.tables:
+        for position, word in enumerate(group):
+            if word in tables or word in faults:
+                continue
+            table = WorkflowTable(client, word)
+            fault = _fault(table, retry)
+            if fault and position and samples:
+                doubtful += group[position:]
+                break
+            if fault:
+                faults[word] = fault
+            else:
+                tables[word] = table
+    names = dict.fromkeys([*words.names, *doubtful])
+    return Target([*tables.values()], [*names], doubtful, faults)
+
+
+def _fault(table: WorkflowTable, retry: OperatorRetry) -> AwsError | None:
+    """Why a table cannot be read; None where it can."""
+    if not re.fullmatch(r"arn:.+|[A-Za-z0-9_.-]{3,255}", table.name):
+        return TableMissing(f"{table.name!r} cannot be the name of a DynamoDB table")
+    try:
+        retry(table.check_there)
+    except UNUSABLE as fault:
+        return fault
+    return None
