@@ -7,7 +7,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
-from anamo.cli import change_commands
+from anamo.cli import change_commands, export_command
 from anamo.cli.command_parser import WORDS, add_command, add_words, words
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus
@@ -54,7 +54,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_status, _add_logs, *change_commands.ADD):
+    for add in (_add_status, _add_logs, export_command.add_export, *change_commands.ADD):
         add(commands)
     made.commands = commands.choices
     return made
