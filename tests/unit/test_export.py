@@ -79,9 +79,15 @@ def test_an_export_does_not_hold_its_tasks_in_memory(
 
     monkeypatch.setattr(sys, "stdout", Nowhere())
 
+    def made(number: int) -> Iterator[Task]:
+        return (
+            Task("Call", f"S{k}", k, "", "", "seq 1", "done", "done", tags=FIRST)
+            for k in range(number)
+        )
+
     def peak(number: int) -> int:
         tracemalloc.start()
-        export((task(k, tags=FIRST) for k in range(number)), form)
+        export(made(number), form)
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
@@ -91,7 +97,7 @@ def test_an_export_does_not_hold_its_tasks_in_memory(
     assert peak(4000) < peak(400) + 200_000
     # Control: as a list, so many tasks take more than that
     tracemalloc.start()
-    kept = [task(k, tags=FIRST) for k in range(4000)]
+    kept = [*made(4000)]
     assert tracemalloc.get_traced_memory()[0] > 400_000
     tracemalloc.stop()
     assert kept
