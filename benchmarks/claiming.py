@@ -85,7 +85,7 @@ def crowd(client: Any, name: str, workers: int, most: int, seed: int = 1) -> Cro
 
     def work(number: int) -> None:
         table = WorkflowTable(client, name)
-        in_flight = InFlightClaims(lambda message: None, {})
+        in_flight = InFlightClaims(lambda message: None, ())
         claimer = Claimer(
             table, Holder(f"i-{number}", LEASE), in_flight, random.Random(seed + number)
         )

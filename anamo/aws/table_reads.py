@@ -77,6 +77,21 @@ class QueryPage:
 
 
 @dataclass(frozen=True, slots=True)
+class LeasePage:
+    """One page of the items that are locked.
+
+    Attributes:
+        items: Those that were asked for, without results, in the order of their itemIDs.
+        locked: How many items were read, those that were not asked for too.
+        rest: The itemID that the next page begins with; None after the last.
+    """
+
+    items: Sequence[Item]
+    locked: int
+    rest: ItemId | None
+
+
+@dataclass(frozen=True, slots=True)
 class TableLook:
     """What a page of the table itself holds that can be claimed, now or later.
 
@@ -174,6 +189,33 @@ class TableReads(TableRequests):
             ProjectionExpression=_TO_CLAIM,
         )
         return map(Item.from_values, pages)
+
+    def leases(
+        self, start: ItemId, before: int, limit: int, instance: str | None = None
+    ) -> LeasePage:
+        """A page of the items that the index lists as locked.
+
+        Args:
+            start: The itemID that it begins with.
+            before: Items are asked for whose leases end before this time.
+            limit: How many items are read at most, also of those that are not asked for.
+            instance: Items are asked for that this InstanceID holds, too.
+        """
+        values = {":state": State.LOCKED.value, ":start": start, ":before": before}
+        held = {":instance": instance} if instance else {}
+        answer = self.send(
+            self._client.query,
+            IndexName=STATE_INDEX,
+            KeyConditionExpression="ItemState = :state AND itemID >= :start",
+            FilterExpression="Lease_Expires < :before" + " OR InstanceID = :instance" * len(held),
+            ExpressionAttributeValues=encode(values | held),
+            ProjectionExpression=_TO_CLAIM,
+            Limit=limit,
+        )
+        items = [Item.from_values(decode(image)) for image in answer["Items"]]
+        last = answer.get("LastEvaluatedKey")
+        rest = above(key_of(decode(last))) if last else None
+        return LeasePage(items, answer["ScannedCount"], rest)
 
     def look(self, rest: Mapping[str, Any] | None) -> TableLook:
         """The next page of the table, read from it and not from an index, so that it shows every

@@ -128,9 +128,15 @@ def add_bucket_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def table_words(arguments: argparse.Namespace) -> list[list[str]]:
-    """The words of each -t, or else the tables in the environment, each by itself."""
-    words: list[list[str]] | None = arguments.table
-    return words or [[name] for name in _environment_tables()]
+    """The words of each -t, or else the tables in the environment, each by itself.
+
+    The first word may hold several tables, separated by spaces: what AWS Batch passes on as a job's
+    parameter is one word.
+    """
+    groups: list[list[str]] | None = arguments.table
+    if not groups:
+        return [[name] for name in _environment_tables()]
+    return [[*first.split(), *rest] for first, *rest in groups]
 
 
 def tables(arguments: argparse.Namespace) -> list[str]:

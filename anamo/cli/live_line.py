@@ -30,7 +30,7 @@ class LiveLine:
 
     refresh = 1.0
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, *, with_table: bool = False) -> None:
         # Here and not above: it takes a tenth of a second, which scripts need not wait for
         from rich.console import Console
         from rich.live import Live
@@ -44,6 +44,7 @@ class LiveLine:
             transient=True,
         )
         self.say = Messages(program, self._print)
+        self._with_table = with_table
         self._left = 0
         self._exact = True
         self._done = self._failed = 0
@@ -78,7 +79,7 @@ class LiveLine:
         self._failed += item.state == State.FAILED
         self._left -= item.state != State.TODO
         if item.state != State.DONE:
-            self.say(item_line(item))
+            self.say(item_line(item, with_table=self._with_table))
 
     def draw(self, running: int) -> None:
         """Show the present state, with so many items claimed."""
@@ -110,8 +111,11 @@ class ItemLines:
 
     refresh = math.inf
 
-    def __init__(self, say: Callable[[str], object], *, quiet: bool) -> None:
+    def __init__(
+        self, say: Callable[[str], object], *, quiet: bool, with_table: bool = False
+    ) -> None:
         self._say = say
+        self._with_table = with_table
         self._quiet = quiet
 
     def say(self, message: str) -> None:
@@ -124,7 +128,7 @@ class ItemLines:
     def ended(self, item: ItemEnded) -> None:
         """A claim ended."""
         if not self._quiet:
-            self.say(item_line(item))
+            self.say(item_line(item, with_table=self._with_table))
 
     def draw(self, running: int) -> None:  # noqa: ARG002
         """Print what could not be printed before; nothing is drawn."""
@@ -135,8 +139,10 @@ class ItemLines:
         """Nothing is taken away."""
 
 
-def screen(program: str, *, quiet: bool) -> Screen:
-    """What fits stderr: a live line on a terminal, else a line for each item."""
+def screen(program: str, *, quiet: bool, with_table: bool = False) -> Screen:
+    """What fits stderr: a live line on a terminal, else a line for each item, which names its
+    table if `with_table`.
+    """
     if quiet or not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
-        return ItemLines(Messages(program), quiet=quiet)
-    return LiveLine(program)
+        return ItemLines(Messages(program), quiet=quiet, with_table=with_table)
+    return LiveLine(program, with_table=with_table)

@@ -176,18 +176,16 @@ def log_prefix(arguments: argparse.Namespace) -> str:
 
 
 def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
-    """Work through the table."""
-    tables = types.tables(arguments)
-    if len(tables) > 1:
-        raise UsageError(f"-t names {len(tables)} tables; a worker takes one")
+    """Work through the tables."""
     prefix = log_prefix(arguments)
     signals = Signals()
     # Here and not above, because --help needs none of it
     from anamo.cli.live_line import screen
     from anamo.worker.run import work
 
+    tables = tuple(types.tables(arguments))
     options = Options(
-        table=tables[0],
+        tables=tables,
         bucket=arguments.bucket.bucket,
         region=arguments.region,
         prefix=prefix,
@@ -205,7 +203,7 @@ def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
         max_failures=arguments.max_failures,
         wait=arguments.wait,
     )
-    shown = screen(say.program, quiet=arguments.quiet)
+    shown = screen(say.program, quiet=arguments.quiet, with_table=len(tables) > 1)
     # Log messages, too, are printed above a live line
     configure_logging(arguments, shown.say)
     return exit_status(work(options, signals, shown), signals.first, fail_ok=arguments.fail_ok)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from anamo.aws.table import WorkflowTable
 from anamo.core.item import SINGLE, Item, State
 from anamo.core.log_entry import LogEntry
 
@@ -55,6 +56,7 @@ class Claim:
     Attributes:
         item: The item as it was when it was claimed.
         tail: Bytes that a stream may have in a log entry.
+        table: The item's table.
         lost: Whether another worker holds the item now, or it has ended.
         began: When the claim was won, by the monotonic clock.
         progress: The tasks' statuses as recorded in the table.
@@ -66,6 +68,7 @@ class Claim:
 
     item: Item
     tail: int
+    table: WorkflowTable
     lost: bool = False
     began: float = field(default_factory=time.monotonic)
     progress: Progress = field(init=False)

@@ -1,4 +1,4 @@
-"""Finding and claiming items.
+"""Finding and claiming items of one table.
 
 Guaranteed: the number of requests per claim depends neither on the size of the table nor on the
 number of workers; a worker that keeps looking finds every todo item. Not guaranteed: any order.
@@ -8,7 +8,8 @@ back to the start. A worker that starts later in the same range begins at the en
 so the two seldom want the same item: in random order they would lose three times as many claims.
 When less than a page is left, all workers see the same candidates, and take them in random order.
 
-Where the index gives no claim, the table itself can be asked, which costs more: `claim_by_table`.
+Where the index gives no claim, leases may have ended (`take_over`), and the table itself can be
+asked (`claim_by_table`), which costs more.
 """
 
 import logging
@@ -26,6 +27,7 @@ from anamo.aws.table_writes import Holder
 from anamo.core.codec import LARGEST_ID, SMALLEST_ID, ItemId, above
 from anamo.core.errors import AccessDenied, ItemRefused, Throttled
 from anamo.core.item import ID_BITS, NULL, Item, State
+from anamo.worker.ended_leases import NEVER, EndedLeases
 from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.index_lag import IndexLag
 
@@ -35,8 +37,9 @@ PAGE = 25
 PAGE_SECONDS = 10.0
 """Age at which a page is discarded: by then others have claimed most of its items."""
 
-LOOK_SECONDS = 60
-"""Longest time between two looks for expired leases: newer claims may have shorter ones."""
+FIRST_LOOK, LOOK_SECONDS = 5.0, 60.0
+"""Seconds between two looks for ended leases, at first and at most: each is between half as long
+and as long as it may be, so that workers do not look together."""
 
 TABLE_PAGES = 4
 """Pages of the table that are read at once before it counts as too large, for 256 read units each:
@@ -60,13 +63,24 @@ class Claimer:
     Attributes:
         reads: Pages queried so far.
         conflicts: Claims lost to other workers so far.
-        held: When nothing was todo, the lockIDs by itemID of the items locked with a lease.
+        table: The table.
         listed: Whether the index listed any item as todo when it was last asked.
         left: Whether the table itself showed an item that could be claimed when it was last asked;
             None if it could not be asked, or is larger than what was read.
         refused: Items that cannot be claimed by itemID: their states, and why not. They are passed
             over.
         lag: How far the index is behind.
+        awaited: Whether a claim of a dead process that this one stands in for is not taken over
+            yet, as far as is known.
+        look_at: When leases should be looked at, by the clock.
+
+    Args:
+        table: The table.
+        holder: Who claims.
+        in_flight: Told of each claim before its request is sent.
+        draw: Where random numbers come from.
+        clock: Monotonic seconds.
+        earlier: Items that an earlier attempt of this AWS Batch job holds.
     """
 
     def __init__(
@@ -76,14 +90,16 @@ class Claimer:
         in_flight: InFlightClaims,
         draw: random.Random | None = None,
         clock: Callable[[], float] = monotonic,
+        earlier: Iterable[Item] = (),
     ) -> None:
+        self.table = table
         self.reads = 0
         self.conflicts = 0
-        self.held: dict[ItemId, str] = {}
         self.listed = False
         self.left: bool | None = None
         self.refused: dict[ItemId, tuple[str, str]] = {}
         self.lag = IndexLag(clock)
+        self.look_at = 0.0
         self._table = table
         self._holder = holder
         self._in_flight = in_flight
@@ -95,12 +111,17 @@ class Claimer:
         self._rest: Mapping[str, Any] | None = None
         self._missed: Counter[str] = Counter()
         self._last: int | None = None
-        self._earlier: list[Item] | None = None if holder.attempt > 1 else []
-        self._look_again = 0
+        self._was_empty = False
+        self._earlier = list(earlier)
+        self._random.shuffle(self._earlier)
+        self._inherited = [claim for claim in in_flight.inherited if claim.table == table.name]
+        self.awaited = bool(self._inherited)
+        self._leases = EndedLeases(table, self._random)
+        self._pause = 0.0
         self._unanswered: Callable[[], Item | None] | None = None
 
     def claim(self) -> Item | None:
-        """Claim a todo item, or else take over one whose lease has expired.
+        """Claim a todo item that the index lists; an item of an earlier attempt before all others.
 
         Returns:
             The item, or None if there is none.
@@ -109,12 +130,13 @@ class Claimer:
             AwsError: A request failed. The next call repeats the same claim first, since it may
                 have been won and only its reply lost.
         """
-        return (
-            self.last_answer()
-            or self._take_over_from_earlier_attempt()
-            or self._claim_todo()
-            or self._take_over()
-        )
+        return self.claim_own() or self._claim_todo()
+
+    def claim_own(self) -> Item | None:
+        """The item of a claim that was won but whose reply was lost, or else one that an earlier
+        attempt of this AWS Batch job holds. Raises as `claim`.
+        """
+        return self.last_answer() or self._take_over_from_earlier_attempt()
 
     def claim_by_table(self) -> Item | None:
         """As `claim`, by what the table itself holds, for when the index gives no claim.
@@ -138,7 +160,8 @@ class Claimer:
             look = self._table.look(self._rest)
         except (AccessDenied, Throttled) as fault:
             logger.debug("reading the table: %s", fault)
-            self._rest = None
+            # Throttled, it is read on from here
+            self._rest = self._rest if isinstance(fault, Throttled) else None
             return None
         todo = [seen for seen in look.todo if self._claimable(seen, State.TODO)]
         ended = self._ended(look.locked, floor(self._table.clock.surely_past()))
@@ -147,8 +170,8 @@ class Claimer:
             if self._missed[item.lock_id] > MOST_MISSED:
                 self._pass_over(item.item_id, State.LOCKED, _NOT_ENDED)
         ended = [item for item in ended if item.item_id not in self.refused]
-        whole = self._rest is None and look.rest is None
-        self.held = _leased(look.locked) if whole else self.held | _leased(look.locked)
+        locks = {item.lock_id for item in look.locked}
+        self.awaited = self.awaited or any(each.lock_id in locks for each in self._inherited)
         if todo or ended:
             self.left, self._rest = True, None
         else:
@@ -184,7 +207,7 @@ class Claimer:
                 self._rest = None
             return item
 
-        self._in_flight.add(item_id, lock_id)
+        self._in_flight.add(self._table.name, item_id, lock_id)
         self._unanswered = send
         return send()
 
@@ -231,26 +254,46 @@ class Claimer:
 
     def _take_over_from_earlier_attempt(self) -> Item | None:
         """Take over an item of a dead attempt of this AWS Batch job, before anything else."""
-        if self._earlier is None:
-            self._earlier = list(filter(self._holder.held_before, self._table.locked()))
-            self._random.shuffle(self._earlier)
         while self._earlier:
             if item := self._take_over_one_of([self._earlier.pop()]):
                 return item
         return None
 
-    def _take_over(self) -> Item | None:
-        """Take over an item whose lease has expired. Items without a lease are other tools'."""
-        now = floor(self._table.clock.surely_past())
-        if now <= self._look_again and not self._in_flight.inherited:
-            return None
-        locked = list(self._table.locked())
-        self.held = _leased(locked)
-        # Reading all locked items costs more the more workers there are, and none of these leases
-        # expires earlier
-        expiries = [item.lease_expires for item in locked if item.lease_expires is not None]
-        self._look_again = min([*expiries, now + LOOK_SECONDS]) if expiries else 0
-        return self._take_over_one_of(self._ended(locked, now))
+    @property
+    def held(self) -> int:
+        """How many items were locked when leases were last looked at, at least."""
+        return self._leases.locked
+
+    def take_over(self) -> Item | None:
+        """Take over an item whose lease has ended, if it is time for a look at a page of leases.
+        Items without a lease are other tools'.
+        """
+        item = self.last_answer() or self._take_over_inherited()
+        if item or self._clock() < self.look_at:
+            return item
+        past = self._table.clock.surely_past()
+        instance = self._holder.instance_id if self._holder.attempt > 1 else None
+        self.reads += 1
+        listed = self._leases.look(floor(past + LOOK_SECONDS) + 1, instance)
+        item = self._take_over_one_of(self._ended(listed, floor(past)))
+        # Another that has ended may be among them
+        self._pause = 0.0 if item else min(max(2 * self._pause, FIRST_LOOK), LOOK_SECONDS)
+        ends = [each.lease_expires + 1 - past for each in listed if each.lease_expires is not None]
+        soon = [left + self._random.random() for left in ends if left > 0]
+        self.look_at = self._clock() + min([self._pause * self._random.uniform(0.5, 1), *soon])
+        return item
+
+    def _take_over_inherited(self) -> Item | None:
+        """Take over what the process held that this one stands in for, once its lease has ended."""
+        self.awaited = False
+        for claim in self._inherited:
+            page = self._table.leases(claim.item_id, NEVER, 1)
+            listed = [item for item in page.items if item.lock_id == claim.lock_id]
+            self.awaited = self.awaited or bool(listed)
+            ended = self._ended(listed, floor(self._table.clock.surely_past()))
+            if item := self._take_over_one_of(ended):
+                return item
+        return None
 
     def _ended(self, locked: Iterable[Item], now: int) -> list[Item]:
         """Those whose lease has ended, or whose holder is known to be dead."""
@@ -279,11 +322,13 @@ class Claimer:
         """Query a page from a random start, or from the beginning; False if nothing is todo."""
         self._read_at = self._listed_at = self._clock()
         self.listed = False
-        start = self._random.randrange(self._span())
-        self._candidates = self._page(start)
+        # Where nothing was todo, one query is enough to see that nothing is
+        random = not self._was_empty
+        self._candidates = self._page(self._random.randrange(self._span())) if random else []
         if len(self._candidates) < PAGE // 2:
             # Near the end of the range, or few items are left
             self._candidates = self._page(SMALLEST_ID)
+        self._was_empty = not self.listed
         if len(self._candidates) < PAGE:
             self._random.shuffle(self._candidates)
         return bool(self._candidates)
@@ -309,8 +354,3 @@ class Claimer:
             last, largest = self._table.last_todo(), (1 << ID_BITS) - 1
             self._last = largest if last is None else max(min(int(last), largest), 0)
         return self._last + 1
-
-
-def _leased(locked: Iterable[Item]) -> dict[ItemId, str]:
-    """The lockIDs by itemID of those that have a lease."""
-    return {item.item_id: item.lock_id for item in locked if item.lease_expires is not None}

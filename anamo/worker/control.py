@@ -16,6 +16,7 @@ from typing import Any
 
 from anamo.worker.messages import ForceStop, StartNoMore, StopRequest
 from anamo.worker.signals import STOPPING
+from anamo.worker.turns import Turn
 
 RECORD_SECONDS = 2.0
 """From the end of the grace to the last request that is tried again."""
@@ -38,6 +39,7 @@ class Control:
             group, as a terminal sends it, is one too.
         force_stop: Whether to kill tasks without waiting for the rest of the grace.
         start_no_more: Why no further task should be started, else empty.
+        turn: Whether it is this process's turn to look for work.
     """
 
     def __init__(self, parent: "Connection[Any, Any]", grace: float) -> None:
@@ -45,6 +47,7 @@ class Control:
         self.own_signal: int | None = None
         self.force_stop = False
         self.start_no_more = ""
+        self.turn = Turn(self.send)
         self._parent = parent
         self._grace = grace
         self._end_by = 0.0
@@ -132,6 +135,8 @@ class Control:
             self._end_by = min(self._end_by, monotonic())
         elif isinstance(message, StartNoMore):
             self.start_no_more = message.reason
+        else:
+            self.turn.note(message)
 
     def send(self, message: object) -> bool:
         """Send a message to the parent; any thread may call it.

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 
-from anamo.aws.table import WorkflowTable
+from anamo.aws.clock import DatabaseClock
 from anamo.aws.table_writes import Holder
 from anamo.core.errors import AnamoError, internal
 from anamo.worker.claim import Claim
@@ -29,7 +29,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        table: WorkflowTable,
+        clock: DatabaseClock,
         holder: Holder,
         claims: Callable[[], Iterable[Claim]],
         wake: Callable[[], object],
@@ -37,12 +37,12 @@ class Heartbeat:
         """Start the thread.
 
         Args:
-            table: Where the claims are.
+            clock: The clock of their tables.
             holder: Who holds them, and for how long a lease lasts.
             claims: Returns the claims held now; called in the heartbeat's thread, as is `wake`.
             wake: Called when a claim is lost.
         """
-        self._table = table
+        self._clock = clock
         self._holder = holder
         self._claims = claims
         self._wake = wake
@@ -60,7 +60,7 @@ class Heartbeat:
             renewed = [self._renew(claim) for claim in self._claims()]
             # A machine that was suspended renews by the time it went to sleep, until some answers
             # agree on a later one
-            settled = all(renewed) and not self._table.clock.doubtful
+            settled = all(renewed) and not self._clock.doubtful
             wait = interval if settled else min(interval / 2, RETRY_SECONDS)
 
     def _renew(self, claim: Claim) -> bool:
@@ -68,7 +68,7 @@ class Heartbeat:
         if claim.lost:
             return True
         try:
-            held = self._table.renew(claim.item.item_id, claim.item.lock_id, self._holder)
+            held = claim.table.renew(claim.item.item_id, claim.item.lock_id, self._holder)
         except Exception as error:
             # Were this thread to end, every later lease would expire under its task
             logger.debug("heartbeat", exc_info=True)

@@ -7,7 +7,7 @@ be read after its death.
 Not guaranteed: that a claim noted here was won. The table alone says that.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from anamo.core.codec import ItemId
@@ -22,9 +22,11 @@ class ClaimSent:
     """From a process: the request for a claim is about to be sent.
 
     Attributes:
+        table: The name of the item's table.
         sent: The time, by `process_tree.now`.
     """
 
+    table: str
     item_id: ItemId
     lock_id: str
     sent: float
@@ -41,17 +43,16 @@ class InFlightClaims:
     """The claims of a worker process, in that process. Any of its threads may call it.
 
     Attributes:
-        inherited: LockIDs by itemID of the claims of a process that died, which this one stands in
-            for.
+        inherited: The claims of a process that died, which this one stands in for.
     """
 
-    def __init__(self, send: Send, inherited: Mapping[ItemId, str]) -> None:
+    def __init__(self, send: Send, inherited: Collection[ClaimSent]) -> None:
         self.inherited = inherited
         self._send = send
 
-    def add(self, item_id: ItemId, lock_id: str) -> None:
+    def add(self, table: str, item_id: ItemId, lock_id: str) -> None:
         """Note a claim whose request is about to be sent."""
-        self._send(ClaimSent(item_id, lock_id, now()))
+        self._send(ClaimSent(table, item_id, lock_id, now()))
 
     def drop(self, lock_id: str) -> None:
         """Forget a claim that was not won, or has ended."""
@@ -74,9 +75,9 @@ class ReportedClaims:
         elif isinstance(message, ClaimEnded):
             self._claims.pop(message.lock_id, None)
 
-    def lock_ids(self) -> dict[ItemId, str]:
-        """LockIDs by itemID."""
-        return {claim.item_id: claim.lock_id for claim in self._claims.values()}
+    def all(self) -> tuple[ClaimSent, ...]:
+        """The claims."""
+        return tuple(self._claims.values())
 
     def oldest(self) -> float | None:
         """When the first request was sent, by `process_tree.now`; None without a claim."""

@@ -42,7 +42,7 @@ class ItemRun:
         self._recorder = recorder
         self._environment = {
             **environment,
-            "PYANAMO_TABLE": options.table,
+            "PYANAMO_TABLE": claim.table.name,
             "PYANAMO_ITEM_ID": str(item.item_id),
             "PYANAMO_TASK_ID": item.task_id,
             "PYANAMO_ATTEMPT": str(item.attempts),

@@ -35,13 +35,11 @@ class LogOrigin:
     """Where logs come from, for their keys and headers.
 
     Attributes:
-        table: Name of the table.
         prefix: What the S3 keys begin with.
         host: Name of this host.
         host_metadata: Further names and values for the headers.
     """
 
-    table: str
     prefix: str
     host: str
     host_metadata: Mapping[str, str]
@@ -82,7 +80,7 @@ class LogDelivery:
         """
         item, origin = claim.item, self._origin
         first = next(iter(outcomes))
-        key = log_key(origin.prefix, origin.table, item, item.lock_id, first or None)
+        key = log_key(origin.prefix, claim.table.name, item, item.lock_id, first or None)
         ended = [
             Ended(outcome, self._header(claim, name, outcome)) for name, outcome in outcomes.items()
         ]
@@ -105,7 +103,7 @@ class LogDelivery:
         item, origin = claim.item, self._origin
         return {
             "PyAnamo": __version__,
-            "table": origin.table,
+            "table": claim.table.name,
             "taskID": item.task_id,
             "itemID": str(item.item_id),
             **({"nested task": name} if name else {}),

@@ -11,14 +11,13 @@ the leases alive (`heartbeat`).
 import logging
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
 
 from anamo.aws.instance import host_metadata, host_name
 from anamo.aws.log_store import LogStore
 from anamo.aws.retry import RetryPolicy
-from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
 from anamo.core.errors import (
     AnamoError,
@@ -28,13 +27,14 @@ from anamo.core.errors import (
     TransientError,
     internal,
 )
-from anamo.core.item import Item, State
+from anamo.core.item import State
 from anamo.core.item_size import tail_limit
 from anamo.core.log_entry import abandoned_entry
 from anamo.core.text import count
 from anamo.worker.claim import Claim
 from anamo.worker.claimer import Claimer
 from anamo.worker.control import Control
+from anamo.worker.finder import ASK_SECONDS, Finder, Found
 from anamo.worker.heartbeat import Heartbeat
 from anamo.worker.host import HostRecovery, host_fault
 from anamo.worker.in_flight_claims import InFlightClaims
@@ -44,14 +44,6 @@ from anamo.worker.messages import Finished, ItemEnded
 from anamo.worker.options import Options
 from anamo.worker.orphans import reap_left_behind
 from anamo.worker.recorder import LOST, Recorder
-
-LAG_SECONDS = 1.0
-"""Shortest time until an index that gives no claim is believed, where not all of the table could be
-read; also from one read of the table to the next, and how long workers that race for the last items
-leave the table alone."""
-
-IDLE_SECONDS = 5.0
-"""Longest time between two looks of a worker that waits for items; the first are shorter."""
 
 CLAIM_SECONDS = 900.0
 """How long a claim is retried while DynamoDB cannot be reached."""
@@ -67,7 +59,7 @@ logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Works through a table until nothing is left, or it is told to stop.
+    """Works through tables until nothing is left, or it is told to stop.
 
     It stays until the leases of the claims in `in_flight.inherited` have ended, and it, or another
     worker, has taken them over.
@@ -78,24 +70,23 @@ class Worker:
         options: Options,
         holder: Holder,
         control: Control,
-        table: WorkflowTable,
+        claimers: Sequence[Claimer],
         logs: LogStore,
         in_flight: InFlightClaims,
     ) -> None:
         self._options = options
         self._control = control
-        self._table = table
         self._logs = logs
         self._in_flight = in_flight
-        self._claimer = Claimer(table, holder, in_flight)
+        self._claimers = claimers
+        self._finder = Finder(claimers, options.idle_timeout)
         self._retries = RetryPolicy(control.sleep)
         self._claims: list[Claim] = []
-        origin = LogOrigin(options.table, options.prefix, host_name(), host_metadata())
+        origin = LogOrigin(options.prefix, host_name(), host_metadata())
         self._delivery = LogDelivery(logs, origin, control)
-        self._recorder = Recorder(
-            table, self._delivery, options.retries, control, self._claim_ended
-        )
-        self._heartbeat = Heartbeat(table, holder, lambda: list(self._claims), control.wake)
+        self._recorder = Recorder(self._delivery, options.retries, control, self._claim_ended)
+        clock = claimers[0].table.clock
+        self._heartbeat = Heartbeat(clock, holder, lambda: list(self._claims), control.wake)
         self._host = HostRecovery(host_fault, lambda seconds: control.sleep(seconds, self._goes_on))
         self._environment = {"PYANAMO": options.program, **os.environ}
 
@@ -107,8 +98,8 @@ class Worker:
         """
         error: AnamoError | None = None
         try:
-            while item := self._next():
-                self._work(item)
+            while found := self._next():
+                self._work(found)
         except AnamoError as fault:
             error = fault
         except Exception as fault:
@@ -121,9 +112,11 @@ class Worker:
         kept = self._delivery.close()
         self._heartbeat.close()
         error = error or self._recorder.error or self._refusals()
-        consumed = self._table.meter.consumed + self._logs.meter.consumed
+        consumed = sum(
+            (each.table.meter.consumed for each in self._claimers), self._logs.meter.consumed
+        )
         return Finished(
-            str(error or ""), len(self._claimer.held), kept, consumed, self._control.own_signal
+            str(error or ""), self._finder.held, kept, consumed, self._control.own_signal
         )
 
     def _release_rest(self) -> None:
@@ -135,7 +128,7 @@ class Worker:
         for claim in list(self._claims):
             claim.lost = True
             with suppress(AwsError):
-                released = self._table.release(claim.item, {}, claim.progress.ended)
+                released = claim.table.release(claim.item, {}, claim.progress.ended)
                 self._claim_ended(claim, State.TODO.value if released else LOST)
                 if released:
                     logger.warning(
@@ -145,76 +138,72 @@ class Worker:
 
     def _release_last_answer(self) -> None:
         """Release an item whose claim was won but whose reply was lost, if that is known by now."""
-        with suppress(AwsError):
-            item = self._claimer.last_answer()
-            if item:
-                self._table.release(item, {}, item.log_length)
+        for claimer in self._claimers:
+            with suppress(AwsError):
+                if item := claimer.last_answer():
+                    claimer.table.release(item, {}, item.log_length)
 
     def _refusals(self) -> ItemRefused | None:
         """The error for items that cannot be claimed, and what to type about one of them."""
-        refused = self._claimer.refused
-        if not refused:
+        claimer = next((each for each in self._claimers if each.refused), None)
+        if not claimer:
             return None
-        item_id = min(refused)
-        state, why = refused[item_id]
+        item_id = min(claimer.refused)
+        state, why = claimer.refused[item_id]
+        number = sum(len(each.refused) for each in self._claimers)
         command = "remove" if state == State.TODO else "requeue"
         region = ["-r", self._options.region] if self._options.region else []
-        words = [command, "-t", self._table.name, *region, "--state", state]
+        words = [command, "-t", claimer.table.name, *region, "--state", state]
         words += ["--", str(item_id)] if item_id < 0 else [str(item_id)]
+        where = f" of table {claimer.table.name}" if len(self._claimers) > 1 else ""
         return ItemRefused(
-            f"{count(len(refused), 'item')} cannot be claimed: item {item_id}: {why}; "
+            f"{count(number, 'item')} cannot be claimed: item {item_id}{where}: {why}; "
             f"to {command} it: {self._options.command} {shlex.join(words)}"
         )
 
     # Claiming
 
-    def _next(self) -> Item | None:
-        """The next item, claimed; None if there is none left, or none should be claimed."""
-        lag = self._claimer.lag
-        idle_since: float | None = None
-        due = self._options.idle_timeout
-        nap = 0.0
+    def _next(self) -> Found | None:
+        """The next item, claimed; None if there is none left, or none should be claimed.
+
+        A process that finds nothing looks further only in its turn.
+        """
+        finder, turn = self._finder, self._control.turn
+        finder.begin()
         while self._ready():
-            if item := self._claim(self._claimer.claim):
-                return item
-            idle_since = idle_since or monotonic()
-            waited = monotonic() - idle_since
-            # Workers that race for the last items need not all read the table
-            racing = lag.pause and waited < LAG_SECONDS
-            if waited >= due and not racing and not self._awaits_own():
-                if item := self._claim(self._claimer.claim_by_table):
-                    return item
-                if self._nothing_left(waited):
-                    break
-                # What others are just claiming is asked for soon, a large table less and less often
-                due = max(waited + LAG_SECONDS, lag.wait, 0 if self._claimer.left else 2 * waited)
-            nap = min(2 * nap, IDLE_SECONDS) or lag.pause or LAG_SECONDS
-            self._nap(nap, due - waited)
+            if turn.mine:
+                found = self._look()
+                if found or finder.over:
+                    return found
+            elif turn.asked:
+                self._control.wait(monotonic() + ASK_SECONDS)
+            elif turn.nothing_left is not None and finder.agrees(turn.nothing_left):
+                break
+            elif found := self._claim(finder.claim):
+                return found
+            elif self._recorder.claims:
+                # An item whose end is being recorded may be given back
+                self._control.sleep(ASK_SECONDS, lambda: self._recorder.claims > 0)
+                finder.refresh()
+            else:
+                turn.ask()
         return None
 
-    def _nap(self, seconds: float, left: float) -> None:
-        """Wait so many seconds, or for what is left until the last look; then for the record of a
-        claim of this process too, since it may give the item back.
+    def _look(self) -> Found | None:
+        """Look in turn; the turn is over with a claim, or once nothing is left. Or else wait for
+        the next look.
         """
-        if left > 0:
-            self._control.sleep(min(seconds, left))
+        finder, turn = self._finder, self._control.turn
+        if turn.news:
+            turn.news = False
+            finder.refresh()
+        began = monotonic()
+        found = self._claim(finder.look)
+        if found or finder.over:
+            turn.end(nothing_left=None if found else began)
         else:
-            claims = self._recorder.claims
-            self._control.sleep(seconds, lambda: self._recorder.claims == claims)
-
-    def _awaits_own(self) -> bool:
-        """Whether an item that this process answers for may yet become one to be claimed."""
-        return self._recorder.claims > 0 or self._awaits_inheritance()
-
-    def _nothing_left(self, waited: float) -> bool:
-        """Whether there is nothing to be claimed, now that the index gave no claim for so many
-        seconds and the table has been asked.
-        """
-        left = self._claimer.left
-        if left is None:
-            settled = self._claimer.lag.settled(waited, listed=self._claimer.listed)
-            left = waited < LAG_SECONDS or not settled
-        return not left and not self._awaits_own()
+            self._control.sleep(finder.pause)
+        return found
 
     def _ready(self) -> bool:
         """Wait until a further claim may be made; False if none should be."""
@@ -223,6 +212,8 @@ class Worker:
             self._control.wait(None)
         self._host.wait(self._over)
         if self._delivery.has_kept_logs and not self._over():
+            # Another process may look meanwhile
+            self._control.turn.end()
             self._delivery.deliver(DELIVERY_SECONDS, self._over)
         return not self._over()
 
@@ -239,11 +230,11 @@ class Worker:
         reap_left_behind(set())
         return bool(self._control.stopping or self._control.start_no_more or self._recorder.error)
 
-    def _claim(self, claim: Callable[[], Item | None]) -> Item | None:
+    def _claim(self, claim: Callable[[], Found | None]) -> Found | None:
         def stop() -> bool:
             return self._control.stopping
 
-        def claim_unless_exhausted() -> Item | None:
+        def claim_unless_exhausted() -> Found | None:
             return self._retries.retry(
                 claim, CLAIM_SECONDS, stop, self._say, (DescriptorsExhausted,)
             )
@@ -258,15 +249,12 @@ class Worker:
     def _say(self, fault: TransientError) -> None:
         logger.warning("claiming: %s; trying again", fault)
 
-    def _awaits_inheritance(self) -> bool:
-        held = self._claimer.held
-        return any(held.get(item) == lock for item, lock in self._in_flight.inherited.items())
-
     # Running
 
-    def _work(self, item: Item) -> None:
+    def _work(self, found: Found) -> None:
         """Run a claimed item; hand its results and the end of the claim to the recorder."""
-        claim = Claim(item, max(tail_limit(item, self._table.name), 0))
+        item = found.item
+        claim = Claim(item, max(tail_limit(item, found.table.name), 0), found.table)
         self._claims.append(claim)
         todo = list(claim.todo())
         if todo and item.attempts > self._options.max_attempts:
@@ -282,7 +270,7 @@ class Worker:
         results = {name: entry}
         ended = claim.with_results(results).ended
         written = self._retries.retry(
-            lambda: self._table.finish(
+            lambda: claim.table.finish(
                 item, State.FAILED, results if item.is_nested else entry, ended
             ),
             CLAIM_SECONDS,
@@ -307,6 +295,7 @@ class Worker:
         item = claim.item
         self._control.send(
             ItemEnded(
+                table=claim.table.name,
                 item_id=item.item_id,
                 task_id=item.task_id,
                 state=state,

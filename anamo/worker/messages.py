@@ -32,6 +32,7 @@ class ItemEnded:
     """From a process: a claim ended.
 
     Attributes:
+        table: The name of the item's table.
         state: The item's state now, or "lost" where another worker has it or nobody knows.
         done: How many tasks succeeded under this claim.
         failures: Names and statuses of the tasks that failed under this claim.
@@ -40,6 +41,7 @@ class ItemEnded:
         seconds: Since the claim.
     """
 
+    table: str
     item_id: ItemId
     task_id: str
     state: str

@@ -8,7 +8,7 @@ class Options:
     """The worker's command line. Durations are in seconds.
 
     Attributes:
-        table: Name of the workflow table.
+        tables: Names of the workflow tables, in the order in which items are taken from them.
         bucket: S3 bucket for the logs.
         region: AWS region; None leaves it to the environment.
         prefix: What log keys begin with.
@@ -27,7 +27,7 @@ class Options:
         wait: Stay while other workers hold items, and take over what they lose.
     """
 
-    table: str
+    tables: tuple[str, ...]
     bucket: str
     region: str | None
     prefix: str

@@ -1,28 +1,28 @@
 """What other workers hold, and waiting for it.
 
-Guaranteed: the parent process looks seldom, and by a client of its own, since the credentials of
-the one that checked the table may have expired. Not guaranteed: that what it sees is still so when
-a process claims.
+Guaranteed: the parent process looks seldom, at a page of what is locked, and at a table itself only
+where its index shows that waiting may be over. Not guaranteed: that what it sees is still so when a
+process claims.
 """
 
 import logging
-from collections.abc import Callable, Set
+import random
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
-from anamo.aws import session
-from anamo.aws.clock import DatabaseClock
-from anamo.aws.consumed_capacity import ConsumedCapacity
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
 from anamo.core.errors import AccessDenied, Throttled, TransientError
 from anamo.core.item import Item
 from anamo.worker.claimer import TABLE_PAGES
-from anamo.worker.options import Options
+from anamo.worker.ended_leases import NEVER, EndedLeases
+from anamo.worker.in_flight_claims import ClaimSent
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
-"""Seconds between two looks: others seldom give items back, and most leases end later."""
+"""Seconds between two looks at most: others seldom give items back, and most leases end later. Each
+is between half as long and as long, so that workers do not look together."""
 
 PATIENCE_SECONDS = 900.0
 """How long DynamoDB may be out of reach while a worker waits."""
@@ -32,56 +32,72 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the table holds for other workers and for this one.
+    """What the tables hold for other workers and for this one.
 
     Attributes:
         held: Items locked with a lease that has not ended.
         until: When the last of these leases ends, in epoch seconds; None without one.
         claimable: Whether an item is todo, or its lease has ended.
         own: Whether a claim of this worker, or of an earlier attempt of its job, is unfinished.
+        complete: Whether no more items are locked than those that were looked at.
     """
 
-    held: int
-    until: float | None
-    claimable: bool
-    own: bool
+    held: int = 0
+    until: float | None = None
+    claimable: bool = False
+    own: bool = False
+    complete: bool = True
+
+    def __add__(self, other: "Look") -> "Look":
+        ends = [until for until in (self.until, other.until) if until is not None]
+        return Look(
+            self.held + other.held,
+            max(ends, default=None),
+            self.claimable or other.claimable,
+            self.own or other.own,
+            self.complete and other.complete,
+        )
 
 
 class OtherWorkers:
-    """Looks at a table for the parent process.
+    """Looks at tables for the parent process.
 
-    Attributes:
-        consumed: Requests and units of all looks.
+    Args:
+        tables: The tables.
+        holder: Who claims here.
+        earlier: Claims of an earlier attempt of this AWS Batch job.
+        draw: Where random numbers come from.
+        clock: Monotonic seconds.
     """
 
-    def __init__(self, options: Options, holder: Holder) -> None:
-        self.consumed = ConsumedCapacity()
-        self._options = options
-        self._holder = holder
-        # One for all looks: it believes no time that few replies have told
-        self._clock = DatabaseClock()
+    def __init__(
+        self,
+        tables: Sequence[WorkflowTable],
+        holder: Holder,
+        earlier: Iterable[ClaimSent] = (),
+        draw: random.Random | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._random = draw or random.Random()
+        self._clock = clock
+        self._earlier = list(earlier)
+        self._watches = [_Watch(table, holder, self._random) for table in tables]
 
-    def look(self, left: Set[str]) -> Look:
-        """Look at the table.
+    def look(self, left: Collection[ClaimSent], *, closely: bool = False) -> Look:
+        """Look at the tables.
 
         Args:
-            left: LockIDs of claims that processes of this worker left behind.
+            left: Claims that processes of this worker left behind.
+            closely: Read the tables themselves, as far as they are small, whatever their indexes
+                list.
 
         Raises:
             AwsError: A request failed.
         """
-        client = session.dynamodb_client(self._options.region)
-        table = WorkflowTable(client, self._options.table, clock=self._clock)
-        locked, todo = _read(table)
-        self.consumed += table.meter.consumed
-        own = [item for item in locked if item.lock_id in left or self._holder.held_before(item)]
-        others = [item for item in locked if item not in own]
-        leases = [item.lease_expires for item in others if item.lease_expires is not None]
-        live = [expires for expires in leases if expires >= self._clock.surely_past()]
-        claimable = todo or len(live) < len(leases)
-        return Look(len(live), max(live, default=None), claimable, bool(own))
+        own = [*left, *self._earlier]
+        return sum((watch.look(own, closely=closely) for watch in self._watches), Look())
 
-    def wait(self, left: Set[str], rest: Callable[[float], bool]) -> bool:
+    def wait(self, left: Collection[ClaimSent], rest: Callable[[float], bool]) -> bool:
         """Wait until an item may be claimed.
 
         Args:
@@ -92,42 +108,82 @@ class OtherWorkers:
             False if no worker holds an item any more and nothing is left, or the worker should end.
 
         Raises:
-            AwsError: The table cannot be asked; a passing fault is waited out for PATIENCE_SECONDS.
+            AwsError: A table cannot be asked; a passing fault is waited out for PATIENCE_SECONDS.
         """
         pause = FIRST_PAUSE
-        answered = monotonic()
+        answered = self._clock()
         while True:
             try:
                 look = self.look(left)
             except TransientError as fault:
-                if monotonic() > answered + PATIENCE_SECONDS:
+                if self._clock() > answered + PATIENCE_SECONDS:
                     raise
-                logger.warning("looking at the table: %s; trying again", fault)
+                logger.warning("looking at the tables: %s; trying again", fault)
             else:
-                answered = monotonic()
+                answered = self._clock()
                 if look.claimable or not look.held:
                     return look.claimable
             logger.info("waiting for what other workers hold")
-            if not rest(pause):
+            if not rest(pause * self._random.uniform(0.5, 1)):
                 return False
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def _read(table: WorkflowTable) -> tuple[list[Item], bool]:
-    """The locked items of a table, and whether one is todo.
+class _Watch:
+    """Looks at one table."""
 
-    By the table itself if it is small enough: an index that lags lists items as todo that others
-    have claimed.
-    """
-    locked: list[Item] = []
-    todo = False
-    rest = None
-    with suppress(AccessDenied, Throttled):
-        for _ in range(TABLE_PAGES):
-            page = table.look(rest)
-            locked += page.locked
-            todo = todo or bool(page.todo)
-            rest = page.rest
-            if rest is None:
-                return locked, todo
-    return list(table.locked()), table.last_todo() is not None
+    def __init__(self, table: WorkflowTable, holder: Holder, draw: random.Random) -> None:
+        self._table = table
+        self._holder = holder
+        self._leases = EndedLeases(table, draw)
+        self._is_large = False
+
+    def look(self, own: Collection[ClaimSent], *, closely: bool) -> Look:
+        """What the table holds. An index that lags lists items as todo that others have claimed, so
+        the table itself is read where waiting would be over, if it is small enough.
+        """
+        mine = [claim for claim in own if claim.table == self._table.name]
+        if closely and (look := self._look_at_all(mine)):
+            return look
+        locked = self._leases.look(NEVER)
+        todo = self._table.last_todo() is not None
+        listed = self._judged(locked, mine, todo=todo, complete=self._leases.complete)
+        if closely or (listed.held and not listed.claimable):
+            return listed
+        return self._look_at_all(mine) or listed
+
+    def _judged(
+        self, locked: Sequence[Item], mine: Sequence[ClaimSent], *, todo: bool, complete: bool
+    ) -> Look:
+        """What these locked items mean."""
+        locks = {claim.lock_id for claim in mine}
+        there = {item.lock_id for item in locked}
+        others = [i for i in locked if i.lock_id not in locks and not self._holder.held_before(i)]
+        leases = [item.lease_expires for item in others if item.lease_expires is not None]
+        past = self._table.clock.surely_past()
+        live = [expires for expires in leases if expires >= past]
+        own = len(others) < len(locked)
+        if not own and not complete:
+            own = any(claim.lock_id not in there and self._holds(claim) for claim in mine)
+        claimable = todo or len(live) < len(leases)
+        return Look(len(live), max(live, default=None), claimable, own, complete)
+
+    def _holds(self, claim: ClaimSent) -> bool:
+        """Whether a claim is unfinished."""
+        page = self._table.leases(claim.item_id, NEVER, 1)
+        return any(item.lock_id == claim.lock_id for item in page.items)
+
+    def _look_at_all(self, mine: Sequence[ClaimSent]) -> Look | None:
+        """What the table itself holds; None if it is too large, or cannot be read."""
+        locked: list[Item] = []
+        todo, rest = False, None
+        with suppress(AccessDenied, Throttled):
+            for _ in range(0 if self._is_large else TABLE_PAGES):
+                page = self._table.look(rest)
+                locked += page.locked
+                todo = todo or bool(page.todo)
+                rest = page.rest
+                if rest is None:
+                    return self._judged(locked, mine, todo=todo, complete=True)
+            self._is_large = True
+        return None

@@ -11,7 +11,7 @@ import logging
 import math
 import multiprocessing
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from time import monotonic, time
@@ -20,11 +20,12 @@ from typing import Any
 import psutil
 
 from anamo.aws.metadata import Interruption
-from anamo.core.codec import ItemId
+from anamo.worker.in_flight_claims import ClaimSent
 from anamo.worker.messages import Finished, ForceStop, ItemEnded, Said, StartNoMore, StopRequest
 from anamo.worker.orphans import become_subreaper, kill_tasks, reap_adopted
 from anamo.worker.progress import Screen, WorkerTotals
 from anamo.worker.signals import Signals, signals_blocked, stopping
+from anamo.worker.turns import Turns
 from anamo.worker.worker_process import WorkerProcess
 
 REPLACEMENTS = 5
@@ -50,9 +51,8 @@ SIGTERM, and the default grace is 20 s."""
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[["Connection[Any, Any]", Mapping[ItemId, str]], None]
-"""What a process does, given its connection to this one and the claims it inherits, as lockIDs by
-itemID."""
+Work = Callable[["Connection[Any, Any]", Collection[ClaimSent]], None]
+"""What a process does, given its connection to this one and the claims it inherits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,7 @@ class Pool:
         self._look_seconds = min(LIMITS_SECONDS, limits.lease / LOOKS)
         self._look_at = monotonic() + self._look_seconds
         self._limit_reached = False
+        self._turns = Turns()
         self._totals = WorkerTotals()
 
     def run(self) -> WorkerTotals:
@@ -114,7 +115,7 @@ class Pool:
         gc.collect()
         gc.freeze()
         for _ in range(self._processes):
-            if not self._start({}):
+            if not self._start(()):
                 break
         while self._children:
             self._pass_signals_on()
@@ -159,7 +160,7 @@ class Pool:
 
     # Processes
 
-    def _start(self, inherited: Mapping[ItemId, str]) -> bool:
+    def _start(self, inherited: Collection[ClaimSent]) -> bool:
         """Start a process; False where the machine has none to give, which is said at the end."""
         try:
             mine, theirs = self._context.Pipe()
@@ -185,19 +186,20 @@ class Pool:
         child.process.join()
         child.connection.close()
         self._children.remove(child)
-        held = child.claims.lock_ids()
+        self._turns.leave(child)
+        held = child.claims.all()
         cause = child.cause_of_death()
         if cause is None or (child.finished and self._ending):
-            self._totals.left.update(held.values(), child.inherited.values())
+            self._totals.left.update(held, child.inherited)
             return
         self._kill_tasks_of(child)
         if self._ending or self._replaced >= REPLACEMENTS * self._processes:
-            self._totals.left.update(held.values(), child.inherited.values())
+            self._totals.left.update(held, child.inherited)
             self._totals.lost.append(f"a worker process {cause}; {_fate(child, len(held))}")
             return
         self._replaced += 1
         logger.warning("a worker process %s; starting another in its place", cause)
-        self._start({**child.inherited, **held})
+        self._start((*child.inherited, *held))
 
     def _kill_tasks_of(self, child: WorkerProcess) -> None:
         """Kill what a process that died has left running. Without a claim it ran nothing."""
@@ -223,6 +225,8 @@ class Pool:
                     self._failures_in_a_row = 0
             elif isinstance(message, Finished):
                 self._totals.add(message)
+            else:
+                self._turns.note(child, message)
 
     def _send_all(self, message: object) -> None:
         for child in self._children:
@@ -310,7 +314,7 @@ def _begin(
     work: Work,
     connection: "Connection[Any, Any]",
     others: list["Connection[Any, Any]"],
-    inherited: Mapping[ItemId, str],
+    inherited: Collection[ClaimSent],
 ) -> None:
     """The first thing a new process does, with signals blocked."""
     # While this process held an end open, the one at the other end would not notice its parent die

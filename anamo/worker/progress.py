@@ -1,8 +1,8 @@
 """What the operator sees of a worker's work."""
 
 import logging
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Protocol
@@ -12,6 +12,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Part, Projection
 from anamo.core.item import State
 from anamo.core.text import count
+from anamo.worker.in_flight_claims import ClaimSent
 from anamo.worker.messages import Finished, ItemEnded
 from anamo.worker.recorder import LOST
 
@@ -55,13 +56,15 @@ class WorkerTotals:
 
     Attributes:
         items: How many claims ended, by the state of their items then.
+        by_table: The same for each table.
         done: Tasks that succeeded.
         failed: Tasks that failed and are not tried again.
         again: Tasks that failed and are tried again.
         held: Items that other workers hold.
+        held_exactly: Whether they do not hold more than those.
         errors: Why processes could not go on.
         kept: Paths of the logs that S3 did not take.
-        left: LockIDs of the claims that processes left behind, or did not take over in time.
+        left: The claims that processes left behind, or did not take over in time.
         lost: What became of processes that died and were not replaced.
         stopped: Whether something other than the end of the work ended it.
         ended_early: Whether a limit, a signal or an error ended it.
@@ -71,13 +74,15 @@ class WorkerTotals:
     """
 
     items: Counter[str] = field(default_factory=Counter)
+    by_table: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     done: int = 0
     failed: int = 0
     again: int = 0
     held: int = 0
+    held_exactly: bool = True
     errors: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
-    left: set[str] = field(default_factory=set)
+    left: set[ClaimSent] = field(default_factory=set)
     lost: list[str] = field(default_factory=list)
     stopped: bool = False
     ended_early: bool = False
@@ -89,6 +94,7 @@ class WorkerTotals:
         """Count what a process reports."""
         if isinstance(message, ItemEnded):
             self.items[message.state] += 1
+            self.by_table[message.table][message.state] += 1
             self.done += message.done
             if message.state == State.TODO:
                 self.again += len(message.failures)
@@ -101,29 +107,30 @@ class WorkerTotals:
             self.errors += [message.error] if message.error else []
 
 
-def count_todo(table: WorkflowTable) -> tuple[int, bool]:
-    """Count the items that are todo.
+def count_todo(tables: Sequence[WorkflowTable]) -> tuple[int, bool]:
+    """Count the items that are todo in some tables.
 
     Returns:
         How many there are, and True; or how many were counted, and False if there are more.
 
     Raises:
-        AwsError: As a request of `table`.
+        AwsError: As a request of a table.
     """
-    found, rest = 0, Part(State.TODO.value)
-    for _ in range(TODO_PAGES):
-        page = table.page(rest, Projection.COUNTS)
-        found += len(page.records)
-        if page.rest is None:
-            return found, True
-        rest = page.rest
-    return found, False
+    found, pages = 0, TODO_PAGES
+    for table in tables:
+        rest: Part | None = Part(State.TODO.value)
+        while rest:
+            if not pages:
+                return found, False
+            page = table.page(rest, Projection.COUNTS)
+            found, pages, rest = found + len(page.records), pages - 1, page.rest
+    return found, True
 
 
-def item_line(ended: ItemEnded) -> str:
-    """The line for a claim that ended: state, task id, tasks, seconds, what failed."""
+def item_line(ended: ItemEnded, *, with_table: bool = False) -> str:
+    """The line for a claim that ended: state, table, task id, tasks, seconds, what failed."""
     state = "released" if ended.state == "todo" else ended.state
-    line = f"{state:<6} {ended.task_id}"
+    line = f"{state:<6} {f'{ended.table} ' * with_table}{ended.task_id}"
     if ended.tasks > 1 or ended.state == "todo":
         line += f"  {ended.all_done} of {ended.tasks} tasks done"
     line += f"  {ended.seconds:.1f} s"
@@ -141,29 +148,35 @@ def _reason(status: str) -> str:
 
 
 def summarise(
-    totals: WorkerTotals, table: str, seconds: float, logs: str, say: Callable[[str], object]
+    totals: WorkerTotals,
+    tables: Sequence[str],
+    seconds: float,
+    logs: Sequence[str],
+    say: Callable[[str], object],
 ) -> None:
     """Say what all processes did, and what to do about what went wrong.
 
     Args:
         totals: What they did.
-        table: The table's name.
+        tables: The tables' names.
         seconds: How long it took.
-        logs: Address of the logs.
+        logs: Addresses of the tables' logs.
         say: Prints a message.
     """
     if not totals.items and not totals.errors:
         held = f"; other workers hold {_held(totals)}" if totals.held else ""
         what = "stopped before anything was begun" if totals.stopped else "nothing to do"
-        say(f"table {table}: {what}{held}")
+        named = "table" if len(tables) == 1 else "tables"
+        say(f"{named} {', '.join(tables)}: {what}{held}")
         _say_what_is_left(totals, say)
         return
-    items = ", ".join(
-        f"{number:,} {_plainly(state)}" for state, number in sorted(totals.items.items())
-    )
+    items = _states(totals.items)
     again = f", {totals.again:,} failed and to be tried again" if totals.again else ""
-    say(f"items: {items or 'none'}; tasks: {totals.done:,} done, {totals.failed:,} failed{again}")
-    say(f"{seconds:.1f} s; logs in {logs}")
+    say(f"items: {items}; tasks: {totals.done:,} done, {totals.failed:,} failed{again}")
+    if len(tables) > 1:
+        for table in tables:
+            say(f"table {table}: {_states(totals.by_table[table])}")
+    say(f"{seconds:.1f} s; logs in {', '.join(logs)}")
     if totals.items and totals.consumed.requests:
         logger.info("%s", item_cost(totals))
     if totals.held and not totals.stopped:
@@ -173,6 +186,11 @@ def summarise(
         say(f"a log that S3 did not take is kept in {path}")
 
 
+def _states(items: Counter[str]) -> str:
+    counts = [f"{number:,} {_plainly(state)}" for state, number in sorted(items.items())]
+    return ", ".join(counts) or "none"
+
+
 def _say_what_is_left(totals: WorkerTotals, say: Callable[[str], object]) -> None:
     if totals.work_left:
         say("there is more to do: start a worker again")
@@ -180,7 +198,7 @@ def _say_what_is_left(totals: WorkerTotals, say: Callable[[str], object]) -> Non
 
 def _held(totals: WorkerTotals) -> str:
     """How many items others hold, and until when if nobody renews their leases."""
-    items = count(totals.held, "item")
+    items = count(totals.held, "item") + ("" if totals.held_exactly else " or more")
     if totals.held_until is None:
         return items
     end = datetime.fromtimestamp(totals.held_until, timezone.utc)

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 
 from anamo.aws.retry import RetryPolicy
-from anamo.aws.table import WorkflowTable
 from anamo.aws.update import GROUP_LIMIT
 from anamo.core.errors import (
     AnamoError,
@@ -90,7 +89,6 @@ class Recorder:
 
     def __init__(
         self,
-        table: WorkflowTable,
         logs: LogDelivery,
         retries: int,
         control: Control,
@@ -99,7 +97,6 @@ class Recorder:
         """Start the thread.
 
         Args:
-            table: Where results go.
             logs: Brings their logs to S3.
             retries: How often a failed item is given back before it stays failed.
             control: Woken whenever something was written.
@@ -107,7 +104,6 @@ class Recorder:
                 its item has then, or LOST.
         """
         self.error: AnamoError | None = None
-        self._table = table
         self._logs = logs
         self._item_retries = retries
         self._control = control
@@ -255,7 +251,7 @@ class Recorder:
         claim.lost = True
         logger.warning("item %d has failed: %s", claim.item.item_id, refusal)
         with suppress(AwsError):
-            if self._table.finish(claim.item, State.FAILED, {}, claim.progress.ended):
+            if claim.table.finish(claim.item, State.FAILED, {}, claim.progress.ended):
                 claim.failures.append((SINGLE, "its results were refused"))
                 claim.final_state = State.FAILED.value
                 return claim.final_state
@@ -266,7 +262,7 @@ class Recorder:
         self.error = self.error or error
         if last:
             with suppress(AnamoError):
-                if self._table.release(claim.item, {}, claim.progress.ended):
+                if claim.table.release(claim.item, {}, claim.progress.ended):
                     return State.TODO.value
         return LOST
 
@@ -297,7 +293,7 @@ class Recorder:
         self, claim: Claim, entries: Mapping[str, LogEntry], last: bool
     ) -> tuple[str, Callable[[], bool]]:
         """The item's next state, and the write that brings it about."""
-        item, table, progress = claim.item, self._table, claim.with_results(entries)
+        item, table, progress = claim.item, claim.table, claim.with_results(entries)
         ended = progress.ended
         results = entries if item.is_nested or not entries else entries[SINGLE]
         if not last:

@@ -1,29 +1,35 @@
 """What `pyanamo.py` does without a command: check, work, say how it went.
 
-Guaranteed: nothing is claimed before table, indexes and bucket have been found usable.
+Guaranteed: nothing is claimed before all tables, their indexes and the bucket have been found
+usable.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any
 
 from anamo.aws import session
+from anamo.aws.clock import DatabaseClock
 from anamo.aws.instance import has_metadata_service, instance_id, job_attempt
 from anamo.aws.log_store import LogStore
 from anamo.aws.metadata import Interruption, SpotNotices
 from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
+from anamo.aws.table_reads import LeasePage
 from anamo.aws.table_writes import Holder
-from anamo.core.codec import ItemId
+from anamo.core.codec import SMALLEST_ID, ItemId
 from anamo.core.errors import AnamoError, AwsError, internal
+from anamo.core.item import Item
 from anamo.core.log_entry import encoded_prefix
 from anamo.worker import cgroup
+from anamo.worker.claimer import Claimer
 from anamo.worker.control import Control
-from anamo.worker.in_flight_claims import InFlightClaims
+from anamo.worker.ended_leases import PAGE
+from anamo.worker.in_flight_claims import ClaimSent, InFlightClaims
 from anamo.worker.loop import Worker
 from anamo.worker.messages import Finished, ForwardingHandler
 from anamo.worker.options import Options
@@ -37,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
-    """Work through the table.
+    """Work through the tables.
 
     Returns:
         What all worker processes did; `signals.first` says whether a signal stopped them.
@@ -47,14 +53,15 @@ def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
         Interrupted: Where a signal came before it did.
     """
     began = monotonic()
-    table = _check(options, signals, screen)
+    tables = _check(options, signals, screen)
     signals.check()
     holder = Holder(instance_id(), options.lease, job_attempt())
+    earlier = _left_by_earlier_attempt(tables, holder, signals)
     cgroup.remove_empty()
-    work = partial(_process, options, holder)
+    work = partial(_process, options, holder, earlier)
     pool = Pool(work, options.processes, signals, _limits(options, began), screen)
-    others = OtherWorkers(options, holder)
-    screen.start(partial(count_todo, table))
+    others = OtherWorkers(tables, holder, _as_claims(earlier))
+    screen.start(partial(count_todo, tables))
     try:
         totals = pool.run()
         while options.wait and not totals.ended_early and others.wait(totals.left, pool.rest):
@@ -65,9 +72,10 @@ def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
         screen.close()
     if signals.first is None:
         _look_once_more(totals, others)
-    folder = "/".join([*encoded_prefix(options.prefix), options.table, ""])
-    where = LogStore(None, options.bucket).address(folder)
-    summarise(totals, options.table, monotonic() - began, where, screen.say)
+    totals.consumed = sum((table.meter.consumed for table in tables), totals.consumed)
+    logs, prefix = LogStore(None, options.bucket), encoded_prefix(options.prefix)
+    where = [logs.address("/".join([*prefix, table, ""])) for table in options.tables]
+    summarise(totals, options.tables, monotonic() - began, where, screen.say)
     for error in dict.fromkeys([*totals.errors, *totals.lost]):
         screen.say(error)
     return totals
@@ -79,23 +87,61 @@ def _look_once_more(totals: WorkerTotals, others: OtherWorkers) -> None:
     if not (totals.held or totals.ended_early or totals.left):
         return
     try:
-        look = others.look(totals.left)
+        # What was given back a moment ago may not be in the index yet
+        look = others.look(totals.left, closely=totals.ended_early or bool(totals.left))
     except AwsError as fault:
-        logger.debug("looking at the table: %s", fault)
+        logger.debug("looking at the tables: %s", fault)
         totals.held = 0
         totals.work_left = totals.work_left or totals.ended_early or bool(totals.left)
     else:
-        totals.held, totals.held_until = look.held, look.until
+        totals.held, totals.held_until, totals.held_exactly = look.held, look.until, look.complete
         totals.work_left = totals.work_left or look.claimable or look.own
-    totals.consumed += others.consumed
 
 
-def _check(options: Options, signals: Signals, screen: Screen) -> WorkflowTable:
-    table = WorkflowTable(session.dynamodb_client(options.region), options.table)
-    table.prepare(signals.sleep, screen.say)
+def _check(options: Options, signals: Signals, screen: Screen) -> list[WorkflowTable]:
+    tables = _tables(options)
+    for table in tables:
+        table.prepare(signals.sleep, screen.say)
     logs = LogStore(session.s3_client(options.region), options.bucket)
     RetryPolicy(signals.sleep).retry(logs.check, CHECK_SECONDS, at_once=AT_ONCE)
-    return table
+    return tables
+
+
+def _tables(options: Options) -> list[WorkflowTable]:
+    """The tables, with one client and one clock."""
+    dynamodb, clock = partial(session.dynamodb_client, options.region), DatabaseClock()
+    client, renew = dynamodb(), partial(dynamodb, renew=True)
+    return [WorkflowTable(client, name, clock, renew) for name in options.tables]
+
+
+def _left_by_earlier_attempt(
+    tables: Sequence[WorkflowTable], holder: Holder, signals: Signals
+) -> Mapping[str, Sequence[Item]]:
+    """What an earlier attempt of this AWS Batch job holds, by table: one look for all processes."""
+    if holder.attempt < 2:
+        return {}
+    retry = partial(RetryPolicy(signals.sleep).retry, seconds=CHECK_SECONDS, at_once=AT_ONCE)
+    return {table.name: _held_before(table, holder, retry) for table in tables}
+
+
+def _held_before(
+    table: WorkflowTable, holder: Holder, retry: Callable[..., LeasePage]
+) -> list[Item]:
+    found: list[Item] = []
+    start: ItemId | None = SMALLEST_ID
+    while start is not None:
+        page = retry(partial(table.leases, start, 0, PAGE, holder.instance_id))
+        found += filter(holder.held_before, page.items)
+        start = page.rest
+    return found
+
+
+def _as_claims(earlier: Mapping[str, Sequence[Item]]) -> list[ClaimSent]:
+    return [
+        ClaimSent(table, item.item_id, item.lock_id, 0.0)
+        for table, items in earlier.items()
+        for item in items
+    ]
 
 
 def _limits(options: Options, began: float) -> Limits:
@@ -115,8 +161,9 @@ def _limits(options: Options, began: float) -> Limits:
 def _process(
     options: Options,
     holder: Holder,
+    earlier: Mapping[str, Sequence[Item]],
     connection: "Connection[Any, Any]",
-    inherited: Mapping[ItemId, str],
+    inherited: Collection[ClaimSent],
 ) -> None:
     """The life of one worker process."""
     # What tasks leave behind stays with this process, so that it can be found and reaped
@@ -126,12 +173,15 @@ def _process(
     anamo = logging.getLogger("anamo")
     anamo.handlers = [ForwardingHandler(control.send, anamo.handlers)]
     try:
-        dynamodb = partial(session.dynamodb_client, options.region)
         s3 = partial(session.s3_client, options.region)
-        table = WorkflowTable(dynamodb(), options.table, renew_client=partial(dynamodb, renew=True))
+        tables = _tables(options)
         logs = LogStore(s3(), options.bucket, renew_client=partial(s3, renew=True))
         in_flight = InFlightClaims(control.send, inherited)
-        finished = Worker(options, holder, control, table, logs, in_flight).run()
+        claimers = [
+            Claimer(table, holder, in_flight, earlier=earlier.get(table.name, ()))
+            for table in tables
+        ]
+        finished = Worker(options, holder, control, claimers, logs, in_flight).run()
     except AnamoError as error:
         finished = Finished(str(error))
     except Exception as error:

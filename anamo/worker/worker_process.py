@@ -8,7 +8,7 @@ that a process which runs makes progress.
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -16,8 +16,7 @@ from typing import Any
 
 import psutil
 
-from anamo.core.codec import ItemId
-from anamo.worker.in_flight_claims import ReportedClaims
+from anamo.worker.in_flight_claims import ClaimSent, ReportedClaims
 from anamo.worker.messages import Finished
 
 STOPPED_SHARE = 3
@@ -33,7 +32,7 @@ class WorkerProcess:
     Args:
         process: The process, started.
         connection: The connection to it.
-        inherited: LockIDs by itemID of the claims of a process that died, which it stands in for.
+        inherited: The claims of a process that died, which it stands in for.
 
     Attributes:
         claims: The claims that it may hold.
@@ -44,7 +43,7 @@ class WorkerProcess:
         self,
         process: BaseProcess,
         connection: "Connection[Any, Any]",
-        inherited: Mapping[ItemId, str],
+        inherited: Collection[ClaimSent],
     ) -> None:
         self.process = process
         self.connection = connection

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ import pytest
 from botocore.validate import ParamValidator
 from cfnlint.decode.cfn_yaml import load  # type: ignore[import-untyped]
 
-from anamo.cli import worker_command
-from anamo.cli.arguments import LogLocation
+from anamo.cli import operator_commands, worker_command
+from anamo.cli.arguments import LogLocation, tables
 from tests.aws.conftest import LINE, Stage
 from tests.support.environment import REGION
 from tests.support.policies import KMS_KEY, document, listed
@@ -123,7 +124,7 @@ def parsed(words: list[str]) -> dict[str, Any]:
 def test_the_job_definitions_parameters_fill_the_workers_command_line(stack: Stack) -> None:
     arguments = parsed(command_line(stack.job_definition, {}))
     expected = {
-        "table": stack.outputs["Table"],
+        "table": [stack.outputs["Table"]],
         "bucket": LogLocation(stack.outputs["Bucket"], None),
         "region": REGION,
         "items": 2,
@@ -134,9 +135,27 @@ def test_the_job_definitions_parameters_fill_the_workers_command_line(stack: Sta
     assert {name: arguments[name] for name in expected} == expected
     chosen = {"table": "Call", "items": "4", "nested": "8", "lease": "60", "walltime": "90m"}
     arguments = parsed(command_line(stack.job_definition, chosen))
-    assert arguments["table"] == "Call"
+    assert arguments["table"] == ["Call"]
     assert [arguments[name] for name in ("items", "nested", "lease")] == [4, 8, 60]
     assert arguments["wall_time"] == 5400
+
+
+def test_the_jobs_of_a_stack_with_several_tables_use_all_of_them_and_may(own_stack: Stack) -> None:
+    name = own_stack.outputs["Table"]
+    listed_tables = [f"{name}-Call", name]
+    worker = parsed(command_line(own_stack.job_definition, {}))
+    assert tables(worker["table"]) == listed_tables
+    words = command_line(own_stack.definition("GateDefinition"), {})
+    gate = vars(operator_commands.parser("pyanamo.py").parse_args(words))
+    assert tables(gate["table"]) == listed_tables
+    gate_policy = own_stack.inline_policies("GateRole")["ReadTables"]
+    for policy in (own_stack.policy("WorkerPolicy"), gate_policy):
+        resources_of = [each["Resource"] for each in policy["Statement"]]
+        patterns = [one for each in resources_of for one in listed(each) if ":dynamodb:" in one]
+        assert patterns
+        for pattern in patterns:
+            table = pattern.partition(":table/")[2].partition("/")[0]
+            assert all(fnmatch(each, table) for each in listed_tables)
 
 
 @pytest.mark.parametrize("parameter", ["items", "nested", "lease", "walltime"])

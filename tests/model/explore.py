@@ -26,6 +26,9 @@ from tests.model.promises import BrokenError, demand
 from tests.model.protocol import GONE, Protocol, Reply, Result, entries
 from tests.support.table import undecimal
 
+NO_TABLE: Any = None
+"""Of claims of which only the tasks are asked."""
+
 
 class Bounds(NamedTuple):
     """How far to explore.
@@ -253,7 +256,7 @@ class Explorer:
             yield from self._writing(world, number, worker, (Result(left[0], True),), last=True)
 
     def _left(self, worker: Worker) -> list[str]:
-        claim = Claim(self.protocol.item(worker.claimed), 0)
+        claim = Claim(self.protocol.item(worker.claimed), 0, NO_TABLE)
         recorded = {result.task for result in worker.recorded}
         return [name for name, _ in claim.todo() if name not in recorded]
 

@@ -280,9 +280,9 @@ def _write(
     last: bool,
 ) -> bool:
     """What the recorder writes: it decides whether to record, finish, release or retry."""
-    claim = Claim(item, 0)
+    claim = Claim(item, 0, table)
     claim.note(entries(item.lock_id, recorded))
-    recorder: Any = SimpleNamespace(_table=table, _item_retries=RETRIES)
+    recorder: Any = SimpleNamespace(_item_retries=RETRIES)
     _, write = Recorder._next(recorder, claim, entries(item.lock_id, results), last)  # noqa: SLF001
     return write()
 

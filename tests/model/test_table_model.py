@@ -314,7 +314,7 @@ class TableMachine(RuleBasedStateMachine):
         allowed = ask.refer()
         wins = allowed or self.model.holds(ask.key, ask.lock)
         if item:
-            held = Held(Claim(item, 0), ask.holder, item.lease_expires or -math.inf)
+            held = Held(Claim(item, 0, self.table), ask.holder, item.lease_expires or -math.inf)
             self.claims.append(held)
         step = Step(ask.name, ask.key, ask.lock, allowed, item is not None, wins, item)
         self._did("worker", step)
@@ -568,7 +568,7 @@ class TableMachine(RuleBasedStateMachine):
             if fitting:
                 return wanted, fitting[-1 - pick % len(fitting)]
         item = replace(ITEMS[1 + pick % 2], state="locked", lock_id=self._mint("forged"))
-        return "stranger", Held(Claim(item, 0), HOLDERS[0])
+        return "stranger", Held(Claim(item, 0, self.table), HOLDERS[0])
 
     def _entries(self, held: Held, names: list[str], bad: Set[str]) -> dict[str, LogEntry]:
         return {name: self._entry(held, succeeded=name not in bad) for name in names}

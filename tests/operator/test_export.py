@@ -91,7 +91,7 @@ def test_samples_states_and_several_tables_are_chosen_as_in_other_commands(
 def test_parquet_has_the_same_rows_with_types(run: Run, small: Any, tmp_path: Path) -> None:
     from pyarrow import parquet
 
-    tags = {"Tags": ["reads=5"]}
+    tags: Any = {"Tags": ["reads=5"]}
     table = small(
         workflow.item("S7", "done", Log=workflow.entry("S7", **tags)), workflow.item("S8", "todo")
     )

@@ -12,7 +12,6 @@ import os
 import runpy
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +29,8 @@ from anamo.worker import (  # noqa: E402
     claim,
     claimer,
     control,
+    ended_leases,
+    finder,
     heartbeat,
     host,
     index_lag,
@@ -40,6 +41,7 @@ from anamo.worker import (  # noqa: E402
     process_tree,
     recorder,
     task_process,
+    turns,
     worker_process,
 )
 
@@ -82,11 +84,14 @@ def no_removal_condition() -> None:
 def no_lease() -> None:
     """Let an item be taken over although its lease goes on."""
     weaken("TAKE_OVER", "Lease_Expires < :epoch")
-    table.WorkflowTable.locked = _ended(table.WorkflowTable.locked)  # type: ignore[method-assign]
+    leases = table.WorkflowTable.leases
 
+    def all_ended(self: table.WorkflowTable, start: Any, _before: int, *given: Any) -> Any:
+        page = leases(self, start, ended_leases.NEVER, *given)
+        items = [dataclasses.replace(item, lease_expires=0) for item in page.items]
+        return dataclasses.replace(page, items=items)
 
-def _ended(locked: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda self: (dataclasses.replace(item, lease_expires=0) for item in locked(self))
+    table.WorkflowTable.leases = all_ended  # type: ignore[method-assign, assignment]
 
 
 def no_heartbeat() -> None:
@@ -111,7 +116,26 @@ def no_release() -> None:
 
 def no_inheritance() -> None:
     """Let the replacement of a dead process end without its items."""
-    loop.Worker._awaits_inheritance = lambda self: False  # type: ignore[method-assign]  # noqa: SLF001
+    finder.Finder._awaits = lambda self: False  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def no_tables_of_claims() -> None:
+    """Take the claims of a dead process for claims in the first table."""
+    begin = loop.Worker.__init__
+
+    def mixed_up(self: loop.Worker, *given: Any) -> None:
+        claimers = given[3]
+        for each in claimers:
+            each._inherited = []  # noqa: SLF001
+        claimers[0]._inherited = list(given[5].inherited)  # noqa: SLF001
+        begin(self, *given)
+
+    loop.Worker.__init__ = mixed_up  # type: ignore[method-assign, assignment]
+
+
+def no_turns() -> None:
+    """Let every process look for itself."""
+    turns.Turn.ask = lambda self: setattr(self, "mine", True)  # type: ignore[method-assign]
 
 
 def no_retry() -> None:

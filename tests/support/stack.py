@@ -114,7 +114,7 @@ def make_stack(account: Account, **parameters: str) -> Stack:
         TemplateBody=TEMPLATE.read_text(),
         Capabilities=["CAPABILITY_IAM"],
         Parameters=[
-            {"ParameterKey": key, "ParameterValue": value}
+            {"ParameterKey": key, "ParameterValue": value.replace("{name}", name)}
             for key, value in {"TableName": name, **parameters}.items()
         ],
     )
@@ -142,6 +142,7 @@ def own_parameters(account: Account) -> dict[str, str]:
         "BucketName": "my-logs",
         "KeyArn": KMS_KEY,
         "FurtherTables": "*",
+        "Tables": "{name}-Call {name}",
         "OnDemandVCpus": "64",
         "Architecture": "arm64",
         "AlertEmail": "somebody@example.org",

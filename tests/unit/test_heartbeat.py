@@ -49,8 +49,8 @@ def beat() -> Iterator[Callable[..., list[Claim]]]:
     begun: list[Heartbeat] = []
 
     def start(table: Any, wake: Callable[[], object] = lambda: None) -> list[Claim]:
-        claims = [Claim(Item(7, "Task", "true", lock_id="1" * 32), 0)]
-        begun.append(Heartbeat(table, Holder("here", LEASE), lambda: claims, wake))
+        claims = [Claim(Item(7, "Task", "true", lock_id="1" * 32), 0, table)]
+        begun.append(Heartbeat(table.clock, Holder("here", LEASE), lambda: claims, wake))
         return claims
 
     yield start

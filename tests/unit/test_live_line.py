@@ -66,7 +66,9 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
 
 
 def failed(task_id: str) -> ItemEnded:
-    return ItemEnded(7, task_id, "failed", 0, (("", "Execution Failed: exit 1"),), 0, 1, 0.5)
+    return ItemEnded(
+        "Testing", 7, task_id, "failed", 0, (("", "Execution Failed: exit 1"),), 0, 1, 0.5
+    )
 
 
 def test_a_message_is_neither_wrapped_nor_taken_for_markup(terminal: Terminal) -> None:

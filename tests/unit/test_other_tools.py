@@ -21,6 +21,8 @@ from anamo.operator.html import charts, render
 from anamo.operator.html.step_data import StepData, all_spans
 from anamo.worker.claim import Claim
 
+NO_TABLE: Any = None
+
 NAMES = [
     *("itemID", "taskID", "TaskScript", "ItemState", "Nested_Tasks", "Log", "Log_Length"),
     *("lockID", "InstanceID", "Lock_Date", "Done_Date", "Lease_Expires", "Attempts", "Failures"),
@@ -95,7 +97,7 @@ def test_any_items_can_be_read_and_shown(images: list[dict[str, Any]]) -> None:
 @given(images)
 def test_any_item_that_is_claimed_can_be_run(image: dict[str, Any]) -> None:
     item = Item.from_values(decode(image))
-    claim = Claim(item, max(tail_limit(item, "T"), 0))
+    claim = Claim(item, max(tail_limit(item, "T"), 0), NO_TABLE)
     assert len({name for name, _ in claim.todo()}) == len(claim.todo())
     for name, _ in claim.todo() or [("", "")]:
         key = log_key("p", "T", item, "l" * 32, name)

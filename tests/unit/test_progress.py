@@ -12,7 +12,7 @@ from anamo.worker.progress import WorkerTotals, item_cost, item_line, summarise
 
 
 def ended(state: str, done: int, *failures: tuple[str, str], tasks: int = 1) -> ItemEnded:
-    return ItemEnded(7, "Task-7", state, done, failures, done, tasks, 1.26)
+    return ItemEnded("Testing", 7, "Task-7", state, done, failures, done, tasks, 1.26)
 
 
 FAILED = "Execution Failed: exit 3"
@@ -46,7 +46,7 @@ def test_the_first_failures_are_named_and_the_others_counted() -> None:
 
 def summary(tally: WorkerTotals) -> list[str]:
     lines: list[str] = []
-    summarise(tally, "Testing", 2.5, "s3://bucket/PyAnamo/Testing/", lines.append)
+    summarise(tally, ["Testing"], 2.5, ["s3://bucket/PyAnamo/Testing/"], lines.append)
     return lines
 
 

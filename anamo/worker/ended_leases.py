@@ -1,0 +1,73 @@
+"""Looking for leases that have ended, a page of the locked items at a time.
+
+Guaranteed: a look takes one request, two at the first and where a page ends with the last locked
+item, however many are locked and however many workers look. Where no more than a page is locked,
+each look shows all there is. Where more is, looks go on from page to page, each worker from a
+random place, so that one worker alone sees every item once in so many looks, and many see them
+sooner. A look that DynamoDB throttles goes on where it was.
+
+Not guaranteed: that the index lists what was locked a moment ago.
+"""
+
+import random
+
+from anamo.aws.table import WorkflowTable
+from anamo.core.codec import SMALLEST_ID, ItemId
+from anamo.core.item import Item, State
+
+PAGE = 1000
+"""Items per page: some 30 read units where the index is narrow."""
+
+NEVER = 1 << 60
+"""A time after the end of any lease."""
+
+
+class EndedLeases:
+    """The locked items of one table, page after page.
+
+    Attributes:
+        locked: How many items were locked when `look` last returned; at least, unless `complete`.
+        complete: Whether it saw all of them.
+    """
+
+    def __init__(self, table: WorkflowTable, draw: random.Random) -> None:
+        self.locked = 0
+        self.complete = False
+        self._table = table
+        self._random = draw
+        self._start: ItemId | None = None
+        self._found: dict[ItemId, Item] = {}
+        self._seen = 0
+
+    def look(self, before: int, instance: str | None = None) -> list[Item]:
+        """The items of the next page whose leases end before a time, or that an InstanceID holds.
+
+        Raises:
+            AwsError: A request failed. The next call goes on from there.
+        """
+        if self._start is None and not self._begin():
+            self.locked, self.complete = 0, True
+            return []
+        whole = self._read(before, instance)
+        if self._start == SMALLEST_ID and not whole:
+            # The last page ended with the last item. Where few are locked, this one is all there is
+            whole = self._read(before, instance)
+        self.locked, self.complete = self._seen, whole
+        found, self._found, self._seen = [*self._found.values()], {}, 0
+        return found
+
+    def _begin(self) -> bool:
+        """Draw where to begin; False if nothing is locked."""
+        last = self._table.last(State.LOCKED.value)
+        if last is not None:
+            self._start = self._random.randrange(max(int(last), 0) + 1)
+        return last is not None
+
+    def _read(self, before: int, instance: str | None) -> bool:
+        """Read a page; whether it holds all that is locked."""
+        start = SMALLEST_ID if self._start is None else self._start
+        page = self._table.leases(start, before, PAGE, instance)
+        self._found |= {item.item_id: item for item in page.items}
+        self._seen = max(self._seen, page.locked)
+        self._start = SMALLEST_ID if page.rest is None else page.rest
+        return start == SMALLEST_ID and page.rest is None

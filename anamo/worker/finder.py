@@ -1,0 +1,195 @@
+"""Finding the next item in the tables of a worker, and finding out that none is left.
+
+Guaranteed: a claim is made in the first table that has something todo, in the order given; a table
+that had nothing is asked again within ASK_SECONDS, so an earlier table that gets new items goes
+first again from then on. Nothing is left only if that is so of every table. Waits grow, and differ
+from worker to worker. Not guaranteed: that an ended lease goes before what is todo.
+
+It neither waits nor reads a clock of its own accord: the caller waits for `pause` seconds.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from anamo.aws.table import WorkflowTable
+from anamo.core.item import Item
+from anamo.worker.claimer import Claimer
+
+ASK_SECONDS = 15.0
+"""Longest time between two queries of an index that listed nothing; the first are sooner."""
+
+LAG_SECONDS = 1.0
+"""Shortest time until an index that gives no claim is believed, where not all of the table could be
+read; also from one read of the table to the next, and how long workers that race for the last items
+leave the table alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An item that was claimed, and its table."""
+
+    table: WorkflowTable
+    item: Item
+
+
+@dataclass(slots=True)
+class _Source:
+    """A table, and when its index is asked next."""
+
+    claimer: Claimer
+    ask_at: float = 0.0
+    pause: float = 0.0
+
+
+class Finder:
+    """Finds items for one process.
+
+    Args:
+        claimers: One for each table, in order.
+        idle_timeout: How long to keep looking after no item was found, in seconds.
+        draw: Where random numbers come from.
+        clock: Monotonic seconds.
+
+    Attributes:
+        over: Whether nothing is left, as the last `look` showed.
+    """
+
+    def __init__(
+        self,
+        claimers: Sequence[Claimer],
+        idle_timeout: float,
+        draw: random.Random | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.over = False
+        self._sources = [_Source(claimer) for claimer in claimers]
+        self._idle_timeout = idle_timeout
+        self._random = draw or random.Random()
+        self._clock = clock
+        self._idle_since: float | None = None
+        self._read_at = 0.0
+
+    def begin(self) -> None:
+        """Begin to look for an item."""
+        self._idle_since, self.over = None, False
+
+    def refresh(self) -> None:
+        """Ask every index again at the next call: there may be something new."""
+        for source in self._sources:
+            source.ask_at = 0.0
+
+    def claim(self) -> Found | None:
+        """Claim an item that an index lists as todo.
+
+        Raises:
+            AwsError: A request failed. The next call repeats the same claim first.
+        """
+        if found := self._first(Claimer.claim_own):
+            return found
+        now, asked = self._clock(), self._sources
+        if self._idle_since is None:
+            # Nothing is left only if no index has anything now, those asked a moment ago included
+            asked = sorted(asked, key=lambda source: source.ask_at > now)
+        else:
+            asked = [source for source in asked if source.ask_at <= now]
+        for source in asked:
+            if found := self._ask(source):
+                return found
+        if self._idle_since is None:
+            self._idle_since = self._clock()
+            self._read_at = self._idle_since + self._idle_timeout
+        return None
+
+    def look(self) -> Found | None:
+        """As `claim`, and else by ended leases and, in the end, by the tables themselves.
+
+        Raises:
+            AwsError: As `claim`.
+        """
+        found = self.claim() or self._first(Claimer.take_over)
+        if found or not self._may_read():
+            return found
+        if found := self._first(Claimer.claim_by_table):
+            return found
+        waited = self._waited()
+        self.over = not self._awaits() and all(
+            _is_empty(source.claimer, waited) for source in self._sources
+        )
+        # What others are just claiming is asked for soon, a large table less and less often
+        claimers = [source.claimer for source in self._sources]
+        again = 0.0 if any(claimer.left for claimer in claimers) else 2 * waited
+        lag = max(claimer.lag.wait for claimer in claimers)
+        self._read_at = self._clock() - waited + max(waited + LAG_SECONDS, lag, again)
+        return None
+
+    def agrees(self, since: float) -> bool:
+        """Whether nothing is left for this process, too, since another process has found nothing.
+
+        Args:
+            since: When its look began.
+        """
+        idle = self._idle_since
+        if idle is None or since < idle or self._awaits():
+            return False
+        return self._waited() >= self._idle_timeout
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next look is due."""
+        now = self._clock()
+        due = [time for s in self._sources for time in (s.ask_at, s.claimer.look_at)]
+        if self._read_at > now:
+            due.append(self._read_at)
+        if self._racing():
+            due.append(now + LAG_SECONDS - self._waited())
+        return max(min(due) - now, 0.0)
+
+    @property
+    def held(self) -> int:
+        """How many items were locked when leases were last looked at, at least."""
+        return sum(source.claimer.held for source in self._sources)
+
+    def _ask(self, source: _Source) -> Found | None:
+        """Claim by an index; where it has nothing, it is asked less and less often."""
+        if item := source.claimer.claim():
+            source.pause = source.ask_at = 0.0
+            return Found(source.claimer.table, item)
+        first = source.claimer.lag.pause or LAG_SECONDS
+        source.pause = min(2 * source.pause, ASK_SECONDS) or first
+        source.ask_at = self._clock() + source.pause * self._random.uniform(0.75, 1)
+        return None
+
+    def _first(self, claim: Callable[[Claimer], Item | None]) -> Found | None:
+        """What the first table gives that gives anything."""
+        for source in self._sources:
+            if item := claim(source.claimer):
+                return Found(source.claimer.table, item)
+        return None
+
+    def _waited(self) -> float:
+        """Seconds since no index gave a claim for the first time."""
+        return self._clock() - (self._clock() if self._idle_since is None else self._idle_since)
+
+    def _may_read(self) -> bool:
+        """Whether the tables themselves are to be read now."""
+        return self._clock() >= self._read_at and not self._racing() and not self._awaits()
+
+    def _racing(self) -> bool:
+        """Whether other workers want the same items; they need not all read the table."""
+        refused = any(source.claimer.lag.pause for source in self._sources)
+        return refused and self._waited() < LAG_SECONDS
+
+    def _awaits(self) -> bool:
+        """Whether an item that this process answers for may yet become one to be claimed."""
+        return any(source.claimer.awaited for source in self._sources)
+
+
+def _is_empty(claimer: Claimer, waited: float) -> bool:
+    """Whether a table that was asked has nothing to claim, now that its index gave no claim for so
+    many seconds.
+    """
+    if claimer.left is None:
+        return waited >= LAG_SECONDS and claimer.lag.settled(waited, listed=claimer.listed)
+    return not claimer.left
