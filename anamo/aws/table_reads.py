@@ -273,14 +273,12 @@ class TableReads(TableRequests):
         )
 
     def check_there(self) -> None:
-        """Read one entry of the index: an operator may do that, and not describe a table.
+        """Ask the index for one item: an operator may do that, and not describe a table.
 
         Raises:
             TableMissing: There is no such table.
         """
-        self.send(
-            self._client.scan, IndexName=STATE_INDEX, Limit=1, ProjectionExpression="ItemState"
-        )
+        self.last_todo()
 
     def states_held(self) -> set[str]:
         """The states that items are in, other tools' included: half a read unit each.

@@ -22,9 +22,9 @@ def of_line(line: bytes, argument: str | None) -> str:
 
 
 def of_bad_lines(problems: Sequence[tuple[int, str]], lines: int) -> Sequence[tuple[int, str]]:
-    """The problems of bad lines, with a hint where the first of many lines is bad and others are
-    not.
+    """The problems of bad lines, of which the first has other fields than a task, with a hint where
+    other lines are good.
     """
-    if problems[0][0] == 1 and len(problems) < lines:
+    if len(problems) < lines:
         return [(1, f"{problems[0][1]}; {HEADER}"), *problems[1:]]
     return problems

@@ -73,6 +73,10 @@ class BadLine(Exception):
     """A line is not an item; the message says why."""
 
 
+class OtherFields(BadLine):
+    """Its fields are not those of a task; a header's are not."""
+
+
 @dataclass(slots=True)
 class _Fewest:
     """The fewest fields and nested arguments of a line so far; 0 before the first. A last line that
@@ -140,6 +144,7 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
     found = TaskFile({table: {} for table in tables})
     problems: list[tuple[int, str]] = []
     others = _Fewest()
+    header = False
     for number, line in enumerate(lines, start=1):
         ended = line.endswith(b"\n")
         try:
@@ -156,11 +161,12 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
                 others.add(len(fields), item.tasks)
                 _note_doubts(found, f"{name}:{number}", line, fields, item, layout)
         except BadLine as bad:
+            header = header or (number == 1 and isinstance(bad, OtherFields))
             comment = line.lstrip().startswith(b"#")
             advice = [hints.COMMENT] * comment + [CUT] * (not ended)
             problems.append((number, "; ".join([str(bad), *advice])))
     if problems:
-        raise BadLines(name, hints.of_bad_lines(problems, found.lines))
+        raise BadLines(name, hints.of_bad_lines(problems, found.lines) if header else problems)
     if not found.lines:
         raise UsageError(f"{name}: contains no task")
     return found
@@ -208,7 +214,7 @@ def item_of(fields: list[str], layout: Layout, tables: Sequence[str]) -> tuple[s
     if text_size(task_id) > TASK_ID_LIMIT:
         raise BadLine(f"the task id is longer than {TASK_ID_LIMIT:,} bytes")
     if table not in tables:
-        raise BadLine(f"table {table!r} is not one of those that -t names: {', '.join(tables)}")
+        raise OtherFields(f"table {table!r} is not one of those that -t names: {', '.join(tables)}")
     script = rest[0]
     if not script:
         raise BadLine("the Task Script is empty")
@@ -224,12 +230,12 @@ def _fields(text: str, layout: Layout) -> list[str]:
     needed = 4 if layout.nested else 3
     if len(fields) < needed:
         expected = "TaskID, Table, Task Script" + (", arguments" if layout.nested else "")
-        raise BadLine(
+        raise OtherFields(
             f"{count(len(fields), 'field')} instead of {needed} ({expected}) "
             f"separated by {layout.separator!r}"
         )
     if len(fields) > 4:
-        raise BadLine(
+        raise OtherFields(
             f"{len(fields)} fields, at most 4 (TaskID, Table, Task Script, Argument): "
             f"{_other_separator(layout)}, or -n for nested tasks"
         )

@@ -290,6 +290,9 @@ class Change:
             lost = self._retry(partial(self._write, table, record))
             if lost is None or not lost.current or not _same_claim(lost.current, record):
                 break
+            # What another operator took out of it since decides whether anything may go
+            if self._removes_part:
+                break
             if not self._request.force and lost.current.leased(table.clock.surely_past()):
                 break
             record = lost.current
@@ -352,6 +355,6 @@ def _why(lost: Lost, seen: Record) -> str:
     """Why an item was not changed."""
     if not lost.current:
         return "is gone"
-    if _same_claim(lost.current, seen):
+    if lost.current.state == State.LOCKED and _same_claim(lost.current, seen):
         return LOCKED.format(lost.current.item.instance_id)
     return f"changed meanwhile and is {lost.current.state}; left as it is"

@@ -134,40 +134,43 @@ def _print_sample(found: Found, name: str, hints: Hints) -> None:
 def _facts(record: Record, *, leased: bool) -> str:
     """What is known of an item, in words."""
     item, states = record.item, record.task_states()
-    facts = [f"item {item.item_id}"]
+    facts = []
     if item.is_nested:
         ended = record.tasks - states[State.TODO.value]
         failed = states[State.FAILED.value]
-        also = f", {failed:,} of them failed" if failed else ""
-        facts.append(f"{ended:,} of {count(record.tasks, 'nested task')} ended{also}")
-    if item.attempts:
-        facts.append(count(item.attempts, "attempt"))
-    if item.instance_id != NULL:
-        facts.append(f"on {item.instance_id}")
+        facts.append(f"{ended:,} of {count(record.tasks, 'nested task')} ended")
+        facts += [f"{failed:,} of them failed"] if failed else []
     if record.state in (State.LOCKED, *ENDED) and record.locked != NULL:
         facts.append(f"claimed {_readable(record.locked)}")
     if record.state == State.LOCKED and not leased:
         facts.append("its lease has ended")
     if record.state in ENDED and record.since:
         facts.append(f"ended {_readable(record.since)}")
-    return ", ".join(facts)
+    if item.instance_id != NULL:
+        facts.append(f"on {item.instance_id}")
+    if item.attempts:
+        facts.append(count(item.attempts, "attempt"))
+    return ", ".join([*facts, f"item {item.item_id}"])
 
 
 def _print_tasks(show: "_Lines", record: Record) -> None:
+    """Print a line for each nested task and each log; a single item's state stands above."""
     width = max((len(record.task_title(task.name)) for task in record.item.nested), default=0)
     for name, _, state, entry in each_task(record):
-        title = record.task_title(name).ljust(width)
-        said = "; ".join(filter(None, [cause(entry), last_line(entry)])) if entry else ""
-        took = format_duration(entry.seconds) if entry and (entry.s3 or entry.seconds) else ""
-        why = said if entry and not entry.succeeded else ""
-        facts = "  ".join(filter(None, [f"{took:>10}" if took else "", why]))
-        # A single item's state stands in the line above
-        begin = f"    {title}  {state:6}" if name != SINGLE else "   "
-        if name != SINGLE or facts:
-            show.line(f"{begin}  {facts}".rstrip(), STYLES.get(state, ""))
+        words = [f"{record.task_title(name).ljust(width)}  {state:6}"] if name != SINGLE else []
+        if entry and entry.seconds:
+            words.append(f"{format_duration(entry.seconds):>10}" if words else _took(entry))
+        if entry and not entry.succeeded:
+            words.append("; ".join(filter(None, [cause(entry), last_line(entry)])))
+        if words:
+            show.line(f"    {'  '.join(words)}".rstrip(), STYLES.get(state, ""))
         if entry and entry.s3:
             part = f" (bytes {entry.s3_range})" if entry.s3_range else ""
             show.line(f"      {entry.s3}{part}", "dim")
+
+
+def _took(entry: LogEntry) -> str:
+    return f"took {format_duration(entry.seconds)}"
 
 
 def _what_to_do(table: str, record: Record, hints: Hints) -> list[Hint]:

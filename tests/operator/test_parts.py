@@ -18,7 +18,9 @@ from anamo.aws.log_store import CHUNK, Inflate
 from anamo.aws.table_reads import Part
 from anamo.core import transitions
 from anamo.core.codec import above
-from anamo.core.item import State
+from anamo.core.errors import UsageError
+from anamo.core.item import NULL, Item, NestedTask, State
+from anamo.core.record import Record
 from anamo.core.text import natural_sort_key
 from anamo.operator.counts import TableCounts
 from anamo.operator.hints import Hints
@@ -26,6 +28,7 @@ from anamo.operator.html import render
 from anamo.operator.html.charts import draw_timeline
 from anamo.operator.html.step_data import Span, StepData
 from anamo.operator.log_filter import Tail, filter_log, sections
+from anamo.operator.steps import Samples, matching, parse_conditions
 from anamo.operator.summary import bar_lengths, percent
 from anamo.operator.table_scan import RANGES, _split
 from anamo.operator.watch import Pace, format_duration, format_rate
@@ -180,3 +183,63 @@ def test_every_operators_change_is_conditional_on_what_was_seen() -> None:
     for forced in (transitions.REQUEUE_HELD, transitions.REMOVE_HELD):
         assert forced.condition == transitions.AS_SEEN
         assert forced.sources == (State.LOCKED,)
+
+
+def test_conditions_are_of_steps_and_states() -> None:
+    tables = ["Align", "Call"]
+    assert parse_conditions(["Align=done, Call=todo", "Call=none"], tables) == [
+        ("Align", "done"), ("Call", "todo"), ("Call", "none"),
+    ]  # fmt: skip
+    for text, said in (
+        ("Align", "is not like"),
+        ("=done", "is not like"),
+        ("X=done", "is none of"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            parse_conditions([text], tables)
+
+
+def test_done_means_all_items_of_a_sample_and_another_state_one_of_them() -> None:
+    matrix = {
+        "S1": {"Align": Counter(done=2)},
+        "S2": {"Align": Counter(done=1, failed=1), "Call": Counter(todo=1)},
+    }
+    found = {state: [*matching(matrix, [("Align", state)])] for state in ("done", "failed", "none")}
+    assert found == {"done": ["S1"], "failed": ["S2"], "none": []}
+    assert [*matching(matrix, [("Call", "none"), ("Align", "done")])] == ["S1"]
+    with pytest.raises(UsageError, match="no item is dnoe; states are todo, locked"):
+        matching(matrix, [("Call", "dnoe")])
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        ([], ""),
+        (["AB:done"] * 3, "3 of 3 samples are done in every step"),
+        (
+            ["AB:done", "A:done", "A:held"],
+            "1 of 3 samples is done in every step; 1 under way; 1 done as far as imported",
+        ),
+        (
+            ["A:done B:failed", "A:todo"],
+            "0 of 2 samples are done in every step; 1 failed; 1 under way",
+        ),
+    ],
+)
+def test_samples_are_counted_by_what_has_become_of_them(items: list[str], said: str) -> None:
+    samples = Samples(2)
+    for number, item in enumerate(items):
+        for part in item.split():
+            tables, state = part.split(":")
+            for table in tables:
+                samples.note("AB".index(table), f"S{number}", state)
+    assert samples.sentence() == said
+
+
+def test_a_nested_task_is_found_by_its_name_its_argument_or_both() -> None:
+    tasks = tuple(NestedTask(f"Task_{k}", f"call S1 chr{k + 1}") for k in range(3))
+    record = Record(Item(1, "S1", None, tasks), 3, NULL, NULL, {})
+    assert record.task_title("Task_1") == "Task_1 chr2"
+    for name in ("Task_1", "chr2", "Task_1 chr2"):
+        assert record.tasks_named(name) == ["Task_1"]
+    assert record.tasks_named("chr") == record.tasks_named("S1") == []

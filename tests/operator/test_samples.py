@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_nine_removes_in_one_go_remove_all_that_is_there(run: Run, small: Any) -
     assert [table.states() for table in tables] == [{}, {}, {}]
 
 
-@pytest.mark.parametrize("command", ["remove", "requeue", "hold", "resume", "logs", "status"])
+@pytest.mark.parametrize("command", ["remove", "logs", "status"])
 def test_a_name_that_no_table_has_ends_a_command_before_it_begins(
     run: Run, steps: list[Table], command: str
 ) -> None:
@@ -92,6 +93,12 @@ def test_a_name_that_no_table_has_ends_a_command_before_it_begins(
         ended.stderr
     )
     assert [table.items() for table in steps] == before
+    if command == "remove":
+        bare = unguarded(
+            "from anamo.operator import selection", "selection.check_names = lambda *given: None"
+        )
+        run("python", *bare, command, *words)
+        assert [table.items() for table in steps] != before, "the test would not notice"
 
 
 def test_tables_may_come_behind_one_flag_or_several_or_in_the_environment(
@@ -104,18 +111,19 @@ def test_tables_may_come_behind_one_flag_or_several_or_in_the_environment(
         run("pyanamo.py", *asked, *words, env=more).stdout
         for words, more in (
             (["-t", align, call, quality], {}),
-            (["-t", align, "-t", call, "-t", quality], {}),
-            (["-t", align, call, "-t", quality], env),
+            (["-t", align, "-t", call, "-t", quality], {"PYANAMO_TABLES": "Other"}),
             ([], env),
         )
     }
     assert len(shown) == 1
     assert [line.split("\t")[0] for line in shown.pop().splitlines()[1:]] == [align, call, quality]
     by_name = run("pyanamo.py", *asked, "S4", env=env)
-    assert by_name.stdout == run("pyanamo.py", *asked, "-t", align, call, quality, "S4").stdout
+    assert [line.split("\t")[0] for line in by_name.stdout.splitlines()[1:]] == [align]
 
 
-@pytest.mark.parametrize("words", ["{0} Missing {1}", "{0} {1} Missing", "Missing {0} {1}"])
+@pytest.mark.parametrize(
+    "words", ["{0} Missing {1}", pytest.param("{0} {1} Missing", marks=pytest.mark.long)]
+)
 def test_one_missing_table_does_not_hide_the_others(
     run: Run, steps: list[Table], words: str
 ) -> None:
@@ -145,12 +153,12 @@ def test_names_come_from_a_file_or_from_another_command(
     ended = run("pyanamo.py", *words, "-t", tables[3], stdin=listed.stdout)
     assert ended.stdout == f"{tables[3]}: removed 2 items\n"
     file.write_text("taskID\n\n")
-    for command in ("remove", "hold", "status"):
-        ended = run("pyanamo.py", command, *tables, "--names-from", str(file))
-        assert (ended.returncode, ended.stdout) == (2, ""), "no name is not every item"
-        assert "there is no name in it" in ended.stderr
+    ended = run("pyanamo.py", "hold", *tables, "--names-from", str(file))
+    assert (ended.returncode, ended.stdout) == (2, ""), "no name is not every item"
+    assert "there is no name in it" in ended.stderr
 
 
+@pytest.mark.long
 def test_very_many_names_are_found_too(run: Run, small: Any) -> None:
     tables = [small(*(workflow.item(f"S{k}") for k in range(300))) for _ in range(2)]
     ids = [workflow.item(f"S{k}")["itemID"] for k in range(150, 250)]
@@ -174,20 +182,22 @@ def test_a_sample_is_shown_through_every_step(run: Run, steps: list[Table]) -> N
     assert lines[0] == "S2"
     assert lines[1].split()[:2] == [tables[0], "done"]
     call = next(position for position, line in enumerate(lines) if tables[1] in line)
-    assert (
-        "5 of 5 nested tasks ended, 1 of them failed, 1 attempt, on i-0a1b2c3d4e5f60001"
-        in (lines[call])
-    )
-    assert "claimed 2026-01-31 09:30:00, ended 2026-01-31 09:31:01" in lines[call]
+    for said in (
+        "  failed  5 of 5 nested tasks ended, 1 of them failed, claimed 2026-01-31 09:30:00, ended",
+        ", on i-0a1b2c3d4e5f60001, 1 attempt, item ",
+    ):
+        assert said in lines[call]
     assert lines[call + 7].split()[:3] == ["Task_3", "chr4", "failed"]
     assert lines[call + 7].endswith("61 s  exit 3; no space left")
     assert lines[call + 8].strip() == "s3://logs/S2-Task_3.log.gz (bytes 0-99)"
     item_id = workflow.item("S2", nested=5)["itemID"]
     read = f"logs -t {tables[1]} --nested Task_3 --stderr --tail 20 {item_id}"
     assert f"    python pyanamo.py {read}" in lines
-    assert run("pyanamo.py", "status", "-t", *tables, str(item_id)).stdout.startswith("S2\n")
-    assert f"  {tables[1]}  no item" in run("pyanamo.py", "status", "-t", *tables, "S4").stdout
-    found = run("pyanamo.py", "status", "-t", *tables, "S3").stdout
+    item_id = workflow.item("S3", nested=2)["itemID"]
+    found = run("pyanamo.py", "status", "-t", *tables, str(item_id), "S4").stdout
+    assert found.startswith("S3\n")
+    assert f"\nS4\n  {tables[0]}  done" in found
+    assert f"  {tables[1]}  no item" in found
     assert "its lease has ended" in found
     assert "0 of 2 nested tasks ended" in found
 
@@ -237,14 +247,6 @@ def test_samples_in_step_x_y_and_z_are_listed_and_counted(run: Run, steps: list[
     assert shown[-1] == f"1 of 4 samples: {align}=done and {quality}=todo"
     listed = run("pyanamo.py", *words, f"{call}=none", "--output", "json").stdout
     assert [row["taskID"] for row in json.loads(listed)] == ["S4"]
-    for where, said in (
-        (f"{align}", f"'{align}' is not like Align=done,Call=todo"),
-        ("Nowhere=done", "Nowhere is none of the tables"),
-        (f"{align}=dnoe", "no item is dnoe; states are todo"),
-    ):
-        ended = run("pyanamo.py", *words, where)
-        assert (ended.returncode, ended.stdout) == (2, "")
-        assert said in ended.stderr
 
 
 # What is changed
@@ -266,7 +268,6 @@ def test_everything_that_failed_runs_again(run: Run, typing: Run, small: Any) ->
     ended = typing("retry", "-t", *names, typed="n\n")
     assert question in ended.stdout.replace("\r\n", "")
     assert ended.returncode == 1
-    assert run("pyanamo.py", "retry", "-t", *names).returncode == 2, "nobody to ask"
     assert run("pyanamo.py", "retry", "-t", *names, "--yes").returncode == 0
     assert [table.states() for table in tables] == [
         {"todo": 2, "done": 1}, {"todo": 2}, {"done": 1},
@@ -304,16 +305,11 @@ def test_what_a_worker_holds_is_left_without_force(run: Run, small: Any) -> None
     assert states_by_task(table) == {"S1": "locked"}
 
 
-@pytest.mark.parametrize(
-    ("command", "states"),
-    [("requeue", "failed, done or locked"), ("remove", "todo, held, locked, done or failed")],
-)
-def test_neither_names_nor_a_state_is_nothing_to_do(
-    run: Run, steps: list[Table], command: str, states: str
-) -> None:
+def test_neither_names_nor_a_state_is_nothing_to_do(run: Run, steps: list[Table]) -> None:
     before = steps[1].items()
-    ended = run("pyanamo.py", command, "-t", steps[1].name, "--yes")
+    ended = run("pyanamo.py", "remove", "-t", steps[1].name, "--yes")
     assert (ended.returncode, ended.stdout) == (2, "")
+    states = "todo, held, locked, done or failed"
     assert f"Give a TASKID, or --state {states} for all of them" in ended.stderr
     assert steps[1].items() == before
 
@@ -335,6 +331,7 @@ def test_one_nested_task_runs_again_by_its_name_or_argument(run: Run, small: Any
     assert states_by_task(table)["S3"] == "done"
 
 
+@pytest.mark.long
 def test_a_worker_runs_the_one_nested_task_and_the_item_ends_by_all(
     run: Run, table: Table, bucket: str, tmp_path: Path
 ) -> None:
@@ -357,14 +354,14 @@ def test_a_worker_runs_the_one_nested_task_and_the_item_ends_by_all(
 
 
 def test_logs_of_several_steps_say_whose_they_are(
-    run: Run, make_table: Callable[[], Table], bucket: str
+    run: Run, small: Any, s3_client: Any, bucket: str
 ) -> None:
-    tables = [make_table() for _ in range(2)]
+    log = gzip.compress(b"a log\n")
+    s3_client.put_object(Bucket=bucket, Key="log", Body=log)
+    address: dict[str, Any] = {"S3": f"s3://{bucket}/log", "S3_Range": f"0-{len(log) - 1}"}
+    logs = {f"Task_{number}": workflow.entry("S1", **address) for number in range(2)}
+    tables = [small(workflow.item("S1", "done", 2, Log=logs)) for _ in range(2)]
     names = [table.name for table in tables]
-    for name in names:
-        imported = ["import-items-generic.py", "-t", name, "-d", "-", "-s", "|", "-n", ","]
-        run(*imported, stdin=f"S1|{name}|echo {name}|chr1,chr2\n")
-        assert run("pyanamo.py", "-t", name, "-b", bucket, "-q").returncode == 0
     shown = run("pyanamo.py", "logs", "-t", *names, "S1", "--nested", "chr2").stdout
     heads = [line.split()[1:5] for line in shown.splitlines() if line.startswith("==>")]
     assert heads == [[name, "S1", "Task_1", "chr2"] for name in names]
@@ -419,7 +416,7 @@ def test_a_nested_task_that_fails_is_taken_out_of_its_item(
     for name, nested, why in (
         ("S2", "chr1", "has done Task_0 chr1: only nested tasks that failed can be removed"),
         ("S3", "Task_0", "has nothing but Task_0: remove the item, without --nested"),
-        ("S1", "chr1", "is done; left as it is"),
+        ("S1", "chr1", "is done, not failed; left as it is"),
     ):
         ended = run("pyanamo.py", *words, nested, name, "--yes")
         assert ended.returncode == 1

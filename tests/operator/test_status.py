@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import sys
 import time
@@ -189,6 +190,7 @@ def test_a_report_is_written_through_no_link_that_others_put_there(
     links = "; ".join(f"ln -s {victim} {folder}/{name}" for name in names)
     ended = write_report(run, table, f"{links}; umask 027", report)
     assert ended.returncode == 0, ended.stderr
+    assert re.search(r"report\.html \([1-9]\d* kB\)", ended.stderr)
     assert victim.read_text() == "precious"
     assert not report.is_symlink()
     assert "</html>" in report.read_text()
@@ -248,7 +250,7 @@ def test_throttling_slows_down_and_changes_nothing(
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["status", "-t", "Nowhere"], 3, "table Nowhere does not exist"),
+        (["status", "-t", "Nowhere"], 3, "table Nowhere does not exist in us-east-1"),
         (["status", "-t", "{}", "--state", "wat"], 2, "no item is wat; states are todo"),
         (["status", "-t", "{}", "--watch", "--output", "json"], 2, "--watch is for people"),
         (["status", "-t", "{}", "--html", "/nowhere/x.html"], 2, "cannot be written"),

@@ -56,6 +56,13 @@ def test_a_header_is_guessed() -> None:
         assert "header" not in dry_run(content).stderr
 
 
+def test_a_first_line_with_shell_syntax_is_no_header() -> None:
+    ended = dry_run("A;;Testing;;seq 1 > out\nB;;Testing;;seq 1\n")
+    assert ended.returncode == 2
+    assert "standard input:1: " in said(ended)[0]
+    assert "header" not in ended.stderr
+
+
 def test_a_forgotten_separator_of_arguments_is_guessed() -> None:
     content = "A;;Testing;;seq;;1,2,3\nB;;Testing;;echo;;'1,2'\nC;;Testing;;seq 1,2\n"
     ended = dry_run(content)
