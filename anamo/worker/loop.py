@@ -116,7 +116,12 @@ class Worker:
             (each.table.meter.consumed for each in self._claimers), self._logs.meter.consumed
         )
         return Finished(
-            str(error or ""), self._finder.held, kept, consumed, self._control.own_signal
+            str(error or ""),
+            self._finder.held,
+            kept,
+            consumed,
+            self._control.own_signal,
+            {each.table.name: each.table.meter.take_throttles() for each in self._claimers},
         )
 
     def _release_rest(self) -> None:
@@ -304,5 +309,6 @@ class Worker:
                 all_done=claim.progress.done,
                 tasks=item.tasks,
                 seconds=monotonic() - claim.began,
+                throttles=claim.table.meter.take_throttles(),
             )
         )
