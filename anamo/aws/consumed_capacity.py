@@ -45,6 +45,7 @@ class CapacityMeter:
 
     def __init__(self) -> None:
         self.consumed = ConsumedCapacity()
+        self._throttles = 0
         self._adding = threading.Lock()
 
     def answered(self, operation: str, answer: Mapping[str, Any]) -> None:
@@ -66,6 +67,17 @@ class CapacityMeter:
         It is billed by the item's size, in the table only.
         """
         self._add(ConsumedCapacity(1, write_units=max(1, math.ceil(size_of(item or {}) / 1024))))
+
+    def throttled(self) -> None:
+        """Count a try of a request that was throttled."""
+        with self._adding:
+            self._throttles += 1
+
+    def take_throttles(self) -> int:
+        """How many tries were throttled since the last call."""
+        with self._adding:
+            taken, self._throttles = self._throttles, 0
+        return taken
 
     def put(self) -> None:
         """Add an object put in S3."""

@@ -17,7 +17,7 @@ from botocore.model import OperationModel
 
 from anamo.aws.clock import DatabaseClock
 from anamo.aws.consumed_capacity import READS, WRITES, CapacityMeter
-from anamo.aws.faults import translate, unreadable
+from anamo.aws.faults import is_throttling, translate, unreadable
 from anamo.aws.session import renewed
 from anamo.core.codec import ItemId, Values, decode, text
 from anamo.core.errors import AwsError, ItemRefused, TableMissing, Throttled, TransientError
@@ -194,10 +194,19 @@ def _learn(
         table.meter.refused(decode(parsed.get("Item", {})))
 
 
+def _count_throttling(response: tuple[Any, Mapping[str, Any]] | None, **_: Any) -> None:
+    """Count a try that was throttled: botocore tries again by itself and says nothing of it."""
+    if (table := _sending.get()) and response:
+        _, parsed = response
+        if is_throttling(parsed.get("Error", {}).get("Code", "")):
+            table.meter.throttled()
+
+
 _HANDLERS: dict[str, Callable[..., None]] = {
     "provide-client-params.dynamodb": _ask_for_capacity,
     "before-call.dynamodb": _note_time,
     "after-call.dynamodb": _learn,
+    "needs-retry.dynamodb": _count_throttling,
 }
 
 _CONDITION_FAILED = "ConditionalCheckFailedException"

@@ -86,6 +86,11 @@ _BY_CLASS: list[tuple[tuple[type[Exception], ...], type[AwsError], str]] = [
 """Errors that botocore itself raises, the error each becomes, and the advice in its message."""
 
 
+def is_throttling(code: str) -> bool:
+    """Whether an error code says that AWS throttles."""
+    return code in _THROTTLED
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """A context that raises errors of botocore as those of `core.errors`."""

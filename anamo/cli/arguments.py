@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from anamo import __version__
@@ -212,6 +213,20 @@ def log_location(text: str) -> LogLocation:
         raise argparse.ArgumentTypeError(f"{text!r} is not a bucket's name; is it s3://{text}?")
     prefix = prefix.rstrip("/")
     return LogLocation(bucket, log_prefix(prefix) if prefix else None)
+
+
+def metrics_target(text: str) -> str | Path:
+    """Where metrics go: "emf", or the file of prom:FILE."""
+    kind, colon, path = text.partition(":")
+    if text == "emf":
+        return text
+    if kind != "prom" or not colon:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither emf nor prom:FILE.prom")
+    if not path.endswith(".prom"):
+        raise argparse.ArgumentTypeError(
+            f"{path!r} does not end in .prom: node_exporter's textfile collector reads no other"
+        )
+    return Path(path)
 
 
 def whole_number(least: int) -> Callable[[str], int]:

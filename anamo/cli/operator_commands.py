@@ -7,7 +7,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
-from anamo.cli import change_commands, plan_command
+from anamo.cli import change_commands, export_command, plan_command
 from anamo.cli.command_parser import WORDS, add_command, add_words, words
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus
@@ -54,7 +54,8 @@ def parser(program: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_status, _add_logs, plan_command.add, *change_commands.ADD):
+    also = (plan_command.add, export_command.add_export, *change_commands.ADD)
+    for add in (_add_status, _add_logs, *also):
         add(commands)
     made.commands = commands.choices
     return made

@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
 from anamo.cli import operator_commands
-from anamo.cli.console import Messages, configure_logging
+from anamo.cli.console import Messages, configure_logging, to_stderr
 from anamo.cli.main import ExitStatus, completed_words, run
 from anamo.cli.standard_streams import unwaiting_stderr
 from anamo.core.errors import UsageError
@@ -15,6 +16,7 @@ from anamo.worker.options import Options
 from anamo.worker.signals import Signals
 
 if TYPE_CHECKING:
+    from anamo.worker.metrics import Metrics
     from anamo.worker.progress import WorkerTotals
 
 SCRIPT = "pyanamo.py"
@@ -95,6 +97,15 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
         help="end with 0 although tasks failed; `status --check` tells",
     )
     add("-q", "--quiet", action="store_true", help="no line for each item")
+    add(
+        "--metrics",
+        action="append",
+        default=[],
+        type=types.metrics_target,
+        metavar="WHERE",
+        help="write metrics, every minute and at the end: emf (to stderr, for CloudWatch) or "
+        "prom:FILE.prom (for Prometheus); may be repeated",
+    )
     add_limits(made)
     return made
 
@@ -206,7 +217,32 @@ def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     shown = screen(say.program, quiet=arguments.quiet, with_table=len(tables) > 1)
     # Log messages, too, are printed above a live line
     configure_logging(arguments, shown.say)
-    return exit_status(work(options, signals, shown), signals.first, fail_ok=arguments.fail_ok)
+    totals = work(options, signals, shown, begun_metrics(tables, arguments.metrics))
+    return exit_status(totals, signals.first, fail_ok=arguments.fail_ok)
+
+
+def begun_metrics(tables: Sequence[str], targets: Sequence[str | Path]) -> "Metrics":
+    """The metrics that the command line asks for.
+
+    Raises:
+        UsageError: A file cannot be written.
+    """
+    from anamo.worker.metrics import EmbeddedMetrics, Metrics, PrometheusFile
+
+    metrics = Metrics(
+        tables,
+        [
+            PrometheusFile(target) if isinstance(target, Path) else EmbeddedMetrics(to_stderr)
+            for target in targets
+        ],
+    )
+    try:
+        metrics.begin()
+    except OSError as error:
+        raise UsageError(
+            f"--metrics: {error.filename}: cannot be written: {error.strerror}"
+        ) from error
+    return metrics
 
 
 def exit_status(

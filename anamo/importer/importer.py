@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -231,8 +231,9 @@ class Importer:
             except BaseException as error:
                 self._stopped.set()
                 if isinstance(error, KeyboardInterrupt):
-                    signal.signal(signal.SIGINT, signal.SIG_DFL)
-                    self._say(INTERRUPTED)
+                    with _killed_by_sigint():
+                        self._say(INTERRUPTED)
+                        pool.shutdown(cancel_futures=True)
                 pool.shutdown(cancel_futures=True)
                 raise
         return self._totals
@@ -309,6 +310,16 @@ class Importer:
             self._totals.added += added
             self._totals.existing.update(existing.values())
             self._progress(len(added) + len(existing))
+
+
+@contextmanager
+def _killed_by_sigint() -> Iterator[None]:
+    """Where Ctrl-C ends the process; a notebook's goes on afterwards, and so does its handler."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _batches(items: Sequence[Item], most: int) -> Iterator[list[Item]]:

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from anamo.core.text import printable
@@ -156,7 +157,7 @@ def print_json(value: Any) -> None:
 
 def print_tsv(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a line of headings, then a line for each row."""
-    for row in (headings, *rows):
+    for row in chain([headings], rows):
         print("\t".join(printable(_inert(str(value))) for value in row))
 
 

@@ -4,16 +4,17 @@ Guaranteed: each nested task is shown by name and argument, what has not run yet
 address is never wrapped, so that it can be copied.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anamo.aws.table import WorkflowTable
 from anamo.core.item import NULL, SINGLE, State
 from anamo.core.log_entry import LogEntry
 from anamo.core.record import ENDED, Record
+from anamo.core.task import cause, each_task
 from anamo.core.text import count, printable
 from anamo.operator import output
-from anamo.operator.failures import FAILED, last_line
+from anamo.operator.failures import last_line
 from anamo.operator.hints import Hint, Hints, print_hints
 from anamo.operator.selection import ByName
 from anamo.operator.summary import STYLES
@@ -54,17 +55,8 @@ def item_object(table: str, record: Record) -> dict[str, Any]:
     )
     return {
         **dict(zip(ITEM_FIELDS, values, strict=True)),
-        "tasks": [_task_object(*task) for task in _tasks(record)],
+        "tasks": [_task_object(*task) for task in each_task(record)],
     }
-
-
-def _tasks(record: Record) -> Iterator[tuple[str, str, str, LogEntry | None]]:
-    """Name, argument, state and log entry of each task."""
-    arguments = record.item.arguments
-    for task in record.item.nested:
-        yield task.name, arguments.get(task.name, ""), task.status, record.logs.get(task.name)
-    if not record.item.is_nested:
-        yield SINGLE, "", record.state, record.logs.get(SINGLE)
 
 
 def _task_object(name: str, argument: str, state: str, entry: LogEntry | None) -> dict[str, Any]:
@@ -75,7 +67,7 @@ def _task_object(name: str, argument: str, state: str, entry: LogEntry | None) -
             name,
             argument,
             state,
-            _cause(entry),
+            cause(entry),
             entry.exit_code,
             entry.seconds,
             entry.max_rss_mb,
@@ -84,10 +76,6 @@ def _task_object(name: str, argument: str, state: str, entry: LogEntry | None) -
             entry.s3_range,
         )
     return dict(zip(TASK_FIELDS, values, strict=True))
-
-
-def _cause(entry: LogEntry) -> str:
-    return "" if entry.succeeded else entry.status.removeprefix(FAILED)
 
 
 def print_samples(found: Found, names: Sequence[str], form: str, hints: Hints) -> None:
@@ -168,12 +156,12 @@ def _facts(record: Record, *, leased: bool) -> str:
 def _print_tasks(show: "_Lines", record: Record) -> None:
     """Print a line for each nested task and each log; a single item's state stands above."""
     width = max((len(record.task_title(task.name)) for task in record.item.nested), default=0)
-    for name, _, state, entry in _tasks(record):
+    for name, _, state, entry in each_task(record):
         words = [f"{record.task_title(name).ljust(width)}  {state:6}"] if name != SINGLE else []
         if entry and entry.seconds:
             words.append(f"{format_duration(entry.seconds):>10}" if words else _took(entry))
         if entry and not entry.succeeded:
-            words.append("; ".join(filter(None, [_cause(entry), last_line(entry)])))
+            words.append("; ".join(filter(None, [cause(entry), last_line(entry)])))
         if words:
             show.line(f"    {'  '.join(words)}".rstrip(), STYLES.get(state, ""))
         if entry and entry.s3:

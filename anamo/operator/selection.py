@@ -68,7 +68,7 @@ def selected_items(
 
     Args:
         target: Tables and names; without names, all items in `states`.
-        states: Items in these states only; empty, which needs names, for any.
+        states: Items in these states only; empty for any.
         projection: How much of each item to read.
         retry: Sends the requests.
         say: Called with a message about each table that lacks some of the names.
@@ -82,7 +82,8 @@ def selected_items(
         check_state(target.tables, state, retry)
     if not target.names:
         for table in target.tables:
-            for record in items_in_states(table, states, projection, retry):
+            wanted = states or sorted(retry(table.states_held))
+            for record in items_in_states(table, wanted, projection, retry):
                 yield table, record
         return
     found = named_items(target, projection, retry)

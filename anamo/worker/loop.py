@@ -116,7 +116,12 @@ class Worker:
             (each.table.meter.consumed for each in self._claimers), self._logs.meter.consumed
         )
         return Finished(
-            str(error or ""), self._finder.held, kept, consumed, self._control.own_signal
+            str(error or ""),
+            self._finder.held,
+            kept,
+            consumed,
+            self._control.own_signal,
+            {each.table.name: each.table.meter.take_throttles() for each in self._claimers},
         )
 
     def _release_rest(self) -> None:
@@ -310,5 +315,6 @@ class Worker:
                 seconds=monotonic() - claim.began,
                 # Where an item is released, tasks that have failed do not run again
                 retried=state == State.TODO and claim.progress.complete,
+                throttles=claim.table.meter.take_throttles(),
             )
         )

@@ -1,8 +1,8 @@
 """What a worker process and its parent tell each other, apart from claims (`in_flight_claims`)."""
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from anamo.aws.consumed_capacity import NOTHING, ConsumedCapacity
 from anamo.core.codec import ItemId
@@ -40,6 +40,7 @@ class ItemEnded:
         tasks: How many tasks the item has.
         seconds: Since the claim.
         retried: Whether all its tasks have ended, and those that failed are tried again.
+        throttles: Requests for its table that were throttled since the last such message.
     """
 
     table: str
@@ -52,6 +53,7 @@ class ItemEnded:
     tasks: int
     seconds: float
     retried: bool = False
+    throttles: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Finished:
         kept: Paths of the logs that S3 did not take.
         consumed: Requests and units of all it did.
         own_signal: The signal that it was sent itself, if that is why it ends.
+        throttles: Requests that were throttled since the last ItemEnded, by table.
     """
 
     error: str = ""
@@ -78,6 +81,7 @@ class Finished:
     kept: tuple[str, ...] = ()
     consumed: ConsumedCapacity = NOTHING
     own_signal: int | None = None
+    throttles: Mapping[str, int] = field(default_factory=dict)
 
 
 class ForwardingHandler(logging.Handler):

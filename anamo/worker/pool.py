@@ -23,6 +23,7 @@ from anamo.aws.metadata import Interruption
 from anamo.core.errors import with_advice
 from anamo.worker.in_flight_claims import ClaimSent
 from anamo.worker.messages import Finished, ForceStop, ItemEnded, Said, StartNoMore, StopRequest
+from anamo.worker.metrics import Metrics
 from anamo.worker.orphans import become_subreaper, kill_tasks, reap_adopted
 from anamo.worker.progress import Screen, WorkerTotals
 from anamo.worker.signals import Signals, signals_blocked, stopping
@@ -84,16 +85,24 @@ class Pool:
         signals: The signals that this process receives.
         limits: When to start no further task.
         screen: Told of claims that ended, and drawn whenever something may have changed.
+        metrics: Told of the same, and written now and then and at the end.
     """
 
     def __init__(
-        self, work: Work, processes: int, signals: Signals, limits: Limits, screen: Screen
+        self,
+        work: Work,
+        processes: int,
+        signals: Signals,
+        limits: Limits,
+        screen: Screen,
+        metrics: Metrics | None = None,
     ) -> None:
         self._work = work
         self._processes = processes
         self._signals = signals
         self._limits = limits
         self._screen = screen
+        self._metrics = metrics or Metrics()
         self._context = multiprocessing.get_context("fork")
         self._children: list[WorkerProcess] = []
         self._replaced = 0
@@ -125,6 +134,7 @@ class Pool:
             self._kill_when_due()
             self._look()
             self._screen.draw(sum(len(child.claims) for child in self._children))
+            self._metrics.write_when_due()
             sentinels = [child.process.sentinel for child in self._children]
             wait([self._signals.fileno(), *self._connections(), *sentinels], self._timeout())
             self._signals.clear()
@@ -134,6 +144,7 @@ class Pool:
                     self._reap(child)
             reap_adopted(self._pids().__contains__)
         self._screen.draw(0)
+        self._metrics.write()
         self._note_end()
         return self._totals
 
@@ -219,6 +230,7 @@ class Pool:
                 self._screen.say(message.text)
             elif isinstance(message, ItemEnded):
                 self._totals.add(message)
+                self._metrics.note(message)
                 self._screen.ended(message)
                 if message.failures:
                     self._failures_in_a_row += 1
@@ -226,6 +238,7 @@ class Pool:
                     self._failures_in_a_row = 0
             elif isinstance(message, Finished):
                 self._totals.add(message)
+                self._metrics.note(message)
             else:
                 self._turns.note(child, message)
 

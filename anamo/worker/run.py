@@ -33,6 +33,7 @@ from anamo.worker.ended_leases import PAGE
 from anamo.worker.in_flight_claims import ClaimSent, InFlightClaims
 from anamo.worker.loop import Worker
 from anamo.worker.messages import Finished, ForwardingHandler
+from anamo.worker.metrics import Metrics
 from anamo.worker.options import Options
 from anamo.worker.orphans import become_subreaper
 from anamo.worker.other_workers import OtherWorkers
@@ -43,7 +44,9 @@ from anamo.worker.signals import Signals
 logger = logging.getLogger(__name__)
 
 
-def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
+def work(
+    options: Options, signals: Signals, screen: Screen, metrics: Metrics | None = None
+) -> WorkerTotals:
     """Work through the tables.
 
     Returns:
@@ -60,7 +63,7 @@ def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
     earlier = _left_by_earlier_attempt(tables, holder, signals)
     cgroup.remove_empty()
     work = partial(_process, options, holder, earlier)
-    pool = Pool(work, options.processes, signals, _limits(options, began), screen)
+    pool = Pool(work, options.processes, signals, _limits(options, began), screen, metrics)
     others = OtherWorkers(tables, holder, _as_claims(earlier))
     screen.start(partial(count_todo, tables))
     try:

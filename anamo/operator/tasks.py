@@ -1,0 +1,48 @@
+"""Items and tasks one after another: what `pyanamo.py export` and `anamo.workflow` iterate over.
+
+Guaranteed: an item is given once, and a table of any size takes no more memory than some query
+pages and the itemIDs. Not guaranteed: a consistent snapshot, see `table_scan.parallel_query`.
+"""
+
+from collections.abc import Callable, Iterator
+
+from anamo.aws.retry import OperatorRetry
+from anamo.aws.table_reads import Projection
+from anamo.core.codec import ItemId
+from anamo.core.record import Record
+from anamo.core.task import Task, tasks_of
+from anamo.operator.selection import selected_items
+from anamo.operator.target import Target
+
+
+def records(
+    target: Target, state: str | None, retry: OperatorRetry, say: Callable[[str], object]
+) -> Iterator[tuple[str, Record]]:
+    """The items, whole, each with the name of its table; in no particular order within a table.
+
+    Args:
+        target: Tables and names; without names, all items.
+        state: Items in this state only; None for any.
+        retry: Sends the requests.
+        say: Called with messages about names that a table lacks, or items in another state.
+
+    Raises:
+        UsageError: A name or the state is unknown; before the first item is yielded.
+        AwsError: A table cannot be read, or a request failed.
+    """
+    target.check()
+    states = [state] if state else []
+    # While it is read, an item that changes its state may be listed in both
+    seen: set[tuple[str, ItemId]] = set()
+    for table, record in selected_items(target, states, Projection.WHOLE, retry, say, say):
+        if (key := (table.name, record.item.item_id)) not in seen:
+            seen.add(key)
+            yield table.name, record
+
+
+def tasks(
+    target: Target, state: str | None, retry: OperatorRetry, say: Callable[[str], object]
+) -> Iterator[Task]:
+    """The tasks of these items; arguments and errors are those of `records`."""
+    for table, record in records(target, state, retry, say):
+        yield from tasks_of(table, record)
