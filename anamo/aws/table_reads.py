@@ -43,11 +43,11 @@ class Projection(Enum):
     whole item even where it only counts.
     """
 
-    COUNTS = "itemID, ItemState, Nested_Tasks, Log_Length"
+    COUNTS = "itemID, ItemState, Nested_Tasks, Log_Length, InstanceID, Lock_Date, Done_Date"
     STEP = "itemID, ItemState, taskID"
     STANDING = (
         "itemID, ItemState, taskID, Nested_Tasks, Log_Length, TaskScript,"
-        " lockID, InstanceID, Lease_Expires"
+        " lockID, InstanceID, Lease_Expires, Lock_Date, Done_Date"
     )
     WHOLE = ""
 

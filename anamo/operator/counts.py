@@ -19,6 +19,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.item import State
 from anamo.core.record import Record
+from anamo.operator.pace import Pace
 from anamo.operator.table_scan import parallel_query
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class TableCounts:
         expired: The number of locked items without a live lease.
         units: Read units consumed by counting.
         instances: The instances that hold a live lease.
+        pace: How fast its tasks end.
     """
 
     table: str
@@ -46,6 +48,11 @@ class TableCounts:
     expired: int = 0
     units: float = 0.0
     instances: set[str] = field(default_factory=set)
+    pace: Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with a pace of nothing."""
+        self.pace = Pace(self.table, 0.0)
 
     @property
     def workers(self) -> int:
@@ -92,6 +99,8 @@ def count_table(
     if note:
         projections |= {s: Projection.WHOLE for s in projections if whole is None or s in whole}
     counts = TableCounts(table.name)
+    # Here, once answers have set the clock, and before the records, whatever reading them takes
+    counts.pace.now = table.clock.now()
     for page in parallel_query(table, projections, retry):
         counts.units += page.units
         for record in _with_progress(table, page.records, retry):
@@ -105,6 +114,7 @@ def count_table(
 def _add(counts: TableCounts, record: Record, now: float) -> None:
     counts.items[record.state] += 1
     counts.tasks.update(record.task_states())
+    counts.pace.add(record)
     if record.leased(now):
         counts.instances.add(record.item.instance_id)
     elif record.state == State.LOCKED:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anamo.core.item import State
-from anamo.core.text import count, printable
+from anamo.core.text import count, percent, printable
 from anamo.operator import output
 from anamo.operator.counts import STATES, TableCounts
 from anamo.operator.failures import FailureGroup, Failures
 from anamo.operator.hints import Hints, print_hints
+from anamo.operator.pace import overall
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -112,14 +113,6 @@ def _number(state: str, number: int) -> "RenderableType":
     return output.escaped(f"{number:,}", STYLES.get(state, "") if number else "dim")
 
 
-def percent(part: int, whole: int) -> str:
-    """A share; 100% only if nothing is missing, 0% only if there is nothing."""
-    if not whole:
-        return "-"
-    share = 100 * part / whole
-    return f"{min(max(round(share), 1), 99) if 0 < part < whole else round(share)}%"
-
-
 def _bar(counts: TableCounts, console: "Console", *, roomy: bool) -> "RenderableType":
     from rich.text import Text
 
@@ -146,10 +139,20 @@ def bar_lengths(counts: TableCounts, length: int) -> dict[str, int]:
     return lengths
 
 
+def pace_lines(steps: Sequence[TableCounts]) -> list[str]:
+    """The pace of each step in words, and that of all if there are several."""
+    paces = [counts.pace for counts in steps]
+    several = [f"all steps: {overall(paces)}"] if len(paces) > 1 else [overall(paces)]
+    return [*map(str, paces), *several]
+
+
 def print_steps(steps: Sequence[StepSummary], hints: Hints) -> None:
     """Print the steps, their failures, and hints about what to do next."""
     console = output.stdout_console()
-    output.print_rich(counts_table([step.counts for step in steps], console))
+    counts = [step.counts for step in steps]
+    output.print_rich(counts_table(counts, console))
+    for line in pace_lines(counts):
+        output.print_rich(output.escaped(line))
     for step in steps:
         print_failures(step.failures, step.counts.table, hints)
         print_hints(hints.after_counting(step.counts))

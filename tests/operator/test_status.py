@@ -283,7 +283,7 @@ def test_watch_stays_in_place_and_ends_with_the_work(typing: Run, small: Any) ->
     table = small(workflow.item("A", "done"), workflow.item("B", "failed"))
     ended = typing("status", "-t", table.name, "--watch", "1")
     assert ended.returncode == 0
-    assert "nothing left to do" in ended.stdout
+    assert f"{table.name}: finished, 1 failed" in ended.stdout
     assert "read units per refresh" in ended.stdout
 
 
@@ -292,14 +292,19 @@ def test_watch_sees_the_rate(start: Run, small: Any, dynamodb_client: Any) -> No
 
     table = small(*(workflow.item(f"T{k}") for k in range(20)))
     watching = start("pyanamo.py", "status", "-t", table.name, "--watch", "0.2")
-    eventually(lambda: "measuring" in watching.stdout)
-    done = [workflow.item(f"T{k}", "done") for k in range(10)]
-    workflow.put_all(dynamodb_client, table, done)
+    nothing = f"nothing works on {table.name}: 0 workers hold a lease"
+    eventually(lambda: nothing in watching.stdout)
+    now = time.time()
+    ended: Any = {"Lock_Date": workflow.stamp(now - 20), "Done_Date": workflow.stamp(now - 10)}
+    lease: Any = {"Lock_Date": workflow.stamp(now), "Lease_Expires": int(now) + 600}
+    done = [workflow.item(f"T{k}", "done", **ended) for k in range(10)]
+    locked = workflow.item("T10", "locked", **lease)
+    workflow.put_all(dynamodb_client, table, [*done, locked])
     eventually(lambda: "to go" in watching.stdout)
     workflow.put_all(dynamodb_client, table, [workflow.item(f"T{k}", "done") for k in range(20)])
-    ended = watching.wait()
-    assert ended.returncode == 0
-    assert ended.stdout.count("nothing left to do") == 1
+    last = watching.wait()
+    assert last.returncode == 0
+    assert last.stdout.count(f"{table.name}: finished\n") == 1
 
 
 @pytest.mark.long
