@@ -97,7 +97,9 @@ class Change:
         self._say = say
         self._progress_bar = progress_bar
         self._retry = OperatorRetry(say)
-        self._table = WorkflowTable(session.dynamodb_client(request.region), request.table)
+        client = session.dynamodb_client(request.region)
+        self._retry.where = session.where(client)
+        self._table = WorkflowTable(client, request.table)
         self._not_changed: list[str] = []
         self._locked = 0
 

@@ -69,8 +69,8 @@ class Pace:
     _last: list[tuple[float, float, int]] = field(default_factory=list)
     # What ran in the last RECENT_SECONDS
     _recent: list[Span] = field(default_factory=list)
-    # (age, tasks, tasks ended) of the items that run
-    _runs: list[tuple[float, int, int]] = field(default_factory=list)
+    # Age, task id, tasks, tasks that have ended of each item that runs
+    _runs: list[tuple[float, str, int, int]] = field(default_factory=list)
     # Tasks of the items that wait for a worker, and the most of one item
     _waiting: int = 0
     _longest: int = 0
@@ -95,7 +95,7 @@ class Pace:
         elif record.leased(self.now):
             self.running += 1
             age = max(self.now - span[0], 0.0) if span else 0.0
-            self._runs.append((age, record.tasks, ended))
+            self._runs.append((age, record.item.task_id, record.tasks, ended))
         elif state in (State.TODO, State.LOCKED):
             self._waiting += record.tasks - ended
             self._longest = max(self._longest, record.tasks - ended)
@@ -148,8 +148,8 @@ class Pace:
         tasks = sum(each[2] for each in self._last)
         if not tasks:
             # Nested tasks of the first items may have ended
-            seconds = sum(age for age, _, ended in self._runs if ended)
-            tasks = sum(ended for _, _, ended in self._runs)
+            seconds = sum(age for age, _, _, ended in self._runs if ended)
+            tasks = sum(ended for *_, ended in self._runs)
         return max(seconds, SHORTEST) / tasks if tasks else None
 
     @property
@@ -163,7 +163,7 @@ class Pace:
     def work(self, seconds: float) -> tuple[float, float]:
         """What is left, in seconds of one item at a time: of all items, and of the longest."""
         rests = []
-        for age, tasks, ended in self._runs:
+        for age, _, tasks, ended in self._runs:
             rest = min((tasks - ended) * seconds, tasks * seconds - age)
             rests.append(max(rest, OVERDUE * age))
         longest = max([*rests, self._longest * seconds])
@@ -191,8 +191,14 @@ class Pace:
             return f"finished{failed}{held}"
         rate, left = self.rate, self.seconds_left
         if rate is None or left is None:
-            return f"{count(self.running, 'item')} running, none has ended yet: no rate yet"
-        return f"{format_rate(rate)}, {format_duration(left)} to go"
+            return f"no rate yet, since nothing has ended{self._longest_run()}"
+        return f"{format_rate(rate)}, {format_duration(left)} to go{self._longest_run()}"
+
+    def _longest_run(self) -> str:
+        if not self._runs:
+            return ""
+        age, task_id, *_ = max(self._runs)
+        return f"; {count(self.running, 'item')} running, {task_id} for {format_duration(age)}"
 
 
 def seconds_to_go(paces: Sequence[Pace]) -> float | None:
@@ -217,9 +223,14 @@ def overall(paces: Sequence[Pace]) -> str:
     ended = sum(pace.tasks_ended for pace in paces)
     said = [f"{ended:,} of {count(tasks, 'task')} ended ({percent(ended, tasks)})"]
     left = seconds_to_go(paces)
-    if any(pace.left for pace in paces) and left is not None:
+    going = any(pace.left for pace in paces)
+    if going and left is not None:
         said.append(f"{format_duration(left)} to go")
-    said.append(f"{machine_hours(paces):,.1f} machine-hours so far")
+    first = min((pace.first for pace in paces if pace.first is not None), default=None)
+    if first is not None:
+        end = paces[0].now if going else max(pace.last or first for pace in paces)
+        hours = f"{machine_hours(paces):,.1f} machine-hours"
+        said.append(f"{hours} in {format_duration(max(end - first, 0))}")
     return ", ".join(said)
 
 

@@ -45,6 +45,7 @@ class Prerequisites:
         self._progress_bar = progress_bar
         self._retry = OperatorRetry(say)
         client = session.dynamodb_client(requests[0].region)
+        self._retry.where = session.where(client)
         self._tables = {each.table: WorkflowTable(client, each.table) for each in requests}
         self._earlier = [WorkflowTable(client, name) for name in earlier]
 

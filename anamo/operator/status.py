@@ -45,6 +45,7 @@ class Status:
         self._say = say
         self._tables = [WorkflowTable(client, name) for name in request.tables]
         self._retry = OperatorRetry(say)
+        self._retry.where = session.where(client)
         self._hints = Hints(request.program, request.region)
 
     def summary(self) -> None:

@@ -31,7 +31,7 @@ ROOMY = 100
 STEP_WIDTH = 10
 """Minimum width of the column of step names, if they are that long."""
 
-DROPPABLE = ("workers", "", "tasks ended", "expired", "total")
+DROPPABLE = ("instances", "", "tasks ended", "expired", "total")
 """Columns that a narrow terminal does without, the first to go first; the bar has no heading."""
 
 SHOWN_GROUPS = 10
@@ -90,7 +90,7 @@ def counts_table(steps: Sequence[TableCounts], console: "Console") -> "Renderabl
     roomy = console.width >= ROOMY
     others = sorted({state for counts in steps for state in counts.other})
     states = [*STATES, *(others if roomy else [])]
-    numbers = [*states, "total", "tasks ended", "workers", "expired"]
+    numbers = [*states, "total", "tasks ended", "instances", "expired"]
     wrapped, gap = ["step", "tasks ended"], 2 if roomy else 1
     lines = output.text_table("step", "", *numbers, right=numbers, wrapped=wrapped, gap=gap)
     lines.columns[0].min_width = min(max(len(each.table) for each in steps), STEP_WIDTH)
@@ -121,7 +121,7 @@ def _bar(counts: TableCounts, console: "Console", *, roomy: bool) -> "Renderable
     for state, length in bar_lengths(counts, BAR if roomy else SHORT_BAR).items():
         mark = ("\u2501" if state != "todo" else "\u2500") if coloured else MARKS[state]
         bar.append(mark * length, STYLES[state] if coloured else "")
-    share = percent(counts.items["done"], counts.items.total())
+    share = percent(counts.pace.items_ended, counts.items.total())
     return bar.append(f" {share:>4}") if roomy else bar
 
 

@@ -46,6 +46,7 @@ def consistent_scan(table: WorkflowTable, retry: OperatorRetry) -> Iterator[Reco
     def read(segment: Segment) -> ScanPage:
         return retry(lambda: table.scan(segment))
 
+    note = retry.reading(table.name)
     with ThreadPoolExecutor(SEGMENTS) as pool:
         pending = {pool.submit(read, Segment(number, SEGMENTS)) for number in range(SEGMENTS)}
         while pending:
@@ -54,6 +55,7 @@ def consistent_scan(table: WorkflowTable, retry: OperatorRetry) -> Iterator[Reco
                 page = future.result()
                 if page.rest:
                     pending.add(pool.submit(read, page.rest))
+                note(len(page.records))
                 yield from page.records
 
 
@@ -83,6 +85,7 @@ def parallel_query(
         last = retry(lambda: table.last(part.state))
         return page, [(each, projection) for each in _split(page.rest, last)]
 
+    note = retry.reading(table.name)
     pool = ThreadPoolExecutor(QUERY_THREADS)
     try:
         pending: set[Future[tuple[QueryPage, list[Query]]]] = {
@@ -93,6 +96,7 @@ def parallel_query(
             for future in ready:
                 page, more = future.result()
                 pending |= {pool.submit(read, *query) for query in more}
+                note(len(page.records))
                 yield page
     finally:
         pool.shutdown(cancel_futures=True)

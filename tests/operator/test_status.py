@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import stat
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,9 +16,10 @@ import pytest
 from anamo.core.item import State
 from tests.operator.conftest import HOSTILE, Workflow
 from tests.support import workflow
-from tests.support.proxy import Proxy, Reply, failing, on, passing
+from tests.support.proxy import Forward, Proxy, Reply, Request, failing, on, passing
 from tests.support.scripts import ROOT
 from tests.support.table import Table
+from tests.support.waiting import eventually
 
 Run = Callable[..., Any]
 
@@ -288,8 +291,6 @@ def test_watch_stays_in_place_and_ends_with_the_work(typing: Run, small: Any) ->
 
 
 def test_watch_sees_the_rate(start: Run, small: Any, dynamodb_client: Any) -> None:
-    from tests.support.waiting import eventually
-
     table = small(*(workflow.item(f"T{k}") for k in range(20)))
     watching = start("pyanamo.py", "status", "-t", table.name, "--watch", "0.2")
     nothing = f"nothing works on {table.name}: 0 workers hold a lease"
@@ -318,3 +319,25 @@ def test_50000_items_are_counted_right(run: Run, table: Table, dynamodb_client: 
     assert found["total"] == 50_000
     assert found["tasks"] == {**tasks, "total": 150_000}
     assert "read units" in ended.stderr
+
+
+def test_an_endpoint_that_does_not_answer_is_named_meanwhile(
+    start: Run, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    answered = threading.Event()
+
+    def silent(request: Request, forward: Forward) -> Reply | None:  # noqa: ARG001
+        answered.wait(60)
+        return None
+
+    proxy = make_proxy(dynamodb)
+    proxy.behaviour = silent
+    env = {"AWS_ENDPOINT_URL_DYNAMODB": proxy.url}
+    status = start("pyanamo.py", "status", "-t", "Testing", env=env)
+    try:
+        said = f"pyanamo.py: waiting for DynamoDB at {proxy.url} (us-east-1): no answer for 5 s; "
+        eventually(lambda: said in status.stderr)
+    finally:
+        answered.set()
+        status.signal(signal.SIGINT)
+    assert status.wait().returncode in (3, 130)

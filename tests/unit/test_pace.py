@@ -72,7 +72,7 @@ def test_the_rate_is_what_runs_at_once_by_what_a_task_takes() -> None:
     made = pace(*steady(4, 100), *running, *todo(40))
     assert made.rate == pytest.approx(4 / 100, rel=0.05)
     assert made.seconds_left == pytest.approx(44 * 100 / 4, rel=0.05)
-    assert str(made) == "Call: 2.4 tasks/min, 18 min to go"
+    assert str(made) == "Call: 2.4 tasks/min, 18 min to go; 4 items running, S for 0 s"
 
 
 def test_a_minute_in_which_nothing_worked_changes_nothing_once_work_goes_on() -> None:
@@ -121,7 +121,7 @@ def test_the_last_items_are_not_shared_among_many_workers() -> None:
 def test_before_the_first_end_there_is_no_rate_but_nested_tasks_that_ended_give_one() -> None:
     assert pace(record("locked", 50), *todo(3)).rate is None
     assert str(pace(record("locked", 50), *todo(3))) == (
-        "Call: 1 item running, none has ended yet: no rate yet"
+        "Call: no rate yet, since nothing has ended; 1 item running, S for 50 s"
     )
     made = pace(nested(100, tasks=10, done=5))
     assert made.seconds_left == pytest.approx(100)
@@ -159,6 +159,10 @@ def test_several_tables_are_worked_through_by_all_that_work_now() -> None:
     assert call.stands_still
     assert seconds_to_go([align, call]) == pytest.approx(20 * 100 / 2, rel=0.05)
     assert overall([align, call]).startswith("200 of 220 tasks ended (91%), 17 min to go, ")
+    assert overall([align, call]).endswith(" machine-hours in 4 h 10 min")
+    done = pace(record("done", 7200, 3600))
+    assert overall([done]) == "1 of 1 task ended (100%), 1.0 machine-hours in 60 min"
+    assert overall([pace(*todo(2))]) == "0 of 2 tasks ended (0%)"
     # One of which nothing has ended yet leaves the whole unknown
     assert seconds_to_go([align, pace(*todo(3))]) is None
     assert seconds_to_go([pace(*steady(2, 10))]) == 0
