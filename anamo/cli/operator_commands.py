@@ -163,11 +163,15 @@ def _check(status: "Status", patience: float | None) -> ExitStatus:
 def _add_logs(commands: "Commands") -> None:
     example = """  python pyanamo.py logs -t Call Sample7
   python pyanamo.py logs -t Call Sample7 --nested Task_2 --stderr --tail 20
+  python pyanamo.py logs -t Call Sample7 --follow
   python pyanamo.py logs -t Call --state failed | less"""
     more = """A log begins with what ran where, then come stdout and stderr. Where several are
 shown, each has its task id above it. On a terminal, control characters are escaped; a pipe gets
-every byte."""
-    made = add_command(commands, "logs", "The whole logs of tasks, from S3.", example, more)
+every byte. Of a task that still runs, the log has what its worker has put in S3 so far: the end of
+each stream (256 kB), as it was at the time that it says; see --partial-logs of the worker."""
+    made = add_command(
+        commands, "logs", "The whole logs of tasks, from S3, and the output so far.", example, more
+    )
     add = made.add_argument
     add("-t", "--table", required=True, type=types.non_empty, help="workflow table")
     add("names", nargs="*", type=types.non_empty, metavar="TASKID", help="taskID or itemID")
@@ -179,6 +183,12 @@ every byte."""
     add("--nested", type=types.non_empty, metavar="TASK", help="of one nested task, such as Task_2")
     add("--stderr", action="store_true", help="stderr only")
     add("--tail", type=types.whole_number(0), metavar="N", help="the last N lines of each stream")
+    add(
+        "-f",
+        "--follow",
+        action="store_true",
+        help="go on with what is printed, until the items have ended",
+    )
     made.set_defaults(call=lambda *given: _logs(made, *given))
 
 
@@ -197,6 +207,7 @@ def _logs(
         nested=arguments.nested,
         stderr=arguments.stderr,
         tail=arguments.tail,
+        follow=arguments.follow,
     )
     whole = write_logs(request, say)
     return ExitStatus.OK if whole else ExitStatus.AWS

@@ -100,6 +100,9 @@ class LogEntry:
 
 SUCCESSFUL = "Execution Successful"
 
+SO_FAR = "so-far"
+"""What stands in the place of a lockID in the key of output so far; IAM policies name it."""
+
 
 def abandoned_entry(claims: int, host_errors: int = 0, host_error: str = "") -> LogEntry:
     """The entry of a task of an item that no worker could finish.
@@ -151,6 +154,13 @@ def log_key(prefix: str, table: str, item: Item, lock_id: str, first: str | None
     return "/".join(
         [*encoded_prefix(prefix), quote(table), task, f"{item.item_id}-{lock_id}{nested}.log.gz"]
     )
+
+
+def so_far_key(prefix: str, table: str, item: Item) -> str:
+    """The key of the output so far of an item's tasks. It is the same for each claim, so that what
+    a worker that died has left is replaced, and deleted at the end of the item.
+    """
+    return log_key(prefix, table, item, SO_FAR, None)
 
 
 def _nested_part(name: str) -> str:

@@ -1,12 +1,9 @@
 """`pyanamo.py logs`: the whole logs of tasks, from S3.
 
-Guaranteed: memory stays flat whatever a log holds; the output is the bytes that the task wrote,
-except on a terminal, where control characters are escaped so that it does not obey them.
+Guaranteed: memory stays flat whatever a log holds.
 """
 
-import codecs
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from anamo.aws import session
@@ -18,9 +15,11 @@ from anamo.core.codec import ItemId
 from anamo.core.errors import LogMissing, UsageError
 from anamo.core.item import State, task_order
 from anamo.core.log_entry import LogEntry
-from anamo.core.record import Record
-from anamo.core.text import natural_sort_key, printable, printable_lines
-from anamo.operator.log_filter import filter_log
+from anamo.core.record import ENDED, Record
+from anamo.core.text import natural_sort_key
+from anamo.operator.follow import Follower
+from anamo.operator.log_filter import filter_log, only_tasks
+from anamo.operator.log_writer import LogWriter
 from anamo.operator.selection import selected_items
 
 WITHOUT_LOG = 20
@@ -39,6 +38,7 @@ class LogsRequest:
         nested: The name of one nested task; None for all.
         stderr: Only stderr.
         tail: How many last lines of each stream; None for all.
+        follow: Go on with what tasks print that still run, until their items have ended.
     """
 
     table: str
@@ -48,6 +48,7 @@ class LogsRequest:
     nested: str | None
     stderr: bool
     tail: int | None
+    follow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class TaskLog:
         address: The s3:// address of the object.
         byte_range: The bytes of the object that hold the log, first-last; "" for all.
         note: What the log entry says about the object.
+        running: Whether the object has the output so far of the tasks that run.
+        without: Nested tasks that it may have, and that are not to be shown.
     """
 
     task_id: str
@@ -69,6 +72,8 @@ class TaskLog:
     address: str
     byte_range: str
     note: str
+    running: bool = False
+    without: Callable[[str], bool] = lambda name: False
 
     @property
     def name(self) -> str:
@@ -87,49 +92,31 @@ def write_logs(request: LogsRequest, say: Callable[[str], object]) -> bool:
         AwsError: A request failed.
     """
     table = WorkflowTable(session.dynamodb_client(request.region), request.table)
-    found = _find(table, request, say)
     client = session.s3_client(request.region)
-    write = _StdoutWriter()
+    write = LogWriter()
+    if request.follow:
+        retry = OperatorRetry(say)
+        chosen = selected_items(table, request.names, request.state, Projection.STEP, retry, say)
+        Follower(client, retry, request, write, say).follow([(table, each) for each in chosen])
+        return True
+    found = _find(table, request, say)
     complete = True
     for log in found:
         try:
             bucket, key = located(log.address)
             pieces = LogStore(client, bucket).read(key, log.byte_range)
+            if log.running:
+                say(f"{log.name} still runs: its output so far (--follow goes on with it)")
+                pieces = only_tasks(pieces, log.without)
             shown = filter_log(pieces, stderr=request.stderr, tail=request.tail)
             write(shown, log.name if len(found) > 1 else "")
         except LogMissing as error:
+            if log.running:
+                say(f"{log.name}: no output so far")
+                continue
             complete = False
             say(f"{log.name}: {error}" + (f" ({log.note})" if log.note else ""))
     return complete
-
-
-class _StdoutWriter:
-    """Writes bytes to stdout; escapes control characters if it is a terminal."""
-
-    def __init__(self) -> None:
-        self._escape = sys.stdout.isatty()
-        self._last = b"\n"
-
-    def __call__(self, pieces: Iterable[bytes], heading: str) -> None:
-        """Write pieces, below a line with the heading if there is one."""
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        for piece in self._with_heading(pieces, heading):
-            if self._escape:
-                sys.stdout.write(printable_lines(decoder.decode(piece)))
-            else:
-                sys.stdout.buffer.write(piece)
-            self._last = piece[-1:] or self._last
-        sys.stdout.flush()
-
-    def _with_heading(self, pieces: Iterable[bytes], heading: str) -> Iterator[bytes]:
-        source = iter(pieces)
-        # Read before the heading: a log that is gone gets none, one that is empty does
-        first = next(source, b"")
-        if heading:
-            end = b"" if self._last == b"\n" else b"\n"
-            yield end + f"==> {printable(heading)} <==\n".encode()
-        yield first
-        yield from source
 
 
 def _find(
@@ -170,3 +157,15 @@ def _logs(record: Record, request: LogsRequest) -> Iterator[TaskLog]:
     for name, entry in entries.items():
         if entry.s3:
             yield TaskLog(item.task_id, item.item_id, name, entry.s3, entry.s3_range, entry.s3_note)
+    if item.log_so_far and record.state not in ENDED:
+        yield _so_far(record, [request.nested] if request.nested else [])
+
+
+def _so_far(record: Record, meant: Sequence[str]) -> TaskLog:
+    """The output so far of an item's tasks that have not ended; of those `meant`, if any are."""
+
+    def without(name: str) -> bool:
+        return name in record.logs or bool(meant and name not in meant)
+
+    item, task = record.item, " ".join(meant)
+    return TaskLog(item.task_id, item.item_id, task, item.log_so_far, "", "", True, without)

@@ -43,6 +43,7 @@ from anamo.worker.log_delivery import LogDelivery, LogOrigin
 from anamo.worker.messages import Finished, ItemEnded
 from anamo.worker.options import Options
 from anamo.worker.orphans import reap_left_behind
+from anamo.worker.partial_logs import PartialLogs
 from anamo.worker.recorder import LOST, Recorder
 
 LAG_SECONDS = 1.0
@@ -92,10 +93,17 @@ class Worker:
         self._claims: list[Claim] = []
         origin = LogOrigin(options.table, options.prefix, host_name(), host_metadata())
         self._delivery = LogDelivery(logs, origin, control)
-        self._recorder = Recorder(
-            table, self._delivery, options.retries, control, self._claim_ended
-        )
         self._heartbeat = Heartbeat(table, holder, lambda: list(self._claims), control.wake)
+        self._partial_logs = PartialLogs(
+            logs,
+            origin,
+            options.partial_logs,
+            lambda: list(self._claims),
+            self._heartbeat.renew_now,
+        )
+        self._recorder = Recorder(
+            table, self._delivery, self._partial_logs, options.retries, control, self._claim_ended
+        )
         self._host = HostRecovery(host_fault, lambda seconds: control.sleep(seconds, self._goes_on))
         self._environment = {"PYANAMO": options.program, **os.environ}
 
@@ -119,6 +127,7 @@ class Worker:
         self._recorder.close()
         self._release_rest()
         kept = self._delivery.close()
+        self._partial_logs.close()
         self._heartbeat.close()
         error = error or self._recorder.error or self._refusals()
         consumed = self._table.meter.consumed + self._logs.meter.consumed
@@ -280,6 +289,7 @@ class Worker:
         item = claim.item
         entry = abandoned_entry(item.attempts - 1, item.host_errors, item.host_error)
         results = {name: entry}
+        self._partial_logs.drop(claim)
         ended = claim.with_results(results).ended
         written = self._retries.retry(
             lambda: self._table.finish(

@@ -105,6 +105,7 @@ class Pool:
         self._look_seconds = min(LIMITS_SECONDS, limits.lease / LOOKS)
         self._look_at = monotonic() + self._look_seconds
         self._limit_reached = False
+        self._said: set[str] = set()
         self._totals = WorkerTotals()
 
     def run(self) -> WorkerTotals:
@@ -213,7 +214,7 @@ class Pool:
     def _receive(self, child: WorkerProcess) -> None:
         for message in child.received():
             if isinstance(message, Said):
-                self._screen.say(message.text)
+                self._say(message)
             elif isinstance(message, ItemEnded):
                 self._totals.add(message)
                 self._screen.ended(message)
@@ -223,6 +224,12 @@ class Pool:
                     self._failures_in_a_row = 0
             elif isinstance(message, Finished):
                 self._totals.add(message)
+
+    def _say(self, message: Said) -> None:
+        if message.text not in self._said:
+            self._screen.say(message.text)
+        if message.once:
+            self._said.add(message.text)
 
     def _send_all(self, message: object) -> None:
         for child in self._children:
