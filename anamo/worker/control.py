@@ -14,7 +14,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from anamo.worker.messages import ForceStop, StartNoMore, StopRequest
+from anamo.worker.messages import CountLeft, ForceStop, StartNoMore, StopRequest
 from anamo.worker.signals import STOPPING
 
 RECORD_SECONDS = 2.0
@@ -38,6 +38,7 @@ class Control:
             group, as a terminal sends it, is one too.
         force_stop: Whether to kill tasks without waiting for the rest of the grace.
         start_no_more: Why no further task should be started, else empty.
+        count_left: Called when the parent wants to know what is left; it must return at once.
     """
 
     def __init__(self, parent: "Connection[Any, Any]", grace: float) -> None:
@@ -45,6 +46,7 @@ class Control:
         self.own_signal: int | None = None
         self.force_stop = False
         self.start_no_more = ""
+        self.count_left: Callable[[], object] = lambda: None
         self._parent = parent
         self._grace = grace
         self._end_by = 0.0
@@ -132,6 +134,8 @@ class Control:
             self._end_by = min(self._end_by, monotonic())
         elif isinstance(message, StartNoMore):
             self.start_no_more = message.reason
+        elif isinstance(message, CountLeft):
+            self.count_left()
 
     def send(self, message: object) -> bool:
         """Send a message to the parent; any thread may call it.

@@ -24,6 +24,7 @@ from anamo.core.errors import (
     AnamoError,
     AwsError,
     DescriptorsExhausted,
+    HostError,
     ItemRefused,
     TransientError,
     internal,
@@ -39,12 +40,14 @@ from anamo.worker.heartbeat import Heartbeat
 from anamo.worker.host import HostRecovery, host_fault
 from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.item_run import ItemRun
+from anamo.worker.left import count_left
 from anamo.worker.log_delivery import LogDelivery, LogOrigin
 from anamo.worker.messages import Finished, ItemEnded
 from anamo.worker.options import Options
 from anamo.worker.orphans import reap_left_behind
 from anamo.worker.partial_logs import PartialLogs
 from anamo.worker.recorder import LOST, Recorder
+from anamo.worker.thread import start_thread
 
 LAG_SECONDS = 1.0
 """Shortest time until an index that gives no claim is believed, where not all of the table could be
@@ -106,6 +109,7 @@ class Worker:
         )
         self._host = HostRecovery(host_fault, lambda seconds: control.sleep(seconds, self._goes_on))
         self._environment = {"PYANAMO": options.program, **os.environ}
+        control.count_left = self._count_left
 
     def run(self) -> Finished:
         """Work until nothing is left or the process should end.
@@ -174,6 +178,18 @@ class Worker:
             f"{count(len(refused), 'item')} cannot be claimed: item {item_id}: {why}; "
             f"to {command} it: {self._options.command} {shlex.join(words)}"
         )
+
+    def _count_left(self) -> None:
+        """Have what is left counted, and the parent told: in another thread, so that nothing waits
+        for it.
+        """
+
+        def count_and_send() -> None:
+            with suppress(AwsError):
+                self._control.send(count_left([self._table]))
+
+        with suppress(HostError):
+            start_thread("count", count_and_send)
 
     # Claiming
 
@@ -277,6 +293,7 @@ class Worker:
         """Run a claimed item; hand its results and the end of the claim to the recorder."""
         claim = Claim(item, max(tail_limit(item, self._table.name), 0))
         self._claims.append(claim)
+        self._in_flight.won(item.lock_id, item.task_id)
         todo = list(claim.todo())
         if todo and item.attempts > self._options.max_attempts:
             self._abandon(claim, todo[0][0])

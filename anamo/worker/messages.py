@@ -28,6 +28,11 @@ class StartNoMore:
 
 
 @dataclass(frozen=True, slots=True)
+class CountLeft:
+    """To a process: count what is left in the tables."""
+
+
+@dataclass(frozen=True, slots=True)
 class ItemEnded:
     """From a process: a claim ended.
 

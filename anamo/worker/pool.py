@@ -21,7 +21,16 @@ import psutil
 
 from anamo.aws.metadata import Interruption
 from anamo.core.codec import ItemId
-from anamo.worker.messages import Finished, ForceStop, ItemEnded, Said, StartNoMore, StopRequest
+from anamo.worker.left import Left
+from anamo.worker.messages import (
+    CountLeft,
+    Finished,
+    ForceStop,
+    ItemEnded,
+    Said,
+    StartNoMore,
+    StopRequest,
+)
 from anamo.worker.orphans import become_subreaper, kill_tasks, reap_adopted
 from anamo.worker.progress import Screen, WorkerTotals
 from anamo.worker.signals import Signals, signals_blocked, stopping
@@ -123,7 +132,7 @@ class Pool:
             self._stop_when_due()
             self._kill_when_due()
             self._look()
-            self._screen.draw(sum(len(child.claims) for child in self._children))
+            self._draw()
             sentinels = [child.process.sentinel for child in self._children]
             wait([self._signals.fileno(), *self._connections(), *sentinels], self._timeout())
             self._signals.clear()
@@ -132,9 +141,17 @@ class Pool:
                 if not child.process.is_alive():
                     self._reap(child)
             reap_adopted(self._pids().__contains__)
-        self._screen.draw(0)
+        self._screen.draw(0, None)
         self._note_end()
         return self._totals
+
+    def _draw(self) -> None:
+        # This process sends no request while it must pass signals on: any other can
+        if self._screen.asks and self._children:
+            self._children[0].send(CountLeft())
+        runs = [run for child in self._children for run in child.claims.runs()]
+        longest = max(runs, key=lambda run: run.seconds, default=None)
+        self._screen.draw(sum(len(child.claims) for child in self._children), longest)
 
     def rest(self, seconds: float) -> bool:
         """Wait for some seconds without a worker process; False if no task should be started."""
@@ -222,6 +239,8 @@ class Pool:
                     self._failures_in_a_row += 1
                 elif message.done:
                     self._failures_in_a_row = 0
+            elif isinstance(message, Left):
+                self._screen.counted(message)
             elif isinstance(message, Finished):
                 self._totals.add(message)
 

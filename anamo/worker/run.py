@@ -24,13 +24,14 @@ from anamo.core.log_entry import encoded_prefix
 from anamo.worker import cgroup
 from anamo.worker.control import Control
 from anamo.worker.in_flight_claims import InFlightClaims
+from anamo.worker.left import count_left
 from anamo.worker.loop import Worker
 from anamo.worker.messages import Finished, ForwardingHandler
 from anamo.worker.options import Options
 from anamo.worker.orphans import become_subreaper
 from anamo.worker.other_workers import OtherWorkers
 from anamo.worker.pool import Limits, Pool
-from anamo.worker.progress import Screen, WorkerTotals, count_todo, summarise
+from anamo.worker.progress import Screen, WorkerTotals, summarise
 from anamo.worker.signals import Signals
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def work(options: Options, signals: Signals, screen: Screen) -> WorkerTotals:
     work = partial(_process, options, holder)
     pool = Pool(work, options.processes, signals, _limits(options, began), screen)
     others = OtherWorkers(options, holder)
-    screen.start(partial(count_todo, table))
+    screen.start(partial(count_left, [table]))
     try:
         totals = pool.run()
         while options.wait and not totals.ended_early and others.wait(totals.left, pool.rest):
