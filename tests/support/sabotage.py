@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from anamo.aws import clock, faults, table, table_writes  # noqa: E402
+from anamo.cli import live_line  # noqa: E402
 from anamo.core import command_line, transitions  # noqa: E402
 from anamo.worker import (  # noqa: E402
     cgroup,
@@ -187,6 +188,11 @@ def no_own_thread() -> None:
 
     heartbeat.Heartbeat._renew = offer_and_renew  # type: ignore[method-assign]  # noqa: SLF001
     partial_logs.PartialLogs._run = lambda self, interval: begun.append((self, interval))  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def no_pause_between_counts() -> None:
+    """Count what is left again and again."""
+    live_line.LOOK_SECONDS = 0.2
 
 
 def no_disk_check() -> None:
