@@ -5,6 +5,7 @@ Guaranteed: memory stays flat whatever a log holds.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from anamo.aws import session
 from anamo.aws.log_store import LogStore, located
@@ -21,6 +22,9 @@ from anamo.operator.follow import Follower
 from anamo.operator.log_filter import filter_log, only_tasks
 from anamo.operator.log_writer import LogWriter
 from anamo.operator.selection import selected_items
+
+S3_SECONDS = 100.0
+"""How long the first bytes of a log may take: three attempts."""
 
 WITHOUT_LOG = 20
 """How many items without a log are named."""
@@ -91,22 +95,26 @@ def write_logs(request: LogsRequest, say: Callable[[str], object]) -> bool:
         UsageError: There is no such log.
         AwsError: A request failed.
     """
-    table = WorkflowTable(session.dynamodb_client(request.region), request.table)
+    dynamodb = session.dynamodb_client(request.region)
+    table = WorkflowTable(dynamodb, request.table)
     client = session.s3_client(request.region)
+    retry = OperatorRetry(say)
+    retry.where = session.where(dynamodb)
     write = LogWriter()
     if request.follow:
-        retry = OperatorRetry(say)
         chosen = selected_items(table, request.names, request.state, Projection.STEP, retry, say)
         Follower(client, retry, request, write, say).follow([(table, each) for each in chosen])
         return True
-    found = _find(table, request, say)
+    found = _find(table, request, retry, say)
     complete = True
     for log in found:
         try:
             bucket, key = located(log.address)
             pieces = LogStore(client, bucket).read(key, log.byte_range)
+            with retry.waiting(S3_SECONDS, session.where(client)):
+                pieces = chain([next(pieces, b"")], pieces)
             if log.running:
-                say(f"{log.name} still runs: its output so far (--follow goes on with it)")
+                say(f"{log.name} has not ended: its output so far (--follow goes on with it)")
                 pieces = only_tasks(pieces, log.without)
             shown = filter_log(pieces, stderr=request.stderr, tail=request.tail)
             write(shown, log.name if len(found) > 1 else "")
@@ -120,14 +128,15 @@ def write_logs(request: LogsRequest, say: Callable[[str], object]) -> bool:
 
 
 def _find(
-    table: WorkflowTable, request: LogsRequest, say: Callable[[str], object]
+    table: WorkflowTable,
+    request: LogsRequest,
+    retry: OperatorRetry,
+    say: Callable[[str], object],
 ) -> list[TaskLog]:
     """The requested logs, sorted; names the selected items that have no log yet."""
     found: list[TaskLog] = []
     without: list[str] = []
-    for record in selected_items(
-        table, request.names, request.state, Projection.WHOLE, OperatorRetry(say), say
-    ):
+    for record in selected_items(table, request.names, request.state, Projection.WHOLE, retry, say):
         logs = list(_logs(record, request))
         found += logs
         if not logs:

@@ -64,7 +64,7 @@ def test_the_output_of_a_task_that_runs_is_shown_and_followed_to_its_end(
     assert shown.stdout.endswith(
         "\n== stdout, 12 bytes ==\nbefore chr1\n\n== stderr, 0 bytes ==\n\n"
     )
-    assert "still runs" in shown.stderr
+    assert "has not ended" in shown.stderr
     assert run(*logs, "--nested", "Task_1").stdout == ""
     go.touch()
     assert worker.wait().returncode == 0
