@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Timer
+from threading import Thread
 from typing import TypeVar, cast
 
 from tenacity import (
@@ -115,7 +115,9 @@ class OperatorRetry:
         self._say = say
         self._retries = RetryPolicy(sleep)
         self._said = False
-        self._silent = False
+        # Since when a request waits, for how long at most, and for what
+        self._waits: list[tuple[float, float, str]] = []
+        self._watched = False
         self._read: set[str] = set()
 
     def __call__(self, request: Callable[[], T]) -> T:
@@ -142,22 +144,27 @@ class OperatorRetry:
             longest: Seconds that it may take.
             where: What is to answer, if not `self.where`.
         """
-
-        def note() -> None:
-            if not self._silent:
-                self._silent = True
-                self._say(
-                    f"waiting for {where or self.where}: no answer for {SILENT_SECONDS:.0f} s; "
-                    f"giving up in {longest - SILENT_SECONDS:.0f} s at the latest"
-                )
-
-        timer = Timer(SILENT_SECONDS, note)
-        timer.daemon = True
-        timer.start()
+        wait = (time.monotonic(), longest, where or self.where)
+        self._waits.append(wait)
+        if not self._watched:
+            self._watched = True
+            Thread(target=self._watch, name="watch", daemon=True).start()
         try:
             yield
         finally:
-            timer.cancel()
+            self._waits.remove(wait)
+
+    def _watch(self) -> None:
+        """Look after the requests until one has waited for long, and say so; in a thread."""
+        while True:
+            time.sleep(SILENT_SECONDS / 5)
+            for began, longest, where in list(self._waits):
+                if time.monotonic() - began >= SILENT_SECONDS:
+                    self._say(
+                        f"waiting for {where}: no answer for {SILENT_SECONDS:.0f} s; "
+                        f"giving up in {longest - SILENT_SECONDS:.0f} s at the latest"
+                    )
+                    return
 
     def reading(self, table: str) -> Callable[[int], object]:
         """What to call with each number of items that were read of a table, by one thread."""
