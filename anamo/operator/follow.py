@@ -101,19 +101,26 @@ class Follower:
         (record,) = found
         state = record.state
         self._note_claim(table.name, record)
+        if state not in ENDED:
+            self._note_state(table.name, record)
         for name, entry in record.logs.items():
             if self._is_wanted(record, name) and (table.name, item_id, name) not in self._whole:
                 self._write_whole(table.name, record, name, entry)
         if record.item.log_so_far and state not in ENDED:
             self._write_so_far(table.name, record)
-        if self._states.get((table.name, item_id)) != state:
-            self._states[table.name, item_id] = state
-            waits = "; no worker has claimed it" if state == State.TODO else ""
-            self._say(f"{_name(record, '')} is {state}{waits}")
+        self._note_state(table.name, record)
         return state in (State.TODO, State.LOCKED)
 
     def _is_wanted(self, record: Record, name: str) -> bool:  # noqa: ARG002
         return self._wanted.nested in (None, name)
+
+    def _note_state(self, table: str, record: Record) -> None:
+        """Say an item's state if it is a new one."""
+        key, state = (table, record.item.item_id), record.state
+        if self._states.get(key) != state:
+            self._states[key] = state
+            waits = "; no worker has claimed it" if state == State.TODO else ""
+            self._say(f"{_name(record, '')} is {state}{waits}")
 
     def _note_claim(self, table: str, record: Record) -> None:
         """Begin anew with the tasks that another claim runs again."""
