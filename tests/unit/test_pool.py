@@ -32,8 +32,8 @@ from anamo.worker.signals import Signals
 
 MINE, ANOTHER = "1" * 32, "2" * 32
 
-def ended(state, done=0, failures=()):
-    return ItemEnded(7, "Task", state, done, tuple(failures), done, 9, 0.5)
+def ended(state, done=0, failures=(), retried=False):
+    return ItemEnded(7, "Task", state, done, tuple(failures), done, 9, 0.5, retried)
 
 def failed():
     return ended("failed", failures=[("", "Execution Failed: exit 3")])
