@@ -38,9 +38,7 @@ the third time, in four runs.
 
 @dataclass(frozen=True)
 class Bench:
-    """Where things run. `folder` is emptied at the end; `wide` makes tables whose indexes hold whole
-    items.
-    """
+    """Where things run. `folder` is emptied at the end. With `wide`, indexes hold whole items."""
 
     prepared: Path
     folder: Path
