@@ -140,8 +140,8 @@ ENDED = re.compile(r"(\w+) < (:\w+)")
 
 
 def _filter(request: Request) -> Callable[[Image], bool]:
-    """What a FilterExpression lets pass. The evaluator takes long for the two that thousands of idle
-    workers send.
+    """What a FilterExpression lets pass. The evaluator takes long for the two that idle workers
+    send by the thousand.
     """
     expression: str | None = request.get("FilterExpression")
     if expression is None:
