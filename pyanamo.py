@@ -2,7 +2,7 @@
 # PYTHON_ARGCOMPLETE_OK
 """PyAnamo's worker: takes items from a workflow table, runs their tasks, records the outcome.
 
-With a command as its first word (status, logs, export, requeue, remove, hold, resume) it is the
+With a command as its first word (status, logs, export, requeue, remove, hold, resume, plan) it is the
 operator's tool.
 """
 
