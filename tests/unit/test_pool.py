@@ -33,13 +33,16 @@ from anamo.worker.signals import Signals
 MINE, ANOTHER = "1" * 32, "2" * 32
 
 def ended(state, done=0, failures=(), retried=False):
-    return ItemEnded(7, "Task", state, done, tuple(failures), done, 9, 0.5, retried)
+    return ItemEnded("Testing", 7, "Task", state, done, tuple(failures), done, 9, 0.5, retried)
 
 def failed():
     return ended("failed", failures=[("", "Execution Failed: exit 3")])
 
 def said_as(value):
-    return sorted(value) if isinstance(value, set) else str(value)
+    return sorted(each.lock_id for each in value) if isinstance(value, set) else str(value)
+
+def lock_ids(claims):
+    return {{claim.item_id: claim.lock_id for claim in claims}}
 
 def run_task(script):
     return subprocess.Popen(["bash", "-c", script], start_new_session=True).pid
@@ -48,7 +51,7 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def die_after(connection, item_id, lock_id):
-    InFlightClaims(connection.send, {{}}).add(item_id, lock_id)
+    InFlightClaims(connection.send, ()).add("Testing", item_id, lock_id)
     die()
 
 processes, limits = 1, Limits(grace=20)
@@ -111,16 +114,17 @@ def test_a_process_that_dies_is_replaced_and_its_claims_are_passed_on(pool: Run)
     tally = pool("""
         def work(connection, inherited):
             if inherited:
-                connection.send(Finished(kept=(repr(dict(inherited)),)))
+                kept = tuple((each.table, each.item_id, each.lock_id) for each in inherited)
+                connection.send(Finished(kept=kept))
                 return
             claims = InFlightClaims(connection.send, inherited)
-            claims.add(7, MINE)
-            claims.add(8, ANOTHER)
+            claims.add("Testing", 7, MINE)
+            claims.add("Testing", 8, ANOTHER)
             claims.drop(MINE)
             connection.send(ended("done", done=1))
             die()
     """)
-    assert tally["kept"] == [str({8: "2" * 32})]
+    assert tally["kept"] == [["Testing", 8, "2" * 32]]
     assert (tally["errors"], tally["items"]) == ([], {"done": 1})
 
 
@@ -152,7 +156,7 @@ def test_tasks_of_a_dead_process_are_ended(alone: Scripts, pool: Run) -> None:
             if inherited:
                 connection.send(Finished())
                 return
-            InFlightClaims(connection.send, {}).add(7, MINE)
+            InFlightClaims(connection.send, ()).add("Testing", 7, MINE)
             run_task("setsid sleep 600 & timeout 1h sleep 600 & wait")
             die()
     """)
@@ -172,7 +176,7 @@ def test_what_ended_tasks_of_a_dead_process_left_behind_runs_on(pool: Run) -> No
             began = now()
             while now() < began + 2 * TICK:
                 os.sched_yield()
-            InFlightClaims(connection.send, {}).add(7, MINE)
+            InFlightClaims(connection.send, ()).add("Testing", 7, MINE)
             connection.send(Said(str(run_task("exec sleep 600"))))
             die()
     """)
@@ -298,7 +302,7 @@ def test_claims_passed_on_twice_are_not_forgotten(pool: Run) -> None:
     tally = pool("""
         def work(connection, inherited):
             if len(inherited) == 2:
-                connection.send(Finished(kept=(repr(sorted(inherited)),)))
+                connection.send(Finished(kept=(repr(sorted(lock_ids(inherited))),)))
                 return
             die_after(connection, 8 if inherited else 7, ANOTHER if inherited else MINE)
     """)
@@ -323,8 +327,8 @@ def test_a_process_that_a_signal_of_its_own_ends_is_replaced(pool: Run) -> None:
         def work(connection, inherited):
             stopped = None if inherited else signal.SIGTERM
             if stopped:
-                InFlightClaims(connection.send, {}).add(7, MINE)
-            connection.send(Finished(kept=(repr(dict(inherited)),), own_signal=stopped))
+                InFlightClaims(connection.send, ()).add("Testing", 7, MINE)
+            connection.send(Finished(kept=(repr(lock_ids(inherited)),), own_signal=stopped))
     """)
     assert tally["errors"] == []
     assert tally["kept"] == ["{}", repr({7: "1" * 32})]
@@ -368,9 +372,9 @@ def test_a_process_that_is_stopped_again_and_again_is_replaced(pool: Run) -> Non
         limits = Limits(grace=20, lease=1)
         def work(connection, inherited):
             if inherited:
-                connection.send(Finished(kept=(repr(dict(inherited)),)))
+                connection.send(Finished(kept=(repr(lock_ids(inherited)),)))
                 return
-            InFlightClaims(connection.send, {}).add(7, MINE)
+            InFlightClaims(connection.send, ()).add("Testing", 7, MINE)
             while True:
                 os.kill(os.getpid(), signal.SIGSTOP)
     """)
@@ -428,11 +432,11 @@ def test_any_number_of_claims_is_passed_on(pool: Run) -> None:
     tally = pool("""
         def work(connection, inherited):
             if inherited:
-                connection.send(Finished(kept=(repr(sorted(inherited)),)))
+                connection.send(Finished(kept=(repr(sorted(lock_ids(inherited))),)))
                 return
-            claims = InFlightClaims(connection.send, {})
+            claims = InFlightClaims(connection.send, ())
             for number in range(9):
-                claims.add(number, f"{number:032}")
+                claims.add("Testing", number, f"{number:032}")
             die()
     """)
     assert tally["kept"] == [repr(list(range(9)))]
