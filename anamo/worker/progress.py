@@ -8,8 +8,9 @@ from datetime import datetime, timezone
 from typing import Protocol
 
 from anamo.aws.consumed_capacity import ConsumedCapacity
+from anamo.aws.pages import Part
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Part, Projection
+from anamo.aws.table_reads import Projection
 from anamo.core.item import State
 from anamo.core.text import count
 from anamo.worker.in_flight_claims import ClaimSent
