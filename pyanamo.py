@@ -2,8 +2,7 @@
 # PYTHON_ARGCOMPLETE_OK
 """PyAnamo's worker: takes items from a workflow table, runs their tasks, records the outcome.
 
-With a command as its first word (status, logs, export, requeue, remove, hold, resume) it is the
-operator's tool.
+With a command as its first word (status, logs, requeue and so on) it is the operator's tool.
 """
 
 import os

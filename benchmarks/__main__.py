@@ -7,11 +7,12 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import parts
-from benchmarks.bench import ROOT, bench
+from benchmarks.bench import ROOT, Bench, bench
 from benchmarks.parts import Size
 from benchmarks.servers import Missing
 
@@ -37,6 +38,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="of which the median is taken; at least 3")
     parser.add_argument("--quick", action="store_true", help="a tenth of it, one round: a try")
     parser.add_argument("--no-peers", action="store_true", help="floors and PyAnamo only")
+    parser.add_argument("--wide", action="store_true", help="all again on wide indexes")
     given = parser.parse_args()
     size = QUICK if given.quick else Size()
     size.rounds = given.rounds or size.rounds
@@ -45,15 +47,25 @@ def main() -> int:
         try:
             with bench(ROOT / ".bench", Path(folder)) as rig:
                 print(_machine(size), flush=True)
-                for name in given.only.split(","):
-                    print(f"part {name}", file=sys.stderr)
-                    for line in PARTS[name](rig, size):
-                        print(line, flush=True)
-                    print(flush=True)
+                _report(rig, given.only.split(","), size)
+                if given.wide:
+                    print("## On indexes that hold whole items\n", flush=True)
+                    # Peers and floors that need no table are not measured twice
+                    _report(
+                        replace(rig, wide=True), given.only.split(","), replace(size, peers=False)
+                    )
         except Missing as missing:
             print(f"benchmarks/run.sh: {missing}", file=sys.stderr)
             return 1
     return 0
+
+
+def _report(rig: Bench, names: Sequence[str], size: Size) -> None:
+    for name in names:
+        print(f"part {name}", file=sys.stderr)
+        for line in PARTS[name](rig, size):
+            print(line, flush=True)
+        print(flush=True)
 
 
 def _machine(size: Size) -> str:

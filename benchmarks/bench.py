@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -10,17 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 
 from anamo.aws.table import WorkflowTable
+from anamo.core.capacity import INDEX_FILE
 from anamo.core.item import Item, nested_item, single_item
 from anamo.importer.importer import Importer
 from benchmarks.measure import Contender, Failed, Sample, run
 from benchmarks.servers import BUCKET, s3_sink
 from tests.support.dynamodb_local import dynamodb_local
 from tests.support.environment import dummy_account, environment, scrub
+from tests.support.table import KEY_TYPES
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -35,12 +38,13 @@ the third time, in four runs.
 
 @dataclass(frozen=True)
 class Bench:
-    """Where things run. `folder` is emptied at the end."""
+    """Where things run. `folder` is emptied at the end. With `wide`, indexes hold whole items."""
 
     prepared: Path
     folder: Path
     client: DynamoDBClient
     environment: Mapping[str, str]
+    wide: bool = False
 
     @contextmanager
     def table(self, items: Iterable[Item] = ()) -> Iterator[str]:
@@ -54,7 +58,10 @@ class Bench:
     def new_table(self, items: Iterable[Item] = ()) -> str:
         """Make a workflow table with these items; it goes with the server."""
         table = WorkflowTable(self.client, f"Bench-{uuid.uuid4().hex[:8]}")
-        table.create()
+        if self.wide:
+            create_wide(self.client, table.name)
+        else:
+            table.create()
         Importer(table).run(list(items))
         return table.name
 
@@ -96,6 +103,24 @@ class Bench:
             return timed
 
         return Contender(name, tasks, prepare)
+
+
+def create_wide(client: DynamoDBClient, name: str) -> None:
+    """Make a workflow table as the original has them."""
+    definitions: Any = json.loads(INDEX_FILE.read_text(encoding="utf-8"))
+    for definition in definitions:
+        definition["Projection"] = {"ProjectionType": "ALL"}
+        del definition["ProvisionedThroughput"]
+    attributes: Any = [
+        {"AttributeName": attribute, "AttributeType": kind} for attribute, kind in KEY_TYPES.items()
+    ]
+    client.create_table(
+        TableName=name,
+        AttributeDefinitions=attributes,
+        KeySchema=[{"AttributeName": "itemID", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+        GlobalSecondaryIndexes=definitions,
+    )
 
 
 def plain(name: str, tasks: int, job: Callable[[], Sample]) -> Contender:

@@ -140,13 +140,16 @@ class OperatorWrites(TableWrites):
         _check_source(transitions.REMOVE_PART, seen)
         left = [task.status for task in seen.item.nested if task.name not in names]
         target = State.DONE if set(left) == {State.DONE.value} else State.FAILED
+        ended, failed = sum(status in ENDED for status in left), left.count(State.FAILED.value)
         values: dict[str, Any] = {
             ":target": target.value,
             ":left": len(left),
-            ":ended": sum(status in ENDED for status in left),
+            ":left_ended": ended,
         }
         update = Update(NULL, values | self._as_seen(seen, force=True))
         update.remove_nested(names)
+        update.set("Ended_Tasks", ended)
+        update.set("Failed_Tasks", failed if ended == len(left) else 0)
         try:
             self._write(transitions.REMOVE_PART, seen.item.item_id, update, "NONE")
         except ConditionFailed as failed:

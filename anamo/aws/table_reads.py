@@ -4,8 +4,8 @@ Not guaranteed: that what an index lists is still so. Index reads are eventually
 condition of the write that follows decides.
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -14,6 +14,15 @@ from anamo.aws.dynamodb import (
     TASK_INDEX,
     TRANSACTION_LIMIT,
     TableRequests,
+)
+from anamo.aws.pages import (
+    ItemStates,
+    LeasePage,
+    Part,
+    QueryPage,
+    ScanPage,
+    Segment,
+    TableLook,
 )
 from anamo.core.codec import (
     LARGEST_ID,
@@ -34,20 +43,6 @@ _TO_CLAIM = "itemID, taskID, ItemState, lockID, InstanceID, Lease_Expires"
 """What a worker has to know of a locked item to take it over."""
 
 
-@dataclass(frozen=True, slots=True)
-class ItemStates:
-    """The answer of one BatchGetItem.
-
-    Attributes:
-        states: The states of the items that the table has, by itemID.
-        unread: The itemIDs that DynamoDB did not read: an answer has at most 16 MB, and a table
-            that throttles answers in part.
-    """
-
-    states: Mapping[ItemId, str]
-    unread: Set[ItemId]
-
-
 class Projection(Enum):
     """The attributes to read. Fewer of them save time and never read units: DynamoDB bills all
     that the table or the index holds of an item, even where it only counts.
@@ -66,81 +61,6 @@ class Projection(Enum):
         " TaskScript, lockID, InstanceID, Lease_Expires, Lock_Date, Done_Date"
     )
     WHOLE = "everything"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The items of a state from one itemID to another, both included; None is open."""
-
-    state: str
-    first: ItemId | None = None
-    last: ItemId | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class QueryPage:
-    """One page of a query.
-
-    Attributes:
-        records: Items in the order of their itemIDs.
-        rest: The part that is yet to be read; None after the last page.
-    """
-
-    records: Sequence[Record]
-    rest: Part | None
-
-
-@dataclass(frozen=True, slots=True)
-class LeasePage:
-    """One page of the items that are locked.
-
-    Attributes:
-        items: Those that were asked for, without results, in the order of their itemIDs.
-        locked: How many items were read, those that were not asked for too.
-        rest: The itemID that the next page begins with; None after the last.
-    """
-
-    items: Sequence[Item]
-    locked: int
-    rest: ItemId | None
-
-
-@dataclass(frozen=True, slots=True)
-class TableLook:
-    """What a page of the table itself holds that can be claimed, now or later.
-
-    Attributes:
-        todo: Todo items, without those whose itemID is not a whole number.
-        locked: Locked items, without results.
-        rest: Where the next page begins; None after the last.
-    """
-
-    todo: Sequence[Item]
-    locked: Sequence[Item]
-    rest: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A part of a table that is scanned.
-
-    Attributes:
-        number: Which of the parts, from 0.
-        parts: How many parts the table is divided into.
-        after: The key to go on after; None at the beginning.
-    """
-
-    number: int
-    parts: int
-    after: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ScanPage:
-    """One page of a scan: its items, and what is yet to be read of its segment, if anything."""
-
-    records: Sequence[Record]
-    rest: Segment | None
 
 
 class TableReads(TableRequests):

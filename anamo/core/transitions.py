@@ -296,7 +296,7 @@ REMOVE_PART = Transition(
     # Log_Length counts what has ended, so each removal changes it: of two operators' only the first
     # finds it as seen, and a copy that arrives late changes nothing. No worker holds a failed item
     AS_SEEN,
-    ("ItemState = :target", "Nested_Tasks = :left", "Log_Length = :ended"),
+    ("ItemState = :target", "Nested_Tasks = :left", "Log_Length = :left_ended"),
 )
 
 REMOVE_HELD = Transition(

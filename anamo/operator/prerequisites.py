@@ -11,9 +11,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from anamo.aws.pages import Part
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Part, Projection
+from anamo.aws.table_reads import Projection
 from anamo.core.item import State
 from anamo.core.text import count
 from anamo.operator.change import Action, Change, ChangeRequest, ProgressBar, sentence

@@ -12,9 +12,10 @@ from functools import partial
 from math import floor
 
 from anamo.aws.dynamodb import TRANSACTION_LIMIT
+from anamo.aws.pages import Part, QueryPage, ScanPage, Segment
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Part, Projection, QueryPage, ScanPage, Segment
+from anamo.aws.table_reads import Projection
 from anamo.core.codec import ItemId, below
 from anamo.core.item import ID_BITS
 from anamo.core.record import Record

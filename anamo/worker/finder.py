@@ -144,7 +144,7 @@ class Finder:
         now = self._clock()
         due = [source.ask_at for source in self._sources]
         if self._racing():
-            due.append(now + LAG_SECONDS - self._waited())
+            due.append(self._race_ends)
         else:
             due += [source.claimer.look_at for source in self._sources]
             due += [self._read_at] * (self._read_at > now)
@@ -183,7 +183,13 @@ class Finder:
     def _racing(self) -> bool:
         """Whether other workers want the same items; they need not all look any further."""
         refused = any(source.claimer.lag.pause for source in self._sources)
-        return refused and self._waited() < LAG_SECONDS
+        return refused and self._clock() < self._race_ends
+
+    @property
+    def _race_ends(self) -> float:
+        """When the tables are looked at although others want the same items."""
+        since = self._clock() if self._idle_since is None else self._idle_since
+        return since + LAG_SECONDS
 
     def _awaits(self) -> bool:
         """Whether an item that this process answers for may yet become one to be claimed."""

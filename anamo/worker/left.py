@@ -7,8 +7,9 @@ index may lag behind.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from anamo.aws.pages import Part, QueryPage
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Part, Projection, QueryPage
+from anamo.aws.table_reads import Projection
 from anamo.core.item import State
 
 TODO_PAGES, LOCKED_PAGES = 10, 2

@@ -52,7 +52,7 @@ class Measured:
         self.items_done += ended.state == State.DONE
         self.items_failed += ended.state == State.FAILED
         self.tasks_done += ended.done
-        self.tasks_failed += len(ended.failures) if ended.state != State.TODO else 0
+        self.tasks_failed += len(ended.failures) if not ended.retried else 0
         self.throttles += ended.throttles
         self.seconds += ended.seconds
 

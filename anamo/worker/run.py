@@ -17,10 +17,10 @@ from anamo.aws.clock import DatabaseClock
 from anamo.aws.instance import has_metadata_service, instance_id, job_attempt
 from anamo.aws.log_store import LogStore
 from anamo.aws.metadata import Interruption, SpotNotices
+from anamo.aws.pages import LeasePage
 from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
-from anamo.aws.table_reads import LeasePage
 from anamo.aws.table_writes import Holder
 from anamo.core.codec import SMALLEST_ID, ItemId
 from anamo.core.errors import AnamoError, AwsError, internal

@@ -43,7 +43,9 @@ class SimulatedClient:
     def __init__(
         self, database: Any, meter: Meter, limits: Limits, time: VirtualTime, seed: int
     ) -> None:
-        self.meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_, **__: None))
+        self.meta = SimpleNamespace(
+            region_name="us-east-1", events=SimpleNamespace(register=lambda *_, **__: None)
+        )
         self._database = database
         self._meter = meter
         self._limits = limits

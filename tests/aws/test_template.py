@@ -7,6 +7,7 @@ from the template itself.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -23,6 +24,7 @@ from cfnlint.decode.cfn_yaml import load  # type: ignore[import-untyped]
 
 from anamo.cli import operator_commands, worker_command
 from anamo.cli.arguments import LogLocation, tables
+from anamo.worker import metrics
 from tests.aws.conftest import LINE, Stage
 from tests.support.environment import REGION
 from tests.support.policies import KMS_KEY, document, listed, without
@@ -224,6 +226,31 @@ def test_a_job_definition_is_one_that_the_api_takes(stack: Stack, output: str) -
     properties = request["containerProperties"]
     properties["logConfiguration"]["driver"] = properties["logConfiguration"].pop("logDriver")
     assert "driver" in report("RegisterJobDefinition", request)
+
+
+def test_workers_write_metrics_only_where_the_stack_says_so(stack: Stack, own_stack: Stack) -> None:
+    assert parsed(command_line(stack.job_definition, {}))["metrics"] == []
+    assert parsed(command_line(own_stack.job_definition, {}))["metrics"] == ["emf"]
+
+
+def test_the_dashboard_shows_every_metric_that_workers_write() -> None:
+    dashboard = resources()["Dashboard"]
+    assert dashboard["Condition"] == "Measured"
+    body = json.loads(dashboard["Properties"]["DashboardBody"]["Fn::Sub"])
+    shown = Counter(
+        name
+        for widget in body["widgets"]
+        for ((expression),) in widget["properties"]["metrics"]
+        for name in re.findall(
+            rf"SEARCH\('{{{metrics.NAMESPACE},Table}} MetricName=\"(\w+)\"",
+            expression["expression"],
+        )
+    )
+    assert shown == Counter(name for name, _ in metrics.EMF.values())
+    # On a grid 24 wide, none upon another
+    places = [(each["x"], each["y"], each["x"] + each["width"]) for each in body["widgets"]]
+    assert len(set(places)) == len(places)
+    assert max(right for _, _, right in places) <= 24
 
 
 # Moto makes nothing of these properties

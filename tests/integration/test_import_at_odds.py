@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from anamo.aws.pages import ItemStates
 from anamo.aws.session import dynamodb_client as our_client
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import ItemStates
 from anamo.core import transitions
 from anamo.core.codec import ItemId
 from anamo.core.errors import AccessDenied, AwsError, CredentialsExpired, Unreachable

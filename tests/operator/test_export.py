@@ -34,8 +34,11 @@ def tsv(text: str) -> list[dict[str, str]]:
 
 @pytest.fixture
 def here(dynamodb: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process's own clients reach DynamoDB Local."""
+    """Let this process's own clients reach DynamoDB Local, and its log be as in a new process."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb)
+    logger = logging.getLogger("anamo")
+    monkeypatch.setattr(logger, "handlers", [logging.NullHandler()])
+    monkeypatch.setattr(logger, "propagate", True)
 
 
 def test_what_workers_recorded_is_exported_a_line_a_task_tags_in_columns(

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anamo.aws.log_store import CHUNK, Inflate
-from anamo.aws.table_reads import Part
+from anamo.aws.pages import Part
 from anamo.core import transitions
 from anamo.core.codec import above
 from anamo.core.errors import UsageError

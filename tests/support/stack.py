@@ -147,6 +147,7 @@ def own_parameters(account: Account) -> dict[str, str]:
         "Architecture": "arm64",
         "AlertEmail": "somebody@example.org",
         "ThrottlingAlarms": "yes",
+        "Metrics": "yes",
         "Schedule": "rate(1 hour)",
         "ScheduledWorkers": "50",
     }

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anamo.aws.pages import LeasePage, TableLook
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import LeasePage, TableLook
 from anamo.aws.table_writes import Holder
 from anamo.core.codec import SMALLEST_ID, ItemId, encode
 from anamo.core.errors import AccessDenied, AwsError, Throttled

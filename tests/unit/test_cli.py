@@ -186,8 +186,8 @@ def test_a_wrong_command_line_ends_with_2_and_says_why(words: list[str], complai
     ("words", "said"),
     [
         (["stauts", "-t", "T"], "there is no command 'stauts'; did you mean status?"),
-        (["Testing"], "there is no command 'Testing'; use status, logs, requeue, "),
-        ([""], "there is no command ''; use status, logs, requeue, "),
+        (["Testing"], "there is no command 'Testing'; use status, logs, "),
+        ([""], "there is no command ''; use status, logs, "),
     ],
 )
 def test_a_command_that_is_not_there_is_guessed(words: list[str], said: str) -> None:

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anamo.aws.operator_writes import Lost
+from anamo.aws.pages import Part
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Part, Projection
+from anamo.aws.table_reads import Projection
 from anamo.aws.table_writes import Holder
 from anamo.core.codec import (
     DIGITS,

@@ -15,8 +15,8 @@ from unittest.mock import Mock
 import pytest
 
 from anamo.aws.clock import DatabaseClock
+from anamo.aws.pages import LeasePage, TableLook
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import LeasePage, TableLook
 from anamo.aws.table_writes import Holder
 from anamo.core.codec import SMALLEST_ID, ItemId
 from anamo.core.errors import Throttled

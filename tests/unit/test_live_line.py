@@ -13,7 +13,8 @@ from typing import Any, TextIO
 import pytest
 
 from anamo.aws.clock import DatabaseClock
-from anamo.aws.table_reads import Part, Projection, QueryPage
+from anamo.aws.pages import Part, QueryPage
+from anamo.aws.table_reads import Projection
 from anamo.cli import live_line
 from anamo.cli.live_line import LiveLine
 from anamo.core.item import State

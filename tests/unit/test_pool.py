@@ -32,8 +32,8 @@ from anamo.worker.signals import Signals
 
 MINE, ANOTHER = "1" * 32, "2" * 32
 
-def ended(state, done=0, failures=()):
-    return ItemEnded("Testing", 7, "Task", state, done, tuple(failures), done, 9, 0.5)
+def ended(state, done=0, failures=(), retried=False):
+    return ItemEnded("Testing", 7, "Task", state, done, tuple(failures), done, 9, 0.5, retried)
 
 def failed():
     return ended("failed", failures=[("", "Execution Failed: exit 3")])
@@ -93,7 +93,7 @@ def test_what_all_processes_did_is_added_up(pool: Run) -> None:
             connection.send(ended("done", done=4))
             connection.send(ended("failed", done=1, failures=[("Task_0", "x"), ("Task_1", "y")]))
             connection.send(ended("lost"))
-            connection.send(ended("todo", failures=[("Task_0", "x")]))
+            connection.send(ended("todo", failures=[("Task_0", "x")], retried=True))
             connection.send(Finished(held=5, kept=("a",)))
     """)
     assert tally["items"] == {"done": 3, "failed": 3, "lost": 3, "todo": 3}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anamo.aws import update
+from anamo.aws.update import GROUP_LIMIT
 from anamo.cli import plan_command
 from anamo.core.capacity import PARTITION_WRITES, Index, workflow_indexes
 from anamo.core.item import nested_item, single_item
@@ -158,12 +158,13 @@ def test_the_items_are_those_that_an_import_makes() -> None:
 def test_the_plan_has_the_constants_of_what_it_stands_for() -> None:
     assert item_life.BRIEF_SECONDS == recorder.BRIEF_SECONDS
     assert item_life.BRIEF_FACTOR == recorder.BRIEF_FACTOR
+    assert item_life.LINGER_SECONDS == recorder.LINGER_SECONDS
     assert item_life.RENEWALS == heartbeat.SHARE
     assert plan_command.WRITE_PRICE == price.WRITE_PRICE
 
 
 def test_a_hundred_nested_tasks_of_an_hour_are_written_one_by_one() -> None:
     assert item_life.group_size(100, 3_600, 4) == 1
-    assert item_life.group_size(100, 0.001, 1) == update.GROUP_LIMIT
+    assert item_life.group_size(100, 0.001, 1) == GROUP_LIMIT
     life = item_life.item_life(nested_item("S", ["true"] * 7), workflow_indexes(), 3)
     assert len(life.recorded) == 2

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from anamo.aws import session
-from anamo.aws.dynamodb import STATE_INDEX
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.capacity import Index, workflow_indexes
 from anamo.core.codec import SMALLEST_ID
+from anamo.core.errors import AccessDenied
 from anamo.core.item import Item, nested_item, new_values, single_item
 from anamo.core.item_size import size_of
 from anamo.core.text import count, format_duration, printable
@@ -56,7 +56,7 @@ class PlanRequest:
 def print_plan(request: PlanRequest, say: Callable[[str], object]) -> None:
     """Print what the table takes. Raises AwsError."""
     if request.items is None:
-        plan, indexes = _from_table(request, OperatorRetry(say))
+        plan, indexes = _from_table(request, OperatorRetry(say), say)
     else:
         plan, indexes = _from_command_line(request, request.items)
     if plan.items == 0:
@@ -85,20 +85,33 @@ def _from_command_line(request: PlanRequest, items: int) -> tuple[Plan, Sequence
     return _plan(request, items, typical), indexes
 
 
-def _from_table(request: PlanRequest, retry: OperatorRetry) -> tuple[Plan, Sequence[Index]]:
+def _from_table(
+    request: PlanRequest, retry: OperatorRetry, say: Callable[[str], object]
+) -> tuple[Plan, Sequence[Index]]:
     client = session.dynamodb_client(request.region)
     retry.where = session.where(client)
     table = WorkflowTable(client, request.table)
-    names = {index.name for index in workflow_indexes()}
-    indexes = [index for index in retry(table.indexes) if index.name in names]
-    # The finder's first
-    indexes.sort(key=lambda index: index.name != STATE_INDEX)
+    indexes = _indexes(table, retry, say)
     left = count_table(table, retry).left
     ids = [item.item_id for item in retry(lambda: table.todo(SMALLEST_ID, SAMPLE))]
     seen = [record.item for record in retry(lambda: table.read(ids, Projection.WHOLE))]
     seen.sort(key=lambda item: size_of(new_values(item)))
     typical = seen[len(seen) // 2] if seen else single_item("Sample000001", SCRIPT.format(1, 1))
     return _plan(request, left, typical), indexes
+
+
+def _indexes(
+    table: WorkflowTable, retry: OperatorRetry, say: Callable[[str], object]
+) -> Sequence[Index]:
+    """The workflow's indexes of a table, as the table has them if it may be asked."""
+    known = workflow_indexes()
+    try:
+        there = {index.name: index for index in retry(table.indexes)}
+    except AccessDenied:
+        # Operators of earlier versions were not given dynamodb:DescribeTable
+        say(f"table {table.name}: its indexes cannot be asked for, and are taken for narrow ones")
+        return known
+    return [there.get(index.name, index) for index in known]
 
 
 def _plan(request: PlanRequest, items: int, typical: Item) -> Plan:

@@ -1,0 +1,54 @@
+"""The library, as far as it needs no table."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from typing import Any
+
+import pytest
+
+from anamo.core.item import single_item
+from anamo.importer.importer import Importer
+from anamo.workflow import UsageError, Workflow
+
+
+def test_bad_lines_are_refused_before_any_request(capsys: pytest.CaptureFixture[str]) -> None:
+    # A region that is none: a request would fail in another way
+    steps = Workflow("Align", region="nowhere")
+    with pytest.raises(UsageError, match="line:2: the task id is empty"):
+        steps.import_tasks(["S7|Align|seq 1", "|Align|seq 1"], "|")
+    with pytest.raises(UsageError, match="line:1: table 'Call' is not one of those"):
+        steps.import_tasks(["S7|Call|seq|1,2\n"], "|", ",")
+    # A line break inside a line begins another, as in a file
+    with pytest.raises(UsageError, match="line:2: 1 field instead of 3"):
+        steps.import_tasks(["S7|Align|echo a\nb"], "|")
+    with pytest.raises(UsageError, match="No such file"):
+        steps.import_tasks("no-such-file.txt", "|")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_library_leaves_messages_to_whoever_asks_for_them() -> None:
+    handlers = logging.getLogger("anamo").handlers
+    assert any(isinstance(each, logging.NullHandler) for each in handlers)
+
+
+def test_ctrl_c_during_an_import_leaves_a_notebooks_handler_as_it_was() -> None:
+    during = []
+
+    class Table:
+        name = "Align"
+
+        def states(self, item_ids: Any) -> Any:  # noqa: ARG002
+            raise KeyboardInterrupt
+
+    def say(message: str) -> None:  # noqa: ARG001
+        during.append(signal.getsignal(signal.SIGINT))
+
+    before = signal.getsignal(signal.SIGINT)
+    table: Any = Table()
+    with pytest.raises(KeyboardInterrupt):
+        Importer(table, say=say).run([single_item("S7", "seq 1")])
+    # A second one meanwhile ends the process at once
+    assert during == [signal.SIG_DFL]
+    assert signal.getsignal(signal.SIGINT) == before
