@@ -44,7 +44,8 @@ def test_on_a_terminal_one_line_changes(worker: list[str], typing: Run) -> None:
     # Above the line, not behind it
     said = [re.sub(r"\x1b\[[?0-9]*[A-Za-z]", "", line) for line in shown.splitlines()]
     assert any(line.rpartition("\r")[2].startswith("pyanamo.py: failed T5") for line in said)
-    assert "logs in" in said[-1]
+    assert "logs in" in said[-2]
+    assert "to see why tasks failed: " in said[-1]
     # Neither hidden nor left on the screen
     assert shown.rindex("\x1b[?25h") > shown.rfind("\x1b[?25l")
     assert "\x1b" in shown[shown.rindex(" running · ") :]

@@ -49,7 +49,7 @@ def test_claims_are_counted_by_the_state_of_their_items_and_retried_tasks_not_at
 ) -> None:
     emf.note(ended("done", done=3))
     emf.note(ended("failed", done=1, failures=FAILURES, throttles=2))
-    emf.note(ended("todo", done=1, failures=FAILURES))
+    emf.note(ended("todo", done=1, failures=FAILURES, retried=True))
     emf.note(ended("lost", done=1))
     emf.note(Finished(throttles={"Align": 3}))
     emf.write()

@@ -25,7 +25,8 @@ from anamo.core.log_entry import SUCCESSFUL, LogEntry
 
 LINGER_SECONDS, BRIEF_SECONDS, BRIEF_FACTOR = 0.05, 1.0, 5
 """A result of a task of less than BRIEF_SECONDS waits for others of its item, BRIEF_FACTOR times as
-long as the task took, at least LINGER_SECONDS, at most BRIEF_SECONDS; see `worker.recorder`."""
+long as the task took, but no less than LINGER_SECONDS and no more than BRIEF_SECONDS; see
+`anamo.worker.recorder`."""
 
 RENEWALS = 3
 """Renewals a lease."""
