@@ -131,6 +131,7 @@ def _process(
         table = WorkflowTable(dynamodb(), options.table, renew_client=partial(dynamodb, renew=True))
         logs = LogStore(s3(), options.bucket, renew_client=partial(s3, renew=True))
         in_flight = InFlightClaims(control.send, inherited)
+        holder = holder.as_process()
         finished = Worker(options, holder, control, table, logs, in_flight).run()
     except AnamoError as error:
         finished = Finished(str(error))
