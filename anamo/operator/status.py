@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from anamo.aws import session
@@ -92,13 +93,18 @@ class Status:
         gate = Gate(self._tables, self._retry, self._say)
         return gate.check() if patience is None else gate.wait(patience)
 
-    def report(self, path: str) -> None:
-        """Write the HTML report about all steps to a file."""
+    def report(self, path: str, seconds: float | None) -> None:
+        """Write the HTML report about all steps to a file; with `seconds`, write it anew so often
+        until no item is todo or locked.
+        """
         # Imported here: the other forms do not need the template library
-        from anamo.operator.html.render import write_report
+        from anamo.operator.html import render
 
-        size = write_report(path, self._tables, self._hints, self._retry)
-        self._say(f"wrote {path} ({size / 1e6:.1f} MB)")
+        write = partial(render.write_report, path, self._tables, self._hints, self._retry)
+        if seconds is not None:
+            render.watch_report(write, seconds, self._say)
+        else:
+            self._say(str(write()))
 
     def watch(self, seconds: float) -> None:
         """Show the steps every `seconds`, in place, until no item is todo or locked."""

@@ -14,9 +14,6 @@ from tests.support import workflow
 
 STEPS = ("Align", "Call", "QCheck")
 CHROMOSOMES = [f"chr{name}" for name in (*range(1, 23), "X", "Y")]
-SLOTS = [f"i-0{random.Random(k).getrandbits(64):016x}" for k in (0, 0, 1, 2, 3, 4)]
-"""The host of each worker: two of them share one."""
-
 MISSING = (1, "exit 1", "[E::hts_open_format] Failed to open file {task}.bam: No such file")
 CONTIG = (3, "exit 3", "ERROR: contig chrUn_KI270742v1 is not in the reference")
 KILLED = (137, "killed by signal 9", "")
@@ -41,14 +38,20 @@ class Cohort:
     nested: int = len(CHROMOSOMES)
     seed: int = 7
     bucket: str = "cohort-logs"
+    hosts: list[str] = field(default_factory=list)
     free: list[float] = field(default_factory=list)
     draw: random.Random = field(default_factory=random.Random)
 
     def steps(self) -> dict[str, list[dict[str, Any]]]:
         """The items of each step, by its name."""
         self.draw.seed(self.seed)
-        hours = 9.4 * self.samples / 70
-        self.free = [self.now - hours * 3600 + 40 * k for k in range(len(SLOTS))]
+        workers = max(6, self.samples // 12)
+        # Two workers share the first host
+        self.hosts = [
+            f"i-0{random.Random(max(k - 1, 0)).getrandbits(64):016x}" for k in range(workers)
+        ]
+        hours = 9.4 * self.samples / 70 * 6 / workers
+        self.free = [self.now - hours * 3600 + 240 * k / workers for k in range(workers)]
         return {"Align": self._align(), "Call": self._call(), "QCheck": self._qcheck()}
 
     def share(self, part: float) -> int:
@@ -58,7 +61,9 @@ class Cohort:
     def _align(self) -> list[dict[str, Any]]:
         made = []
         for number in range(1, self.samples + 1):
-            one = self._item("Align", number, f"bash align.sh S{number}_R1.fq.gz S{number}_R2.fq.gz")
+            one = self._item(
+                "Align", number, f"bash align.sh S{number}_R1.fq.gz S{number}_R2.fq.gz"
+            )
             cause = {
                 self.share(0.17): MISSING,
                 self.share(0.18): MISSING,
@@ -84,7 +89,7 @@ class Cohort:
                 self._lock("Call", one, lost=number == self.share(0.9))
             elif number == self.share(0.93):
                 one |= {"Attempts": 1, "Failures": 1, "lockID": self._token()}
-                one["Lock_Date"], one["InstanceID"] = workflow.stamp(self.now - 900), SLOTS[2]
+                one["Lock_Date"], one["InstanceID"] = workflow.stamp(self.now - 900), self.hosts[2]
             elif number in {self.share(0.98), self.share(1)}:
                 one["ItemState"] = "held"
             made.append(one)
@@ -138,7 +143,7 @@ class Cohort:
     ) -> None:
         """Let an item end on the worker that is free first, nested tasks eight at a time."""
         slot = min(range(len(self.free)), key=self.free.__getitem__)
-        made["lockID"], made["InstanceID"] = self._token(), SLOTS[slot]
+        made["lockID"], made["InstanceID"] = self._token(), self.hosts[slot]
         failed = any(cause for _, _, cause in tasks.values())
         entries = {name: self._entry(table, made, name, *task) for name, task in tasks.items()}
         for name, (_, _, cause) in tasks.items():
@@ -148,7 +153,7 @@ class Cohort:
         began, self.free[slot] = self.free[slot], self.free[slot] + took
         made |= {
             "ItemState": "failed" if failed else "done",
-            "Log": entries if "" not in entries else entries[""],
+            "Log": entries.get("", entries),
             "Log_Length": len(tasks),
             "Lock_Date": workflow.stamp(began),
             "Done_Date": workflow.stamp(began + took),
@@ -158,11 +163,9 @@ class Cohort:
     def _lock(self, table: str, made: dict[str, Any], *, lost: bool) -> None:
         """Let a worker hold an item of which half of the nested tasks have ended."""
         slot = min(range(len(self.free)), key=self.free.__getitem__)
-        made["lockID"], made["InstanceID"] = self._token(), SLOTS[slot]
+        made["lockID"], made["InstanceID"] = self._token(), self.hosts[slot]
         tasks = dict(list(self._nested({}).items())[: self.nested // 2])
-        made["Log"] = {
-            name: self._entry(table, made, name, *task) for name, task in tasks.items()
-        }
+        made["Log"] = {name: self._entry(table, made, name, *task) for name, task in tasks.items()}
         for name in tasks:
             made["TaskScript"][name]["Status"] = "done"
         began = min(self.free[slot], self.now - 600)
@@ -189,7 +192,7 @@ class Cohort:
         code, status, last = cause or (0, "", "")
         said = [f"[M::main] {table} of {task} {k}" for k in range(3)]
         more: dict[str, Any] = {"Tags": [f"reads={self.draw.randrange(10**8)}"]} if not name else {}
-        return workflow.entry(
+        made_entry: dict[str, Any] = workflow.entry(
             task,
             code,
             f"Execution Failed: {status}" if status else "",
@@ -200,3 +203,4 @@ class Cohort:
             stderr="\n".join([*said, last.format(task=task)]) + "\n",
             **more,
         )
+        return made_entry

@@ -1,11 +1,11 @@
 // What a cell shows when it is opened.
 
 const logEntry = (task) => {
-  const [name, argument = "", kind = null, exit = 0, seconds = 0, mb = 0, object = -1, bytes = "",
-    cause = "", lines = "", tags = []] = task;
+  const [name, argument = "", kind = null, exit = 0, seconds = 0, mb = 0, object = -1, cause = "",
+    lines = "", tags = []] = task;
   return {
     name: typeof name === "number" ? `Task_${name}` : name,
-    argument, kind, exit, seconds, mb, object, bytes, cause, lines, tags,
+    argument, kind, exit, seconds, mb, object, cause, lines, tags,
   };
 };
 const titleOf = (task) => [task.name, task.argument].filter(Boolean).join(" ");
@@ -35,15 +35,15 @@ const failureOf = (one, step, itemId, objects, task) => {
   const lines = task.lines.slice(1);
   return el("div", { className: "failure" },
     el("p", { className: "cause" }, mark("failed"), el("span", {}, [titleOf(task), task.cause].filter(Boolean).join(": ")),
-      el("span", { className: "quiet" }, `exit code ${task.exit}${task.seconds ? `, after ${duration(task.seconds)}` : ""}`)),
+      el("span", { className: "quiet" }, [task.cause === `exit ${task.exit}` ? "" : `exit code ${task.exit}`, task.seconds ? `after ${duration(task.seconds)}` : ""].filter(Boolean).join(", "))),
     lines ? el("pre", { tabIndex: 0, aria: { label: `last lines of ${task.lines[0] === "2" ? "stderr" : "stdout"}` } }, lines) : "",
     next("its whole log", `${logs} ${nameOf(one, step, itemId)}${nested}`),
-    task.object >= 0 ? next(`log in S3${task.bytes ? `, bytes ${task.bytes}` : ""}`, addressOf(one, step, itemId, objects[task.object])) : "");
+    task.object >= 0 ? next("log in S3", addressOf(one, step, itemId, objects[task.object])) : "");
 };
 
 const taskRow = (one, step, itemId, objects, task) => {
   const kind = task.kind === null ? "waiting" : classOf(task.kind);
-  const word = task.kind === null ? (one.kind === 2 ? "not ended" : "waiting") : task.cause || kind;
+  const word = task.kind === null ? (one.kind === 2 ? "not ended yet" : "waiting") : task.cause || kind;
   const log = task.object >= 0
     ? el("button", { type: "button", className: "copy", data: { text: addressOf(one, step, itemId, objects[task.object]), said: "S3 address copied" } }, "copy S3 address")
     : "";
@@ -65,7 +65,7 @@ const tasksOf = (one, step, itemId, objects, tasks) => {
 };
 
 const scriptOf = (one, step, script) =>
-  (data.steps[step].scripts[script] ?? "")
+  (data.scripts[step][script] ?? "")
     .replaceAll("\ue000", data.samples[one.sample])
     .replaceAll("\ue001", "…");
 
@@ -102,8 +102,8 @@ const itemDetail = (row, step) => {
     shown.append(next("its whole log", `${logs} ${name}`), next("log in S3", addressOf(one, step, itemId, objects[single.object])));
   }
   if (found.length && !single) shown.append(tasksOf(one, step, itemId, objects, found));
-  if (!one.details) shown.append(next("this page is too large for its details; to see them", `${status} ${name}`));
-  if (one.kind === 1) shown.append(next("run it again once the cause is fixed", `${requeue} ${name} --state failed`));
+  if (!one.details) shown.append(next("its details, left out of this large page", `${status} ${name}`));
+  if (one.kind === 1) shown.append(next("run it again", `${requeue} ${name} --state failed`));
   return shown;
 };
 

@@ -3,8 +3,8 @@
 A row is a list in JSON, [sample, kind, host, age, seconds, attempts, tasks, done, failed, cause,
 details], age being the seconds since its last claim; its end is cut off where it holds nothing but
 DEFAULTS. The details are [itemID, script, host error, log objects, tasks], and a task is [name,
-argument, kind, exit code, seconds, MB, log object, bytes of it, cause, last lines, tags], both cut
-off likewise. `report.js` reads them.
+argument, kind, exit code, seconds, MB, log object, cause, last lines, tags], both cut off likewise.
+`page.js` and `detail.js` read them.
 
 Guaranteed: a row takes some 30 bytes, whatever the item holds. Not guaranteed: that all have
 details, since a page of 5,000 samples is to open at once: those that failed come first, then those
@@ -12,7 +12,7 @@ that run or have begun, then the others.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -29,11 +29,14 @@ DONE, BROKEN, RUNNING, WAITING, HELD, LOST = range(6)
 KINDS = ("done", "failed", "running", "waiting", "held", "waiting")
 """Their words on the page. Further kinds are states of other tools, under their own names."""
 
+SHOWN = ("done", "failed", "running", "held", "waiting")
+"""These words in the order in which they are shown."""
+
 DEFAULTS: tuple[Any, ...] = (None, WAITING, -1, None, 0, 0, 1, 0, 0, -1)
 """What the members of a row are if they are left out."""
 
-DETAIL_BYTES = 1_250_000
-"""All details together, and those of one priority."""
+DETAIL_SIZE = 1_150_000
+"""Characters of all details together, and of those of one priority."""
 
 MOST_LINES = 12
 """Lines of a failed task's output at most."""
@@ -62,6 +65,7 @@ class ItemRow:
         cause: The position of its first failure's group; -1 if none failed.
         priority: 0 for the details that are needed most.
         details: Its details as JSON; empty if there was no room.
+        script: Which of the scripts they name; -1 without details.
     """
 
     task_id: str
@@ -74,6 +78,7 @@ class ItemRow:
     cause: int
     priority: int
     details: str = ""
+    script: int = -1
 
     def to_json(self, sample: int, host: int, now: float, *, detailed: bool) -> str:
         """The row, with the positions of its sample and of its host."""
@@ -100,7 +105,7 @@ def without_end(values: Sequence[Any], defaults: Sequence[Any]) -> list[Any]:
     return list(values[:kept])
 
 
-TASK_DEFAULTS: tuple[Any, ...] = ("", "", None, 0, 0, 0, -1, "", "", "", ())
+TASK_DEFAULTS: tuple[Any, ...] = ("", "", None, 0, 0, 0, -1, "", "", ())
 
 
 @dataclass(slots=True)
@@ -119,16 +124,22 @@ class Details:
     sizes: list[int] = field(default_factory=lambda: [0, 0, 0])
     lines: int = 0
 
-    def of(self, record: Record, priority: int) -> str:
-        """The details of an item; empty once there is no more room for its priority."""
-        if self.sizes[priority] > DETAIL_BYTES:
-            return ""
-        item, objects = record.item, dict[str, int]()
-        tasks = [without_end(each, TASK_DEFAULTS) for each in self._tasks(record, objects)]
+    def of(self, record: Record, priority: int) -> tuple[str, int]:
+        """The details of an item, and which script they name; empty once there is no more room for
+        its priority.
+        """
+        if self.sizes[priority] > DETAIL_SIZE:
+            return "", -1
+        item, arguments, objects = record.item, record.item.arguments, dict[str, int]()
+        template, known = _template(item, arguments), len(self.scripts)
+        script = self.scripts.setdefault(template, known)
+        if script == known:
+            self.sizes[priority] += len(template)
+        tasks = [without_end(e, TASK_DEFAULTS) for e in self._tasks(record, arguments, objects)]
         whole = isinstance(item.item_id, int) and 0 <= item.item_id < 1 << 53
         values = [
             item.item_id if whole else str(item.item_id),
-            self.scripts.setdefault(_template(item), len(self.scripts)),
+            script,
             printable(item.host_error),
             list(objects),
             # As long as none has ended, there is nothing to tell of them but their number
@@ -136,10 +147,12 @@ class Details:
         ]
         made = to_json(without_end(values, (None, None, "", [], [])))
         self.sizes[priority] += len(made)
-        return made
+        return made, script
 
-    def _tasks(self, record: Record, objects: dict[str, int]) -> list[list[Any]]:
-        item, arguments = record.item, record.item.arguments
+    def _tasks(
+        self, record: Record, arguments: Mapping[str, str], objects: dict[str, int]
+    ) -> list[list[Any]]:
+        item = record.item
         found: list[list[Any]] = []
         statuses = {task.name: task.status for task in item.nested} or {"": record.state}
         for position, (name, status) in enumerate(statuses.items()):
@@ -162,7 +175,6 @@ class Details:
             seconds,
             round(entry.max_rss_mb),
             objects.setdefault(address, len(objects)) if address else -1,
-            printable(entry.s3_range) if address else "",
             printable(entry.status.removeprefix(FAILED)) if failed else "",
             self._last_lines(entry) if failed else "",
             list(map(printable, entry.tags)) or (),
@@ -189,12 +201,12 @@ class Details:
         return stream + shown if shown else ""
 
 
-def _template(item: Item) -> str:
+def _template(item: Item, arguments: Mapping[str, str]) -> str:
     """The command line, with SAMPLE for the task id and ARGUMENT for what differs between nested
     tasks; without ARGUMENT where it is not in one place.
     """
     script = item.scripts[0] if item.scripts else ""
-    argument = item.arguments.get(item.nested[0].name, "") if item.nested else ""
+    argument = arguments.get(item.nested[0].name, "") if item.nested else ""
     if argument:
         before, found, after = script.rpartition(argument)
         script = f"{before}{ARGUMENT}{after}" if found else script

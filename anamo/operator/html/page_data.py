@@ -1,4 +1,4 @@
-"""The samples of all steps: in which state each of them is, and the data that `report.js` reads."""
+"""The samples of all steps: in which state each of them is, and the data that its script reads."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from anamo.core.text import natural_sort_key, printable
 from anamo.operator.hints import Hints
 from anamo.operator.html import item_row
-from anamo.operator.html.item_row import DETAIL_BYTES, to_json
+from anamo.operator.html.item_row import DETAIL_SIZE, to_json
 from anamo.operator.html.step_data import StepData
 from anamo.operator.html.timeline import timeline
 
@@ -59,8 +59,9 @@ class PageData:
         position = {sample: k for k, sample in enumerate(self.samples)}
         for step in self._steps:
             step.rows.sort(key=lambda row: position[row.task_id])
-        instances = list(dict.fromkeys(row.instance for s in self._steps for row in s.rows))
-        head = {
+        found = dict.fromkeys(row.instance for step in self._steps for row in step.rows)
+        instances = [name for name in found if name]
+        head: dict[str, Any] = {
             "now": round(now),
             "refresh": refresh,
             "kinds": list(map(printable, self._steps[0].kinds if self._steps else [])),
@@ -73,25 +74,38 @@ class PageData:
             "timeline": _timeline(self._steps),
         }
         host = {name: k for k, name in enumerate(instances)}
-        return f'{to_json(head)[:-1]},"items":[{",".join(self._items(position, host, now))}]}}'
+        shown = self._detailed()
+        items = [
+            [
+                row.to_json(position[row.task_id], host.get(row.instance, -1), now, detailed=d)
+                for row, d in zip(step.rows, detailed, strict=True)
+            ]
+            for step, detailed in zip(self._steps, shown, strict=True)
+        ]
+        head["scripts"] = [_scripts(*each) for each in zip(self._steps, shown, strict=True)]
+        rows = ",".join(f"[{','.join(each)}]" for each in items)
+        return f'{to_json(head)[:-1]},"items":[{rows}]}}'
 
-    def _items(self, position: dict[str, int], host: dict[str, int], now: float) -> list[str]:
-        """The rows of each step. Those details have room that are needed most."""
-        most, sizes = 0, [0, 0, 0]
-        for step in self._steps:
-            sizes = [a + b for a, b in zip(sizes, step.details.sizes, strict=True)]
-        while most < len(sizes) and sum(sizes[: most + 1]) <= DETAIL_BYTES:
+    def _detailed(self) -> list[list[bool]]:
+        """For each row of each step, whether the page has room for its details. Of the priority
+        that has not room for all, the steps get equal parts.
+        """
+        sizes = [
+            sum(each) for each in zip(*(step.details.sizes for step in self._steps), strict=True)
+        ]
+        most = 0
+        while most < len(sizes) and sum(sizes[: most + 1]) <= DETAIL_SIZE:
             most += 1
-        rest = DETAIL_BYTES - sum(sizes[:most])
+        part = (DETAIL_SIZE - sum(sizes[:most])) // max(len(self._steps), 1)
         found = []
         for step in self._steps:
-            rows = []
+            rest, detailed = part, []
+            scripts = [*step.details.scripts]
             for row in step.rows:
-                rest -= len(row.details) if row.priority == most else 0
-                detailed = row.priority < most or (row.priority == most and rest >= 0)
-                name = host[row.instance] if row.instance else -1
-                rows.append(row.to_json(position[row.task_id], name, now, detailed=detailed))
-            found.append(f"[{','.join(rows)}]")
+                if row.priority == most and row.details:
+                    rest -= len(row.details) + len(scripts[row.script])
+                detailed.append(row.priority < most or (row.priority == most and rest >= 0))
+            found.append(detailed)
         return found
 
 
@@ -109,8 +123,13 @@ def _step(step: StepData, hints: Hints) -> dict[str, Any]:
         "requeue": printable(hints.command("requeue", step.name)),
         "status": printable(hints.command("status", step.name)),
         "folder": printable(step.details.folder),
-        "scripts": list(step.details.scripts),
     }
+
+
+def _scripts(step: StepData, detailed: Sequence[bool]) -> list[str]:
+    """The scripts that a step's details name; empty ones in place of the others."""
+    named = {row.script for row, shown in zip(step.rows, detailed, strict=True) if shown}
+    return [script if k in named else "" for k, script in enumerate(step.details.scripts)]
 
 
 def _pasteable(task_id: str) -> bool:

@@ -1,8 +1,10 @@
 """Reads tables and writes the report's file, once or again and again."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -35,13 +37,32 @@ SHOWN_GROUPS = 20
 """How many causes of failures are shown for a step."""
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A report that was written.
+
+    Attributes:
+        path: Its file.
+        size: In bytes.
+        left: How many items are todo or locked.
+    """
+
+    path: str
+    size: int
+    left: int
+
+    def __str__(self) -> str:
+        """What to tell the operator."""
+        return f"wrote {self.path} ({self.size / 1e6:.1f} MB)"
+
+
 def write_report(
     path: str,
     tables: Sequence[WorkflowTable],
     hints: Hints,
     retry: OperatorRetry,
     seconds: float | None = None,
-) -> tuple[int, int]:
+) -> Written:
     """Read the tables and write a report about them.
 
     Args:
@@ -50,9 +71,6 @@ def write_report(
         hints: Makes the suggested command lines.
         retry: Sends the requests.
         seconds: Have the page load itself again so often, until no item is todo or locked.
-
-    Returns:
-        The file's size in bytes, and how many items are todo or locked.
 
     Raises:
         UsageError: The file cannot be written.
@@ -66,31 +84,36 @@ def write_report(
         _replace(Path(path), report)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-    return len(report), left
+    return Written(path, len(report), left)
 
 
 def watch_report(
-    path: str,
-    tables: Sequence[WorkflowTable],
-    hints: Hints,
-    retry: OperatorRetry,
+    write: Callable[[float], Written],
     seconds: float,
     say: Callable[[str], object],
+    sleep: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Write a report every `seconds`, less often if that takes long, until no item is todo or
-    locked. Arguments and exceptions are those of `write_report`.
+    """Write a report again and again, until no item is todo or locked.
+
+    Args:
+        write: Writes a page that loads itself again after so many seconds.
+        seconds: From the start of one to the next; longer if reading takes long.
+        say: Tells the operator.
+        sleep: Waits for some seconds.
     """
-    first = True
+    interval, first = max(float(math.ceil(seconds)), 1.0), True
     while True:
         began = time.monotonic()
-        size, left = write_report(path, tables, hints, retry, seconds)
-        if first or not left:
-            again = f"; written anew every {format_duration(seconds)} until nothing is left"
-            say(f"wrote {path} ({size / 1e6:.1f} MB){again if left else ''}")
-        if not left:
+        written = write(interval)
+        if not written.left:
+            say(f"{written}; nothing is left to do")
             return
-        first, took = False, time.monotonic() - began
-        time.sleep(max(seconds - took, PAUSE_FACTOR * took))
+        if first:
+            say(f"{written}; it is written anew every {format_duration(seconds)}")
+        took = time.monotonic() - began
+        first, pause = False, max(seconds - took, PAUSE_FACTOR * took)
+        interval = max(float(math.ceil(took + pause)), 1.0)
+        sleep(pause)
 
 
 def _replace(target: Path, content: bytes) -> None:
@@ -208,7 +231,7 @@ def _step(position: int, step: StepData, hints: Hints) -> dict[str, Any]:
         "items": items,
         "percent": percent(kinds["done"], items),
         "facts": _facts(step),
-        "forecast": str(step.counts.pace),
+        "forecast": str(step.counts.pace).removeprefix(f"{step.name}: "),
         "hints": hints.after_counting(step.counts),
     }
 

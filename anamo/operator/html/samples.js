@@ -2,6 +2,7 @@
 
 const FOLDED = 20;
 const BATCH = 100;
+const TALL = 200;
 const ORDER = { failed: 0, running: 1, other: 2, held: 3, waiting: 4, done: 5, none: 6 };
 const table = document.querySelector("#matrix");
 const body = table.querySelector("tbody");
@@ -11,6 +12,10 @@ const search = document.querySelector("#search");
 const chosen = document.querySelector("#chosen");
 const fold = document.querySelector("#fold");
 const names = data.samples.map((name) => name.toLowerCase());
+const longest = Math.max(8, ...data.samples.slice(0, 10000).map((name) => name.length));
+table.style.setProperty("--wide-name", `min(${Math.min(longest, 40) + 5}ch, 45cqi)`);
+table.style.setProperty("--narrow-name", `min(${longest}ch + 17px, 45cqi)`);
+table.style.setProperty("--steps", data.steps.length);
 let matching = [];
 let made = 0;
 
@@ -28,12 +33,14 @@ const textOf = (rows) => {
     const parts = [];
     if (one.kind === 1 && one.tasks > 1) parts.push(`${number(one.failed)} of ${number(one.tasks)}`);
     if (one.kind > 1 && one.done + one.failed > 0) parts.push(`${number(one.done + one.failed)} of ${number(one.tasks)}`);
-    if (one.attempts > 1) parts.push(`${number(one.attempts)} attempts`);
+    if (one.kind === LOST) parts.push("lease ended");
+    else if (one.kind === 3 && one.attempts) parts.push(`after ${plural(one.attempts, "attempt")}`);
+    else if (one.attempts > 1) parts.push(plural(one.attempts, "attempt"));
     return [data.kinds[one.kind], parts.join(", ")];
   }
   const counts = new Map();
   for (const one of items) counts.set(data.kinds[one.kind], (counts.get(data.kinds[one.kind]) ?? 0) + 1);
-  return ["", [...counts].map(([word, n]) => `${number(n)} ${word}`).join(", ")];
+  return [[...counts].map(([word, n]) => `${number(n)} ${word}`).join(", "), ""];
 };
 
 const isOpen = (sample, step) =>
@@ -46,7 +53,7 @@ const cellOf = (sample, step) => {
   const button = el("button", {
     type: "button", className: `cell ${kindAt(sample, step)}`,
     data: { sample, step }, aria: { expanded: String(isOpen(sample, step)) },
-  }, mark(kindAt(sample, step)), el("span", {}, word), more ? el("span", { className: "quiet" }, more) : "");
+  }, el("span", { className: "word" }, mark(kindAt(sample, step)), word), more ? el("span", { className: "quiet" }, more) : "");
   return el("td", {}, button);
 };
 
@@ -115,7 +122,7 @@ const showControls = () => {
   fold.hidden = matching.length <= FOLDED * 1.5;
   fold.textContent = view.all ? "fold" : `show all ${number(matching.length)}`;
   fold.setAttribute("aria-expanded", String(view.all));
-  scroller.classList.toggle("tall", view.all && !fold.hidden);
+  scroller.classList.toggle("tall", view.all && matching.length > TALL);
   for (const chip of document.querySelectorAll(".chip[data-state]")) {
     chip.setAttribute("aria-pressed", String(chip.dataset.state === view.state));
   }

@@ -87,7 +87,9 @@ class StepData:
         item, states = record.item, record.task_states()
         failed = states[State.FAILED.value]
         begun = bool(record.logs or item.attempts or item.host_error)
+        # What is needed most: failures, then what runs or has begun
         priority = 0 if failed else 1 if begun and record.state != State.DONE else 2
+        details, script = self.details.of(record, priority)
         return ItemRow(
             task_id=item.task_id,
             kind=self._kind(record, now),
@@ -98,7 +100,8 @@ class StepData:
             states=(record.tasks, states[State.DONE.value], failed),
             cause=cause,
             priority=priority,
-            details=self.details.of(record, priority),
+            details=details,
+            script=script,
         )
 
     def _kind(self, record: Record, now: float) -> int:
@@ -121,7 +124,7 @@ class StepData:
 
     def kind_counts(self) -> dict[str, int]:
         """How many items there are of each kind, by its word."""
-        counts = dict.fromkeys(item_row.KINDS, 0)
+        counts = dict.fromkeys(item_row.SHOWN, 0)
         for row in self.rows:
             counts[self.kinds[row.kind]] = counts.get(self.kinds[row.kind], 0) + 1
         return counts

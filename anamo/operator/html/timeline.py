@@ -90,7 +90,7 @@ def lanes(spans: Sequence[Span]) -> list[list[Span]]:
             ends.append(0.0)
         lane = len(found) - 1 if free is None else free
         found[lane] += run
-        ends[lane] = max(ends[lane], max(span[1] for span in run))
+        ends[lane] = max(ends[lane], *(span[1] for span in run))
     return [sorted(lane, key=lambda span: span[:3]) for lane in found]
 
 
