@@ -15,7 +15,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 from anamo.core.item import NULL, Item, State
 from anamo.core.log_entry import LogEntry
@@ -24,7 +23,7 @@ from anamo.core.text import printable, printable_lines
 from anamo.operator.failures import FAILED
 
 DONE, BROKEN, RUNNING, WAITING, HELD, LOST = range(6)
-"""Kinds of an item: `todo` is waiting and `locked` is running, unless its lease has ended (LOST)."""
+"""Kinds of an item: `todo` is waiting; `locked` is running, and LOST once its lease has ended."""
 
 KINDS = ("done", "failed", "running", "waiting", "held", "waiting")
 """Their words on the page. Further kinds are states of other tools, under their own names."""
