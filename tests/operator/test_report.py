@@ -244,7 +244,11 @@ def test_a_cell_says_what_runs_what_waits_and_what_was_tagged(browser: Chrome) -
     show_all(browser)
     for sample, step, said in (
         ("Sample1", 0, ["done", "reads=", "peak memory\n30.5 GB", "exit code\n0"]),
-        ("Sample60", 1, ["running", "runs for", "12 done, 0 failed, 12 not ended"]),
+        (
+            "Sample60",
+            1,
+            ["running", "runs for", "12 done, 0 failed, 12 not ended", "Sample60 --follow"],
+        ),
         ("Sample63", 1, ["waiting", "Its lease has ended"]),
         ("Sample70", 1, ["held"]),
     ):

@@ -102,6 +102,7 @@ const itemDetail = (row, step) => {
     shown.append(next("its whole log", `${logs} ${name}`), next("log in S3", addressOf(one, step, itemId, objects[single.object])));
   }
   if (found.length && !single) shown.append(tasksOf(one, step, itemId, objects, found));
+  if (running) shown.append(next("its output so far", `${logs} ${name} --follow`));
   if (!one.details) shown.append(next("its details, left out of this large page", `${status} ${name}`));
   if (one.kind === 1) shown.append(next("run it again", `${requeue} ${name} --state failed`));
   return shown;

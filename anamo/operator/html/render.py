@@ -52,7 +52,8 @@ class Written:
 
     def __str__(self) -> str:
         """What to tell the operator."""
-        return f"wrote {self.path} ({self.size / 1e6:.1f} MB)"
+        size = f"{self.size / 1e6:.1f} MB" if self.size >= 1e5 else f"{self.size / 1e3:.0f} kB"
+        return f"wrote {self.path} ({size})"
 
 
 def write_report(
