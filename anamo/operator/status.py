@@ -98,11 +98,11 @@ class Status:
         until no item is todo or locked.
         """
         # Imported here: the other forms do not need the template library
-        from anamo.operator.html import render
+        from anamo.operator.html import report_file
 
-        write = partial(render.write_report, path, self._tables, self._hints, self._retry)
+        write = partial(report_file.write_report, path, self._tables, self._hints, self._retry)
         if seconds is not None:
-            render.watch_report(write, seconds, self._say)
+            report_file.watch_report(write, seconds, self._say)
         else:
             self._say(str(write()))
 

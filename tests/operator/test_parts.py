@@ -22,7 +22,7 @@ from anamo.core.item import State
 from anamo.core.text import format_duration, format_rate, natural_sort_key, percent
 from anamo.operator.counts import TableCounts
 from anamo.operator.hints import Hints
-from anamo.operator.html import render
+from anamo.operator.html import report_file
 from anamo.operator.log_filter import Tail, filter_log, sections
 from anamo.operator.summary import bar_lengths
 from anamo.operator.table_scan import RANGES, _split
@@ -129,7 +129,7 @@ def test_a_report_is_nobody_elses_until_it_is_whole(
         os.chmod(descriptor, mode)
 
     monkeypatch.setattr(os, "fchmod", look)
-    render._replace(tmp_path / "report.html", b"whole")
+    report_file._replace(tmp_path / "report.html", b"whole")
     assert seen == [("0o600", 5)]
 
 

@@ -421,6 +421,25 @@ def test_a_page_that_is_written_anew_loads_itself_again_and_stays_as_it_was(
     assert [each.name for each in tmp_path.iterdir() if "pyanamo-" in each.name] == []
 
 
+def test_a_page_can_be_paused_and_says_when_nobody_writes_it_anew(
+    tmp_path: Path, browser: Chrome
+) -> None:
+    path = tmp_path / "live.html"
+    cohort = Cohort()
+    path.write_text(page_of(cohort.steps(), cohort.now, refresh=3600))
+    open_anew(browser, path)
+    assert not browser.find_element(By.ID, "stale").is_displayed()
+    click(browser, "#pause")
+    browser.execute_script("keep({ since: Date.now() - 4 * 3600 * 1000 })")
+    browser.refresh()
+    assert text_of(browser, "#pause") == "go on"
+    assert "is status --watch still running?" in text_of(browser, "#stale")
+    # What is written anew is not stale, whatever the clocks say
+    path.write_text(page_of(cohort.steps(), cohort.now + 60, refresh=3600))
+    browser.refresh()
+    assert not browser.find_element(By.ID, "stale").is_displayed()
+
+
 def test_a_page_goes_with_no_other_form(run: Run, table: Table) -> None:
     for words in (["--by-task"], ["--state", "done"], ["--check"], ["--output", "json"]):
         ended = run("pyanamo.py", "status", "-t", table.name, "--html", "x.html", *words)

@@ -11,7 +11,7 @@ import pytest
 
 from anamo.aws.table_writes import Holder
 from anamo.core.text import format_duration
-from anamo.operator.html import item_row, page_data, render
+from anamo.operator.html import item_row, page_data, report_file
 from anamo.operator.html.item_row import ItemRow
 from anamo.operator.html.timeline import timeline
 from tests.support import workflow
@@ -171,12 +171,12 @@ def watched(lefts: list[int], seconds: float) -> tuple[list[float], list[float],
     pauses: list[float] = []
     said: list[str] = []
 
-    def write(interval: float) -> render.Written:
+    def write(interval: float) -> report_file.Written:
         intervals.append(interval)
-        return render.Written("x.html", 1000, lefts.pop(0))
+        return report_file.Written("x.html", 1000, lefts.pop(0))
 
     say: Callable[[str], object] = said.append
-    render.watch_report(write, seconds, say, pauses.append)
+    report_file.watch_report(write, seconds, say, pauses.append)
     return intervals, pauses, said
 
 
