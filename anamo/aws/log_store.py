@@ -178,6 +178,15 @@ class LogStore:
                 self._put_file(packed.key, packed.body)
         self.meter.put()
 
+    def delete(self, key: str) -> None:
+        """Delete an object, if there is one.
+
+        Raises:
+            AwsError: Or one of its subclasses: BucketMissing, AccessDenied, TransientError.
+        """
+        with self._faults():
+            self._client.delete_object(Bucket=self.bucket, Key=key)
+
     def read(self, key: str, span: str) -> Iterator[bytes]:
         """Read and decompress an object. A connection that breaks is resumed where it was.
 

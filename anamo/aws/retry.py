@@ -5,8 +5,11 @@ back together. Not guaranteed: that a request is sent only once; the requests gi
 harmless when repeated, which their conditions see to.
 """
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
 from typing import TypeVar, cast
 
 from tenacity import (
@@ -17,6 +20,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from anamo.aws.session import DYNAMODB_READ_SECONDS
 from anamo.core.errors import Throttled, TransientError, Unreachable
 
 T = TypeVar("T")
@@ -87,24 +91,41 @@ FAULT_SECONDS = 15.0
 """For faults that either pass soon or last."""
 
 
+SILENT_SECONDS = 5.0
+"""After which a command says what it waits for."""
+
+READING_SECONDS = 3.0
+"""After which a command says on a terminal how much it has read; then each time twice as long."""
+
+
 class OperatorRetry:
     """The retry policy of an operator's commands: throttling is waited for, other faults briefly.
 
-    Threads may share it; `say` is told of throttling once.
+    Threads may share it; `say` is told of throttling once, of silence once, and on a terminal of
+    the first slow look at each table.
+
+    Attributes:
+        where: What answers the requests, as messages name it.
     """
 
     def __init__(
         self, say: Callable[[str], object], sleep: Callable[[float], object] = time.sleep
     ) -> None:
+        self.where = "DynamoDB"
         self._say = say
         self._retries = RetryPolicy(sleep)
         self._said = False
+        # Since when a request waits, for how long at most, and for what
+        self._waits: list[tuple[float, float, str]] = []
+        self._watched = False
+        self._read: set[str] = set()
 
     def __call__(self, request: Callable[[], T]) -> T:
         """The request's answer. Raises one of `errors` once it fails for good."""
 
         def briefly() -> T:
-            return self._retries.retry(request, FAULT_SECONDS, at_once=(Throttled,))
+            with self.waiting(FAULT_SECONDS + 2 * DYNAMODB_READ_SECONDS):
+                return self._retries.retry(request, FAULT_SECONDS, at_once=(Throttled,))
 
         return self._retries.retry(
             briefly, THROTTLED_SECONDS, say=self._note, at_once=(Unreachable,)
@@ -114,3 +135,50 @@ class OperatorRetry:
         if not self._said:
             self._said = True
             self._say(f"{fault}; going on more slowly")
+
+    @contextmanager
+    def waiting(self, longest: float, where: str = "") -> Iterator[None]:
+        """A context in which an answer is waited for; says so once, if it takes long.
+
+        Args:
+            longest: Seconds that it may take.
+            where: What is to answer, if not `self.where`.
+        """
+        wait = (time.monotonic(), longest, where or self.where)
+        self._waits.append(wait)
+        if not self._watched:
+            self._watched = True
+            Thread(target=self._watch, name="watch", daemon=True).start()
+        try:
+            yield
+        finally:
+            self._waits.remove(wait)
+
+    def _watch(self) -> None:
+        """Look after the requests until one has waited for long, and say so; in a thread."""
+        while True:
+            time.sleep(SILENT_SECONDS / 5)
+            for began, longest, where in list(self._waits):
+                if time.monotonic() - began >= SILENT_SECONDS:
+                    self._say(
+                        f"waiting for {where}: no answer for {SILENT_SECONDS:.0f} s; "
+                        f"giving up in {longest - SILENT_SECONDS:.0f} s at the latest"
+                    )
+                    return
+
+    def reading(self, table: str) -> Callable[[int], object]:
+        """What to call with each number of items that were read of a table, by one thread."""
+        if table in self._read or not sys.stderr.isatty():
+            # A look that is repeated every few seconds explains itself the first time only
+            return lambda items: None
+        self._read.add(table)
+        began, total, due = time.monotonic(), 0, READING_SECONDS
+
+        def note(items: int) -> None:
+            nonlocal total, due
+            total += items
+            if time.monotonic() - began >= due:
+                due *= 2
+                self._say(f"reading table {table}: {total:,} items so far")
+
+        return note

@@ -53,6 +53,13 @@ def s3_client(region: str | None, attempts: int = 3, *, renew: bool = False) -> 
     return _client("s3", region, S3_READ_SECONDS, attempts, renew)
 
 
+def where(client: Any) -> str:
+    """The service, endpoint and region of a client, as messages name them."""
+    meta = client.meta
+    service = {"dynamodb": "DynamoDB", "s3": "S3"}.get(meta.service_model.service_name, "AWS")
+    return f"{service} at {meta.endpoint_url} ({meta.region_name})"
+
+
 def _client(
     service: Literal["dynamodb", "s3"], region: str | None, read: int, attempts: int, renew: bool
 ) -> Any:

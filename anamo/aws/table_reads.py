@@ -53,7 +53,7 @@ class Projection(Enum):
     are read from the table.
     """
 
-    COUNTS = "itemID, ItemState, taskID, Nested_Tasks, Lock_Date"
+    COUNTS = "itemID, ItemState, taskID, Nested_Tasks, InstanceID, Lock_Date, Done_Date"
     STEP = "itemID, ItemState, taskID"
     LISTED = "all that the index holds"
     STANDING = (

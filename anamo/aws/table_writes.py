@@ -176,9 +176,19 @@ class TableWrites(TableRequests):
             item = Item.from_values(failed.item) if failed.item else None
             return item if already_applied(item, State.LOCKED, lock_id) else None
 
-    def renew(self, item_id: ItemId, lock_id: str, holder: Holder) -> bool:
-        """Make the lease last from now; False if the claim is lost."""
+    def renew(self, item_id: ItemId, lock_id: str, holder: Holder, so_far: str = "") -> bool:
+        """Make the lease last from now; False if the claim is lost.
+
+        Args:
+            item_id: The item.
+            lock_id: The claim's token.
+            holder: Who holds it.
+            so_far: The address of its tasks' output so far, if that is in S3.
+        """
         update = Update(lock_id, {":expires": self._expiry(holder)})
+        if so_far:
+            update.values[":so_far"] = so_far
+            update.clauses.append("Log_So_Far = :so_far")
         return self._settle(transitions.RENEW, item_id, State.LOCKED, update)
 
     def record(self, item: Item, results: Mapping[str, LogEntry], ended: int) -> bool:

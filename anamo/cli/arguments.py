@@ -270,6 +270,16 @@ def price(text: str) -> float:
     return amount
 
 
+def interval(text: str) -> float | None:
+    """A duration of at least a second, or None for `off`."""
+    if text == "off":
+        return None
+    seconds = duration(text)
+    if seconds < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1 s; `off` turns it off")
+    return seconds
+
+
 def lease(text: str) -> int:
     """A lease in whole seconds: shorter than 2 it would end before it is renewed."""
     seconds = math.ceil(duration(text))

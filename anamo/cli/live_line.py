@@ -7,13 +7,16 @@ it, since it forks. Messages are printed above the live line.
 import math
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
 
 from anamo.cli.console import Messages
 from anamo.core.item import State
-from anamo.core.text import count
+from anamo.core.text import count, format_duration, printable
+from anamo.worker.in_flight_claims import Run
+from anamo.worker.left import Left
 from anamo.worker.messages import ItemEnded
 from anamo.worker.progress import Screen, item_line
 
@@ -21,11 +24,22 @@ DRAW_SECONDS = 0.1
 """Shortest time between two drawings: each takes a millisecond, and may come with every claim."""
 
 
-class LiveLine:
-    """On a terminal: one line that changes, with the items done, failed, running here, and left.
+LOOK_SECONDS = 60.0
+"""From one count of what is left to the next for each query page beyond the first that it took: so
+a large table, whose pages take 128 read units, is counted less often, and it stays near two units a
+second, or 0.001 USD an hour."""
 
-    Items that are left are those that were todo at first, less those that this worker took; what
-    other workers take is not known here. Items that are done are only counted.
+LAST_ITEMS = 50
+"""How many of the items that ended last say how long one takes."""
+
+
+class LiveLine:
+    """On a terminal: one line that changes, with the items done, failed, running here and left in
+    the tables, the time to go and so far, and what has run longest.
+
+    What is left is counted now and then, and in between less what this worker takes. The time to go
+    takes as many items at once as had a live lease in the last count, and as long for each as those
+    that ended here. Items that are done are only counted.
     """
 
     refresh = 1.0
@@ -45,8 +59,12 @@ class LiveLine:
         )
         self.say = Messages(program, self._print)
         self._with_table = with_table
-        self._left = 0
-        self._exact = True
+        self._left = Left(0)
+        # What this worker has taken since the count: ended claims, and running ones then
+        self._ended = self._running = self._running_then = 0
+        self._look_at = math.inf
+        self._began = monotonic()
+        self._seconds: deque[float] = deque(maxlen=LAST_ITEMS)
         self._done = self._failed = 0
         self._draw_at = 0.0
         self._shown = ""
@@ -65,9 +83,24 @@ class LiveLine:
         with self._while_there():
             self._console.print(Text(line), soft_wrap=True)
 
-    def start(self, todo: Callable[[], tuple[int, bool]]) -> None:
+    @property
+    def asks(self) -> bool:
+        """Whether it is time to count what is left."""
+        if monotonic() < self._look_at:
+            return False
+        # Should no answer come, it is asked again
+        self._look_at = monotonic() + LOOK_SECONDS
+        return True
+
+    def counted(self, left: Left) -> None:
+        """What is left has been counted."""
+        self._left = left
+        self._ended, self._running_then = 0, self._running
+        self._look_at = monotonic() + LOOK_SECONDS * max(left.pages - 1, 1)
+
+    def start(self, count: Callable[[], Left]) -> None:
         """Show the line from now on."""
-        self._left, self._exact = todo()
+        self.counted(count())
         with self._while_there():
             self._live.start()
             # Whoever kills this process should not be left without a cursor
@@ -77,12 +110,14 @@ class LiveLine:
         """A claim ended."""
         self._done += item.state == State.DONE
         self._failed += item.state == State.FAILED
-        self._left -= item.state != State.TODO
+        if item.state in (State.DONE, State.FAILED):
+            self._seconds.append(item.seconds)
+        self._ended += item.state != State.TODO
         if item.state != State.DONE:
             self.say(item_line(item, with_table=self._with_table))
 
-    def draw(self, running: int) -> None:
-        """Show the present state, with so many items claimed."""
+    def draw(self, running: int, longest: Run | None) -> None:
+        """Show the present state."""
         from rich.text import Text
 
         with self._while_there():
@@ -90,15 +125,31 @@ class LiveLine:
         if running and monotonic() < self._draw_at:
             return
         self._draw_at = monotonic() + DRAW_SECONDS
-        left = f"{max(self._left - running, 0):,}{'' if self._exact else '+'} left"
-        line = (
-            f"{count(self._done, 'item')} done · {self._failed:,} failed · "
-            f"{running:,} running · {left}"
-        )
+        self._running = running
+        line = self._text(longest)
         if line != self._shown:
             self._shown = line
             with self._while_there():
                 self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    def _text(self, longest: Run | None) -> str:
+        taken = self._ended + self._running - self._running_then
+        left, more = max(self._left.todo - taken, 0), "" if self._left.exact else "+"
+        parts = [
+            f"{count(self._done, 'item')} done",
+            f"{self._failed:,} failed",
+            f"{self._running:,} running",
+            f"{left:,}{more} left",
+        ]
+        if self._seconds and (left or self._running):
+            seconds = sum(self._seconds) / len(self._seconds)
+            lanes = max(self._left.running, self._running, 1)
+            rest = max(seconds - longest.seconds, 0.0) if longest else 0.0
+            parts.append(f"{format_duration(left * seconds / lanes + rest)}{more} to go")
+        parts.append(f"{format_duration(monotonic() - self._began)} so far")
+        if longest:
+            parts.append(f"{printable(longest.task_id)} for {format_duration(longest.seconds)}")
+        return " · ".join(parts)
 
     def close(self) -> None:
         """Take the line away."""
@@ -122,7 +173,15 @@ class ItemLines:
         """Print a message."""
         self._say(message)
 
-    def start(self, todo: Callable[[], tuple[int, bool]]) -> None:
+    @property
+    def asks(self) -> bool:
+        """Nothing is counted."""
+        return False
+
+    def start(self, count: Callable[[], Left]) -> None:
+        """Nothing is counted."""
+
+    def counted(self, left: Left) -> None:
         """Nothing is counted."""
 
     def ended(self, item: ItemEnded) -> None:
@@ -130,7 +189,7 @@ class ItemLines:
         if not self._quiet:
             self.say(item_line(item, with_table=self._with_table))
 
-    def draw(self, running: int) -> None:  # noqa: ARG002
+    def draw(self, running: int, longest: Run | None) -> None:  # noqa: ARG002
         """Print what could not be printed before; nothing is drawn."""
         with suppress(OSError):
             sys.stderr.flush()

@@ -183,13 +183,17 @@ def _check(status: "Status", patience: float | None) -> ExitStatus:
 def _add_logs(commands: "Commands") -> None:
     example = """  python pyanamo.py logs -t Call Sample7
   python pyanamo.py logs -t Call Sample7 --nested Task_2 --stderr --tail 20
+  python pyanamo.py logs -t Call Sample7 --follow
   python pyanamo.py logs -t Align Call --state failed | less"""
     more = f"""A log begins with what ran where, then come stdout and stderr. Where several are
 shown, each has its task id above it. On a terminal, control characters are escaped; a pipe gets
-every byte.
+every byte. Of a task that still runs, the log has what its worker has put in S3 so far: the end of
+each stream (256 kB), as it was at the time that it says; see --partial-logs of the worker.
 
 {WORDS}"""
-    made = add_command(commands, "logs", "The whole logs of tasks, from S3.", example, more)
+    made = add_command(
+        commands, "logs", "The whole logs of tasks, from S3, and the output so far.", example, more
+    )
     add = made.add_argument
     add_words(made, "without one, give --state")
     add(
@@ -201,6 +205,12 @@ every byte.
         help="of one nested task, by its name or argument, such as Task_2 or chr3")  # fmt: skip
     add("--stderr", action="store_true", help="stderr only")
     add("--tail", type=types.whole_number(0), metavar="N", help="the last N lines of each stream")
+    add(
+        "-f",
+        "--follow",
+        action="store_true",
+        help="go on with what is printed, until the items have ended",
+    )
     made.set_defaults(call=_logs)
 
 
@@ -213,6 +223,7 @@ def _logs(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
         nested=arguments.nested,
         stderr=arguments.stderr,
         tail=arguments.tail,
+        follow=arguments.follow,
     )
     whole = write_logs(request, say)
     return ExitStatus.OK if whole else ExitStatus.AWS

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 SCRIPT = "pyanamo.py"
 
+PARTIAL_LOGS_SECONDS = 200.0
+"""A third of the default lease: shorter tasks cost nothing, and an item that runs for an hour 18
+uploads, or 0.0001 USD."""
+
 ORIGINAL_FLAGS = {
     "--table_name": "--table",
     "--aws_region": "--region",
@@ -96,6 +100,22 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
         action="store_true",
         help="end with 0 although tasks failed; `status --check` tells",
     )
+    add_output(made)
+    add_limits(made)
+    return made
+
+
+def add_output(made: argparse.ArgumentParser) -> None:
+    """Add the flags that say what is told while tasks run, and where."""
+    add = made.add_argument
+    add(
+        "--partial-logs",
+        type=types.interval,
+        default=PARTIAL_LOGS_SECONDS,
+        metavar="TIME",
+        help="put the output so far of a task that runs in S3 at such intervals, when there is any "
+        f"more, for `logs --follow`; `off` for never (default: {PARTIAL_LOGS_SECONDS:.0f})",
+    )
     add("-q", "--quiet", action="store_true", help="no line for each item")
     add(
         "--metrics",
@@ -106,8 +126,6 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
         help="write metrics, every minute and at the end: emf (to stderr, for CloudWatch) or "
         "prom:FILE.prom (for Prometheus); may be repeated",
     )
-    add_limits(made)
-    return made
 
 
 def add_limits(made: argparse.ArgumentParser) -> None:
@@ -213,6 +231,7 @@ def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
         max_attempts=arguments.max_attempts,
         max_failures=arguments.max_failures,
         wait=arguments.wait,
+        partial_logs=arguments.partial_logs,
     )
     shown = screen(say.program, quiet=arguments.quiet, with_table=len(tables) > 1)
     # Log messages, too, are printed above a live line

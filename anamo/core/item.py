@@ -75,6 +75,8 @@ class Item:
         host_errors: How many of its attempts ended in a host error.
         host_error: The last of these, else empty.
         s3_prefixes: What the addresses in the log entries of nested tasks begin with.
+        log_so_far: The s3:// address of the output so far of its tasks that run, or ran until their
+            worker died; else empty.
     """
 
     item_id: ItemId
@@ -90,6 +92,7 @@ class Item:
     host_errors: int = 0
     host_error: str = ""
     s3_prefixes: tuple[str, ...] = ()
+    log_so_far: str = ""
 
     @classmethod
     def from_values(cls, values: Values) -> "Item":
@@ -112,6 +115,7 @@ class Item:
             host_errors=whole(values, "Host_Errors"),
             host_error=text(values, "Host_Error"),
             s3_prefixes=texts(values, "S3_Prefixes"),
+            log_so_far=text(values, "Log_So_Far"),
         )
 
     @property

@@ -24,9 +24,10 @@ ALL_TAILS = 200_000
 SMALLEST_TAIL = 64
 """Bytes each stream must have room for, or the importer refuses the line: less tells nothing."""
 
-CLAIM_ROOM = 2_500
+CLAIM_ROOM = 3_200
 """Bytes for what claims and their end write beside the log and S3_Prefixes: lockID, InstanceID (up
-to 1,024 bytes), dates, lease, counters, host error."""
+to 1,024 bytes), dates, lease, counters, host error, and the address of the output so far (up to
+700)."""
 
 HOST_ERROR_LIMIT = 500
 """Bytes of the host error in an item."""

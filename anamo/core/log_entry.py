@@ -110,6 +110,9 @@ class LogEntry:
 
 SUCCESSFUL = "Execution Successful"
 
+SO_FAR = "so-far"
+"""What stands in the place of a lockID in the key of output so far; IAM policies name it."""
+
 
 def abandoned_entry(claims: int, host_errors: int = 0, host_error: str = "") -> LogEntry:
     """The entry of a task of an item that no worker could finish.
@@ -179,6 +182,13 @@ def whole_address(written: str, prefixes: Sequence[str]) -> str:
     if number in map(str, range(len(prefixes))):
         return prefixes[int(number)] + rest
     return written
+
+
+def so_far_key(prefix: str, table: str, item: Item) -> str:
+    """The key of the output so far of an item's tasks. It is the same for each claim, so that what
+    a worker that died has left is replaced, and deleted at the end of the item.
+    """
+    return log_key(prefix, table, item, SO_FAR, None)
 
 
 def _nested_part(name: str) -> str:

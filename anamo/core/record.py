@@ -6,6 +6,7 @@ Guaranteed: any item that another tool wrote can be read; what it lacks counts a
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from anamo.core.codec import Values, mapping, text, whole
@@ -14,6 +15,10 @@ from anamo.core.log_entry import LogEntry
 
 ENDED = (State.DONE.value, State.FAILED.value)
 """States of a task that does not run again by itself."""
+
+
+LAST_SECOND = 32_503_680_000
+"""The year 3000: another tool may have written any date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +116,32 @@ class Record:
         lease = self.item.lease_expires
         return self.state == State.LOCKED and lease is not None and lease >= now
 
+    def held(self, now: float) -> tuple[float, float] | None:
+        """When its last claim began and ended, or `now` while that is alive; in epoch seconds. None
+        where that is not known: where it waits, its worker has died, or a date is none.
+        """
+        begin, end = _epoch(self.locked), _epoch(self.ended)
+        if self.leased(now):
+            end = now
+        elif self.state not in ENDED:
+            return None
+        return None if begin is None or end is None or end < begin else (begin, end)
+
     @property
     def since(self) -> str:
         """When it entered its state, in UTC as ISO 8601; empty where that is not known."""
         stamp = {State.LOCKED: self.locked, State.DONE: self.ended, State.FAILED: self.ended}
         when = next((date for state, date in stamp.items() if state == self.state), NULL)
         return "" if when == NULL else when
+
+
+def _epoch(stamp: str) -> float | None:
+    """The epoch seconds of an ISO 8601 timestamp; None if it is not one, or of another era."""
+    try:
+        seconds = datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 <= seconds < LAST_SECOND else None
 
 
 def _logs(entries: Values, prefixes: Sequence[str]) -> dict[str, LogEntry]:

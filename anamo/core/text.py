@@ -1,4 +1,4 @@
-"""Text for terminals."""
+"""Text for people, made safe for terminals."""
 
 import re
 
@@ -11,6 +11,35 @@ _UNPRINTABLE = re.compile(
 def count(number: int, noun: str) -> str:
     """A number and its noun, such as "1 item" and "2,000 items"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def percent(part: int, whole: int) -> str:
+    """A share; 100% only if nothing is missing, 0% only if there is nothing."""
+    if not whole:
+        return "-"
+    share = 100 * part / whole
+    return f"{min(max(round(share), 1), 99) if 0 < part < whole else round(share)}%"
+
+
+def format_rate(rate: float) -> str:
+    """Tasks per second, minute or hour: the first of them that gives at least one."""
+    unit, seconds = next(
+        (each for each in (("s", 1), ("min", 60)) if rate * each[1] >= 1), ("h", 3600)
+    )
+    return f"{rate * seconds:,.1f} tasks/{unit}"
+
+
+def format_duration(seconds: float) -> str:
+    """A duration such as "2 h 30 min"."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02} min"
+    return f"{hours // 24} d {hours % 24} h"
 
 
 def printable_lines(text: str) -> str:

@@ -115,6 +115,7 @@ RENEW = Transition(
     "The holder extends its lease.",
     # A renewal that arrives after a later one would shorten the lease of a live worker
     f"{HELD_BY_ME} AND NOT Lease_Expires >= :expires",
+    # Beside it, where there is one, the address of the output so far
     ("Lease_Expires = :expires",),
 )
 
@@ -138,7 +139,8 @@ FINISH = Transition(
     "The holder ends the item with its last results.",
     HELD_BY_ME,
     ("ItemState = :target", "Done_Date = :now"),
-    _ENDED,
+    # Only here, since the next claim has to know what an earlier one has left in S3
+    (*_ENDED, "Log_So_Far"),
 )
 
 RETRY = Transition(

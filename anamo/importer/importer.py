@@ -117,6 +117,8 @@ def import_all(
         AwsError: AWS refuses, or could not be reached for RETRY_SECONDS.
     """
     client = session.dynamodb_client(options.region)
+    retry = OperatorRetry(say)
+    retry.where = session.where(client)
     tables = [WorkflowTable(client, name) for name in task_file.items]
     for table in tables:
         _prepare(table, options.create, say)
@@ -127,7 +129,7 @@ def import_all(
         }
         with open_progress(table.name, len(items)) as progress:
             if options.replace:
-                totals = _import_and_replace(table, items, progress, say)
+                totals = _import_and_replace(table, items, progress, say, retry)
             else:
                 totals = _import_beside(table, items, progress, say)
         yield table.name, totals
@@ -138,8 +140,9 @@ def _import_and_replace(
     items: Mapping[ItemId, Item],
     progress: Progress,
     say: Callable[[str], object],
+    retry: OperatorRetry,
 ) -> ImportTotals:
-    replacement = Replacement(table, items, OperatorRetry(say))
+    replacement = Replacement(table, items, retry)
     replaced = replacement.replace(replacement.old(items.values(), replacement.states()))
     rest = [item for item in items.values() if item.task_id not in replaced.task_ids]
     progress(len(items) - len(rest))

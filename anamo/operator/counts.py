@@ -19,6 +19,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.item import State
 from anamo.core.record import Record
+from anamo.operator.pace import Pace
 from anamo.operator.table_scan import parallel_query, whole_items, with_progress
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class TableCounts:
         expired: The number of locked items without a live lease.
         units: Read units consumed by counting.
         instances: The instances that hold a live lease.
+        pace: How fast its tasks end.
     """
 
     table: str
@@ -46,6 +48,11 @@ class TableCounts:
     expired: int = 0
     units: float = 0.0
     instances: set[str] = field(default_factory=set)
+    pace: Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with a pace of nothing."""
+        self.pace = Pace(self.table, 0.0)
 
     @property
     def workers(self) -> int:
@@ -88,10 +95,13 @@ def count_table(
     """
     before = table.meter.consumed.read_units
     counts = TableCounts(table.name)
+    states = retry(table.states_held)
+    # Here, once answers have set the clock, and before the records, whatever reading them takes
+    counts.pace.now = table.clock.now()
     if note and whole is None:
         records = whole_items(table, retry)
     else:
-        records = _listed(table, retry, whole or () if note else ())
+        records = _listed(table, states, retry, whole or () if note else ())
     for record in records:
         _add(counts, record, table.clock.surely_past())
         if note:
@@ -101,9 +111,11 @@ def count_table(
     return counts
 
 
-def _listed(table: WorkflowTable, retry: OperatorRetry, whole: Collection[str]) -> Iterator[Record]:
-    """The items that the index lists, those in some states whole."""
-    projections = dict.fromkeys(retry(table.states_held), Projection.LISTED)
+def _listed(
+    table: WorkflowTable, states: Collection[str], retry: OperatorRetry, whole: Collection[str]
+) -> Iterator[Record]:
+    """The items that the index lists in some states, some of these whole."""
+    projections = dict.fromkeys(states, Projection.LISTED)
     for state in (State.TODO.value, State.DONE.value):
         if state in projections:
             projections[state] = Projection.COUNTS
@@ -115,6 +127,7 @@ def _listed(table: WorkflowTable, retry: OperatorRetry, whole: Collection[str]) 
 def _add(counts: TableCounts, record: Record, now: float) -> None:
     counts.items[record.state] += 1
     counts.tasks.update(record.task_states())
+    counts.pace.add(record)
     if record.leased(now):
         counts.instances.add(record.item.instance_id)
     elif record.state == State.LOCKED:

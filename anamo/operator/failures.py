@@ -1,8 +1,10 @@
 """Why tasks failed: similar failures of a table, grouped.
 
 Two failures are similar if they have the same exit code or signal, and their stderr ends in the
-same line once the task's own ids are replaced in it: `cannot open Sample7.bam` and `cannot open
-Sample8.bam` are one failure that happened twice.
+same line once what differs from task to task is left out of it: the task's own ids and argument,
+numbers and paths. `cannot open Sample7.chr1.bam` and `cannot open Sample8.chr2.bam` are one failure
+that happened twice; so are `exceeded 512 MB` and `exceeded 640 MB`. What is the same in all tasks
+of a group is shown as it is.
 """
 
 import re
@@ -22,6 +24,24 @@ LINE_LIMIT = 200
 FAILED = "Execution Failed: "
 """The prefix of a failed task's log status."""
 
+_VARYING = re.compile(
+    r"(?P<number>0[xX][0-9a-fA-F]+"
+    r"|(?<![0-9A-Za-z])(?=[0-9a-f-]*[0-9])[0-9a-f]{8}[0-9a-f-]*(?![0-9A-Za-z])"
+    r"|[0-9]+(?:[-.:,T][0-9]+)*Z?)"
+    r"|(?P<path>[^\s'\"`(){}<>,:;=|\[\]]*/[^\s'\"`(){}<>,:;=|\[\]]*[^\s'\"`(){}<>,:;=|\[\].])"
+)
+"""Numbers, dates and hexadecimal ids, and paths."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """A part of a line that may differ from task to task: what it is, and its text; None where it
+    does differ.
+    """
+
+    kind: str
+    text: str | None
+
 
 @dataclass(slots=True)
 class FailureGroup:
@@ -29,32 +49,44 @@ class FailureGroup:
 
     Attributes:
         cause: The exit code or signal, such as "exit 3".
-        line: The last line of stderr, with the task's own ids replaced.
         tasks: How many tasks failed this way.
         examples: Task ids of some of them.
     """
 
     cause: str
-    line: str
+    _fixed: tuple[str, ...]
+    _slots: list[_Slot]
     tasks: int = 0
     examples: list[str] = field(default_factory=list)
+
+    @property
+    def line(self) -> str:
+        """The last line of stderr, with the names of what differs in place of it."""
+        shown = [f"<{slot.kind}>" if slot.text is None else slot.text for slot in self._slots]
+        return "".join(map("".join, zip(self._fixed, [*shown, ""], strict=True)))
+
+    def add(self, task_id: str, slots: list[_Slot]) -> None:
+        """Add a task."""
+        self.tasks += 1
+        if task_id not in self.examples:
+            self.examples = sorted([*self.examples, task_id], key=natural_sort_key)[:EXAMPLES]
+        if slots != self._slots:
+            self._slots = [*map(_common, self._slots, slots)]
 
 
 class Failures:
     """Groups the failed tasks of records; iterates over the groups, the most frequent first."""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[str, str], FailureGroup] = {}
+        self._groups: dict[tuple[str, tuple[str, ...]], FailureGroup] = {}
 
     def add(self, record: Record) -> None:
         """Add the failed tasks of an item."""
         for name, entry in record.failed_tasks():
             cause = entry.status.removeprefix(FAILED) or f"exit {entry.exit_code}"
-            line = _without_ids(last_line(entry), record, name)
-            group = self._groups.setdefault((cause, line), FailureGroup(cause, line))
-            group.tasks += 1
-            examples = {*group.examples, record.item.task_id}
-            group.examples = sorted(examples, key=natural_sort_key)[:EXAMPLES]
+            fixed, slots = _parts(last_line(entry), record, name)
+            group = self._groups.setdefault((cause, fixed), FailureGroup(cause, fixed, slots))
+            group.add(record.item.task_id, slots)
 
     @property
     def tasks(self) -> int:
@@ -74,11 +106,37 @@ def last_line(entry: LogEntry) -> str:
     return lines[-1].strip()[:LINE_LIMIT] if lines else ""
 
 
-def _without_ids(line: str, record: Record, name: str) -> str:
+def _common(one: _Slot, other: _Slot) -> _Slot:
+    """What the same slot of two lines shows."""
+    kind = one.kind if one.kind in (other.kind, "argument") else other.kind
+    return _Slot(kind, one.text if one.text == other.text else None)
+
+
+def _parts(line: str, record: Record, name: str) -> tuple[tuple[str, ...], list[_Slot]]:
+    """A line as what is the same in similar lines, and the slots between."""
     item = record.item
-    ids = {"taskID": item.task_id, "itemID": str(item.item_id), "Task": name}
-    for placeholder, value in ids.items():
-        if value:
-            # An id inside a longer word is part of another name
-            line = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", f"<{placeholder}>", line)
-    return line
+    own = {str(item.item_id): "itemID", name: "Task"}
+    for word in item.arguments.get(name, "").split():
+        # A single small letter is a word of any line
+        if not re.fullmatch("[a-z]", word):
+            own[word] = "argument"
+    own[item.task_id] = "taskID"
+    own.pop("", None)
+    # An id inside a longer word is part of another name; the longest is tried first
+    words = "|".join(map(re.escape, sorted(own, key=len, reverse=True)))
+    fixed, slots = [""], []
+    for position, piece in enumerate(
+        re.split(rf"(?<![0-9A-Za-z])({words})(?![0-9A-Za-z])", line) if words else [line]
+    ):
+        if position % 2:
+            slots.append(_Slot(own[piece], piece))
+            fixed.append("")
+            continue
+        end = 0
+        for match in _VARYING.finditer(piece):
+            fixed[-1] += piece[end : match.start()]
+            slots.append(_Slot(match.lastgroup or "", match[0]))
+            fixed.append("")
+            end = match.end()
+        fixed[-1] += piece[end:]
+    return tuple(fixed), slots

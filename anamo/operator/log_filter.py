@@ -4,7 +4,7 @@ Guaranteed: memory stays flat whatever the log holds; at most TAIL_BYTES of last
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 TAIL_BYTES = 16 << 20
 """Bytes of last lines: a stream without line breaks is one line."""
@@ -13,6 +13,8 @@ HEADER_BYTES = 1 << 20
 """Bytes within which the first heading must come; a header is only a few lines long."""
 
 _HEADING = re.compile(rb"\n== (stdout|stderr), (\d+) bytes ==\n")
+
+_LOCK, _NESTED = re.compile(rb"(?m)^lockID: "), re.compile(rb"(?m)^nested task: (.*)$")
 
 HEADER, STDOUT, STDERR = "header", "stdout", "stderr"
 
@@ -49,6 +51,22 @@ def sections(pieces: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
     # The line break at the end
     if buffered:
         yield HEADER, buffered
+
+
+def only_tasks(pieces: Iterable[bytes], without: Callable[[str], bool]) -> Iterator[bytes]:
+    """The logs of some of the tasks whose logs follow one another.
+
+    Args:
+        pieces: The logs, in pieces of any size.
+        without: Whether the log of the nested task of this name is left out; "" is a single task.
+    """
+    shown = True
+    for section, piece in sections(pieces):
+        if section == HEADER and _LOCK.search(piece):
+            name = _NESTED.search(piece)
+            shown = not without(name[1].decode("utf-8", "replace") if name else "")
+        if shown:
+            yield piece
 
 
 def filter_log(pieces: Iterable[bytes], *, stderr: bool, tail: int | None) -> Iterator[bytes]:

@@ -1,13 +1,11 @@
 """`pyanamo.py logs`: the whole logs of tasks, from S3.
 
-Guaranteed: memory stays flat whatever a log holds; the output is the bytes that the task wrote,
-except on a terminal, where control characters are escaped so that it does not obey them.
+Guaranteed: memory stays flat whatever a log holds.
 """
 
-import codecs
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from anamo.aws import session
 from anamo.aws.log_store import LogStore, located
@@ -17,11 +15,16 @@ from anamo.core.codec import ItemId
 from anamo.core.errors import LogMissing, UsageError
 from anamo.core.item import State, task_order
 from anamo.core.log_entry import LogEntry
-from anamo.core.record import Record
-from anamo.core.text import natural_sort_key, printable, printable_lines
-from anamo.operator.log_filter import filter_log
-from anamo.operator.selection import selected_items
+from anamo.core.record import ENDED, Record
+from anamo.core.text import natural_sort_key
+from anamo.operator.follow import Follower
+from anamo.operator.log_filter import filter_log, only_tasks
+from anamo.operator.log_writer import LogWriter
+from anamo.operator.selection import Selected, selected_items
 from anamo.operator.target import Target, Words, find_target
+
+S3_SECONDS = 100.0
+"""How long the first bytes of a log may take: three attempts."""
 
 NAMED = 20
 """How many items without a log are named."""
@@ -37,6 +40,7 @@ class LogsRequest:
         nested: The name or the argument of one nested task; None for all.
         stderr: Only stderr.
         tail: How many last lines of each stream; None for all.
+        follow: Go on with what tasks print that still run, until their items have ended.
     """
 
     words: Words
@@ -44,6 +48,7 @@ class LogsRequest:
     nested: str | None
     stderr: bool
     tail: int | None
+    follow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class TaskLog:
         address: The s3:// address of the object.
         byte_range: The bytes of the object that hold the log, first-last; "" for all.
         note: What the log entry says about the object.
+        running: Whether the object has the output so far of the tasks that run.
+        without: Nested tasks that it may have, and that are not to be shown.
     """
 
     table: str
@@ -67,6 +74,8 @@ class TaskLog:
     address: str
     byte_range: str
     note: str
+    running: bool = False
+    without: Callable[[str], bool] = lambda name: False
 
     @property
     def name(self) -> str:
@@ -90,49 +99,33 @@ def write_logs(request: LogsRequest, say: Callable[[str], object]) -> bool:
     target.check()
     if not target.names and not request.state:
         raise UsageError("whose logs? Give a TASKID, or --state failed for all that failed")
-    found = _find(target, request, retry, say)
     client = session.s3_client(request.words.region)
-    write = _StdoutWriter()
+    write = LogWriter()
+    if request.follow:
+        chosen = _followed(target, request, retry, say)
+        follower = Follower(client, retry, request, write, say)
+        follower.follow(chosen, with_table=len(target.tables) > 1)
+        return True
+    found = _find(target, request, retry, say)
     complete = True
     for log in found:
         try:
             bucket, key = located(log.address)
             pieces = LogStore(client, bucket).read(key, log.byte_range)
+            with retry.waiting(S3_SECONDS, session.where(client)):
+                pieces = chain([next(pieces, b"")], pieces)
+            if log.running:
+                say(f"{log.name} has not ended: its output so far (--follow goes on with it)")
+                pieces = only_tasks(pieces, log.without)
             shown = filter_log(pieces, stderr=request.stderr, tail=request.tail)
             write(shown, log.name if len(found) > 1 else "")
         except LogMissing as error:
+            if log.running:
+                say(f"{log.name}: no output so far")
+                continue
             complete = False
             say(f"{log.name}: {error}" + (f" ({log.note})" if log.note else ""))
     return complete
-
-
-class _StdoutWriter:
-    """Writes bytes to stdout; escapes control characters if it is a terminal."""
-
-    def __init__(self) -> None:
-        self._escape = sys.stdout.isatty()
-        self._last = b"\n"
-
-    def __call__(self, pieces: Iterable[bytes], heading: str) -> None:
-        """Write pieces, below a line with the heading if there is one."""
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        for piece in self._with_heading(pieces, heading):
-            if self._escape:
-                sys.stdout.write(printable_lines(decoder.decode(piece)))
-            else:
-                sys.stdout.buffer.write(piece)
-            self._last = piece[-1:] or self._last
-        sys.stdout.flush()
-
-    def _with_heading(self, pieces: Iterable[bytes], heading: str) -> Iterator[bytes]:
-        source = iter(pieces)
-        # Read before the heading: a log that is gone gets none, one that is empty does
-        first = next(source, b"")
-        if heading:
-            end = b"" if self._last == b"\n" else b"\n"
-            yield end + f"==> {printable(heading)} <==\n".encode()
-        yield first
-        yield from source
 
 
 def _find(
@@ -142,20 +135,14 @@ def _find(
     found: dict[str, list[TaskLog]] = {table.name: [] for table in target.tables}
     without: list[str] = []
     others: list[str] = []
-    states = [request.state] if request.state else []
-    selected = selected_items(target, states, Projection.WHOLE, retry, say, say)
-    for table, record in selected:
+    for table, record in _selected(target, request, Projection.WHOLE, retry, say, others):
         where = table.name if len(target.tables) > 1 else ""
         item = record.item
-        name = " ".join(filter(None, [where, item.task_id]))
-        if request.nested and not record.tasks_named(request.nested):
-            others.append(f"{name} has no nested task {request.nested}")
-            continue
-        logs = [_task_log(where, record, *each) for each in _entries(record, request)]
+        logs = [*_logs(where, record, request)]
         found[table.name] += logs
         if not logs:
-            task = f" {request.nested}" if request.nested else ""
-            without.append(f"{name}{task} (item {item.item_id}, {record.state}) has no log yet")
+            name = " ".join(filter(None, [where, item.task_id, request.nested]))
+            without.append(f"{name} (item {item.item_id}, {record.state}) has no log yet")
     lines = [*without[:NAMED], *others[:NAMED]]
     if not any(found.values()):
         tables = ", ".join(found)
@@ -165,22 +152,72 @@ def _find(
     return [log for logs in found.values() for log in sorted(logs, key=_order)]
 
 
+def _followed(
+    target: Target, request: LogsRequest, retry: OperatorRetry, say: Callable[[str], object]
+) -> list[Selected]:
+    """The items to follow; names those that lack the nested task."""
+    others: list[str] = []
+    # Which nested tasks an item has, only the table knows
+    projection = Projection.STANDING if request.nested else Projection.STEP
+    chosen = [*_selected(target, request, projection, retry, say, others)]
+    if others and not chosen:
+        raise UsageError("\n".join(others[:NAMED]))
+    for line in others[:NAMED]:
+        say(line)
+    return chosen
+
+
+def _selected(
+    target: Target,
+    request: LogsRequest,
+    projection: Projection,
+    retry: OperatorRetry,
+    say: Callable[[str], object],
+    others: list[str],
+) -> Iterator[Selected]:
+    """The requested items; of those without the nested task, a message is added to `others`."""
+    states = [request.state] if request.state else []
+    for table, record in selected_items(target, states, projection, retry, say, say):
+        if not request.nested or record.tasks_named(request.nested):
+            yield table, record
+            continue
+        where = f"{table.name} " if len(target.tables) > 1 else ""
+        others.append(f"{where}{record.item.task_id} has no nested task {request.nested}")
+
+
 def _order(log: TaskLog) -> tuple[object, ...]:
     return natural_sort_key(log.task_id), log.item_id, task_order(log.task.partition(" ")[0])
 
 
-def _entries(record: Record, request: LogsRequest) -> Iterator[tuple[str, LogEntry]]:
-    """The log entries of an item's tasks; with `--state failed`, only of the tasks that failed."""
+def _logs(table: str, record: Record, request: LogsRequest) -> Iterator[TaskLog]:
+    """The logs of an item's tasks; with `--state failed`, only of the tasks that failed."""
     entries: dict[str, LogEntry] = dict(record.logs)
     if request.nested:
         meant = record.tasks_named(request.nested)
         entries = {name: entry for name, entry in entries.items() if name in meant}
     elif request.state == State.FAILED:
         entries = dict(record.failed_tasks())
-    return ((name, entry) for name, entry in entries.items() if entry.s3)
-
-
-def _task_log(table: str, record: Record, name: str, entry: LogEntry) -> TaskLog:
     item = record.item
-    task = record.task_title(name)
-    return TaskLog(table, item.task_id, item.item_id, task, entry.s3, entry.s3_range, entry.s3_note)
+    for name, entry in entries.items():
+        if entry.s3:
+            yield TaskLog(
+                table,
+                item.task_id,
+                item.item_id,
+                record.task_title(name),
+                entry.s3,
+                entry.s3_range,
+                entry.s3_note,
+            )
+    if item.log_so_far and record.state not in ENDED:
+        yield _so_far(table, record, record.tasks_named(request.nested) if request.nested else [])
+
+
+def _so_far(table: str, record: Record, meant: Sequence[str]) -> TaskLog:
+    """The output so far of an item's tasks that have not ended; of those `meant`, if any are."""
+
+    def without(name: str) -> bool:
+        return name in record.logs or bool(meant and name not in meant)
+
+    item, task = record.item, " ".join(map(record.task_title, meant))
+    return TaskLog(table, item.task_id, item.item_id, task, item.log_so_far, "", "", True, without)

@@ -12,13 +12,12 @@ from anamo.core.item import NULL, SINGLE, State
 from anamo.core.log_entry import LogEntry
 from anamo.core.record import ENDED, Record
 from anamo.core.task import cause, each_task
-from anamo.core.text import count, printable
+from anamo.core.text import count, format_duration, printable
 from anamo.operator import output
 from anamo.operator.failures import last_line
 from anamo.operator.hints import Hint, Hints, print_hints
 from anamo.operator.selection import ByName
 from anamo.operator.summary import STYLES
-from anamo.operator.watch import format_duration
 
 ITEM_FIELDS = ("table", "taskID", "itemID", "state", "attempts", "instance", "claimed", "ended")
 

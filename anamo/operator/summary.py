@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anamo.core.item import State
-from anamo.core.text import count, printable
+from anamo.core.text import count, percent, printable
 from anamo.operator import output
 from anamo.operator.counts import STATES, TableCounts
 from anamo.operator.failures import FailureGroup, Failures
 from anamo.operator.hints import Hints, print_hints
+from anamo.operator.pace import overall
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -30,7 +31,7 @@ ROOMY = 100
 STEP_WIDTH = 10
 """Minimum width of the column of step names, if they are that long."""
 
-DROPPABLE = ("workers", "", "tasks ended", "expired", "total")
+DROPPABLE = ("instances", "", "tasks ended", "expired", "total")
 """Columns that a narrow terminal does without, the first to go first; the bar has no heading."""
 
 SHOWN_GROUPS = 10
@@ -89,7 +90,7 @@ def counts_table(steps: Sequence[TableCounts], console: "Console") -> "Renderabl
     roomy = console.width >= ROOMY
     others = sorted({state for counts in steps for state in counts.other})
     states = [*STATES, *(others if roomy else [])]
-    numbers = [*states, "total", "tasks ended", "workers", "expired"]
+    numbers = [*states, "total", "tasks ended", "instances", "expired"]
     wrapped, gap = ["step", "tasks ended"], 2 if roomy else 1
     lines = output.text_table("step", "", *numbers, right=numbers, wrapped=wrapped, gap=gap)
     lines.columns[0].min_width = min(max(len(each.table) for each in steps), STEP_WIDTH)
@@ -112,14 +113,6 @@ def _number(state: str, number: int) -> "RenderableType":
     return output.escaped(f"{number:,}", STYLES.get(state, "") if number else "dim")
 
 
-def percent(part: int, whole: int) -> str:
-    """A share; 100% only if nothing is missing, 0% only if there is nothing."""
-    if not whole:
-        return "-"
-    share = 100 * part / whole
-    return f"{min(max(round(share), 1), 99) if 0 < part < whole else round(share)}%"
-
-
 def _bar(counts: TableCounts, console: "Console", *, roomy: bool) -> "RenderableType":
     from rich.text import Text
 
@@ -128,7 +121,7 @@ def _bar(counts: TableCounts, console: "Console", *, roomy: bool) -> "Renderable
     for state, length in bar_lengths(counts, BAR if roomy else SHORT_BAR).items():
         mark = ("\u2501" if state != "todo" else "\u2500") if coloured else MARKS[state]
         bar.append(mark * length, STYLES[state] if coloured else "")
-    share = percent(counts.items["done"], counts.items.total())
+    share = percent(counts.pace.items_ended, counts.items.total())
     return bar.append(f" {share:>4}") if roomy else bar
 
 
@@ -146,10 +139,20 @@ def bar_lengths(counts: TableCounts, length: int) -> dict[str, int]:
     return lengths
 
 
+def pace_lines(steps: Sequence[TableCounts]) -> list[str]:
+    """The pace of each step in words, and that of all if there are several."""
+    paces = [counts.pace for counts in steps]
+    several = [f"all steps: {overall(paces)}"] if len(paces) > 1 else [overall(paces)]
+    return [*map(str, paces), *several]
+
+
 def print_steps(steps: Sequence[StepSummary], hints: Hints) -> None:
     """Print the steps, their failures, and hints about what to do next."""
     console = output.stdout_console()
-    output.print_rich(counts_table([step.counts for step in steps], console))
+    counts = [step.counts for step in steps]
+    output.print_rich(counts_table(counts, console))
+    for line in pace_lines(counts):
+        output.print_rich(output.escaped(line))
     for step in steps:
         print_failures(step.failures, step.counts.table, hints)
         print_hints(hints.after_counting(step.counts))

@@ -61,6 +61,7 @@ def _scan(
     def read(segment: Segment) -> ScanPage:
         return retry(lambda: table.scan(segment, projection, consistent))
 
+    note = retry.reading(table.name)
     with ThreadPoolExecutor(SEGMENTS) as pool:
         pending = {pool.submit(read, Segment(number, SEGMENTS)) for number in range(SEGMENTS)}
         while pending:
@@ -69,6 +70,7 @@ def _scan(
                 page = future.result()
                 if page.rest:
                     pending.add(pool.submit(read, page.rest))
+                note(len(page.records))
                 yield from page.records
 
 
@@ -120,6 +122,7 @@ def parallel_query(
         last = retry(lambda: table.last(part.state))
         return page, [(each, projection) for each in _split(page.rest, last)]
 
+    note = retry.reading(table.name)
     pool = ThreadPoolExecutor(QUERY_THREADS)
     try:
         pending: set[Future[tuple[QueryPage, list[Query]]]] = {
@@ -130,6 +133,7 @@ def parallel_query(
             for future in ready:
                 page, more = future.result()
                 pending |= {pool.submit(read, *query) for query in more}
+                note(len(page.records))
                 yield page
     finally:
         pool.shutdown(cancel_futures=True)

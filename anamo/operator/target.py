@@ -61,13 +61,14 @@ def find_target(words: Words, retry: OperatorRetry, *, samples: bool = True) -> 
 
     Args:
         words: The words.
-        retry: Sends the requests.
+        retry: Sends the requests; it learns where they go to.
         samples: Whether a command takes any; without, all words behind -t are tables.
 
     Raises:
         AwsError: A request failed, and not for a table's sake.
     """
     client = session.dynamodb_client(words.region)
+    retry.where = session.where(client)
     tables: dict[str, WorkflowTable] = {}
     faults: dict[str, AwsError] = {}
     doubtful: list[str] = []

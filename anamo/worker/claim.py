@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from anamo.aws.table import WorkflowTable
 from anamo.core.item import SINGLE, Item, State
 from anamo.core.log_entry import LogEntry
+from anamo.worker.task_process import TaskProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,9 @@ class Claim:
         failures: Names and statuses of the tasks that failed under this claim.
         host_error: Why this host could not run all its tasks, or not log them, else empty.
         final_state: The state that the item was given before all its tasks had ended, else empty.
+        running: Its tasks that run, by name; the main thread changes it.
+        so_far: The address of their output so far, once that is in S3.
+        ending: Whether the end of its item is about to be written.
     """
 
     item: Item
@@ -76,6 +80,9 @@ class Claim:
     failures: list[tuple[str, str]] = field(default_factory=list)
     host_error: str = ""
     final_state: str = ""
+    running: dict[str, TaskProcess] = field(default_factory=dict)
+    so_far: str = ""
+    ending: bool = False
 
     def __post_init__(self) -> None:
         """Take the statuses from the item."""

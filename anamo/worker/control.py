@@ -14,7 +14,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from anamo.worker.messages import ForceStop, StartNoMore, StopRequest
+from anamo.worker.messages import CountLeft, ForceStop, StartNoMore, StopRequest
 from anamo.worker.signals import STOPPING
 from anamo.worker.turns import Turn
 
@@ -39,6 +39,7 @@ class Control:
             group, as a terminal sends it, is one too.
         force_stop: Whether to kill tasks without waiting for the rest of the grace.
         start_no_more: Why no further task should be started, else empty.
+        count_left: Called when the parent wants to know what is left; it must return at once.
         turn: Whether it is this process's turn to look for work.
     """
 
@@ -47,6 +48,7 @@ class Control:
         self.own_signal: int | None = None
         self.force_stop = False
         self.start_no_more = ""
+        self.count_left: Callable[[], object] = lambda: None
         self.turn = Turn(self.send)
         self._parent = parent
         self._grace = grace
@@ -135,6 +137,8 @@ class Control:
             self._end_by = min(self._end_by, monotonic())
         elif isinstance(message, StartNoMore):
             self.start_no_more = message.reason
+        elif isinstance(message, CountLeft):
+            self.count_left()
         else:
             self.turn.note(message)
 

@@ -46,17 +46,27 @@ class Heartbeat:
         self._holder = holder
         self._claims = claims
         self._wake = wake
-        self._ended = threading.Event()
+        self._ended = False
+        self._due = threading.Event()
         start_thread("heartbeat", self._run)
 
     def close(self) -> None:
         """Stop renewing; returns at once."""
-        self._ended.set()
+        self._ended = True
+        self._due.set()
+
+    def renew_now(self) -> None:
+        """Renew at once, since a claim has news for the table; returns at once."""
+        self._due.set()
 
     def _run(self) -> None:
         interval = self._holder.lease / SHARE
         wait = interval
-        while not self._ended.wait(wait):
+        while True:
+            self._due.wait(wait)
+            self._due.clear()
+            if self._ended:
+                return
             renewed = [self._renew(claim) for claim in self._claims()]
             # A machine that was suspended renews by the time it went to sleep, until some answers
             # agree on a later one
@@ -68,7 +78,8 @@ class Heartbeat:
         if claim.lost:
             return True
         try:
-            held = claim.table.renew(claim.item.item_id, claim.item.lock_id, self._holder)
+            item = claim.item
+            held = claim.table.renew(item.item_id, item.lock_id, self._holder, claim.so_far)
         except Exception as error:
             # Were this thread to end, every later lease would expire under its task
             logger.debug("heartbeat", exc_info=True)

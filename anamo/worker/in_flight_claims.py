@@ -39,6 +39,27 @@ class ClaimEnded:
     lock_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimWon:
+    """From a process: a claim was won, and its tasks begin."""
+
+    lock_id: str
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A claim whose tasks run.
+
+    Attributes:
+        task_id: The item's task id.
+        seconds: For how long.
+    """
+
+    task_id: str
+    seconds: float
+
+
 class InFlightClaims:
     """The claims of a worker process, in that process. Any of its threads may call it.
 
@@ -54,6 +75,10 @@ class InFlightClaims:
         """Note a claim whose request is about to be sent."""
         self._send(ClaimSent(table, item_id, lock_id, now()))
 
+    def won(self, lock_id: str, task_id: str) -> None:
+        """Say what a claim that was won is of."""
+        self._send(ClaimWon(lock_id, task_id))
+
     def drop(self, lock_id: str) -> None:
         """Forget a claim that was not won, or has ended."""
         self._send(ClaimEnded(lock_id))
@@ -64,6 +89,7 @@ class ReportedClaims:
 
     def __init__(self) -> None:
         self._claims: dict[str, ClaimSent] = {}
+        self._task_ids: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._claims)
@@ -74,10 +100,21 @@ class ReportedClaims:
             self._claims[message.lock_id] = message
         elif isinstance(message, ClaimEnded):
             self._claims.pop(message.lock_id, None)
+            self._task_ids.pop(message.lock_id, None)
+        elif isinstance(message, ClaimWon):
+            self._task_ids[message.lock_id] = message.task_id
 
     def all(self) -> tuple[ClaimSent, ...]:
         """The claims."""
         return tuple(self._claims.values())
+
+    def runs(self) -> list[Run]:
+        """The claims whose tasks run."""
+        return [
+            Run(task_id, now() - self._claims[lock_id].sent)
+            for lock_id, task_id in self._task_ids.items()
+            if lock_id in self._claims
+        ]
 
     def oldest(self) -> float | None:
         """When the first request was sent, by `process_tree.now`; None without a claim."""

@@ -49,7 +49,7 @@ class ItemRun:
             "PYANAMO_LOCK_ID": item.lock_id,
         }
         self._todo = deque(claim.todo())
-        self._running: dict[str, TaskProcess] = {}
+        self._running = claim.running
         self._width = options.nested
         self._widen_at = 0.0
         self._held_up = False

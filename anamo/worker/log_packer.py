@@ -106,8 +106,7 @@ def _member(
     gzip = zlib.compressobj(LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     names = ("stdout", "stderr")
     streams = [_Stream(file, name, limit) for file, name in zip(output, names, strict=True)]
-    header = "".join(f"{name}: {_one_line(value)}\n" for name, value in task.header.items())
-    spool.write(gzip.compress(header.encode("utf-8", "replace")))
+    spool.write(gzip.compress(header_text(task.header)))
     for stream in streams:
         spool.write(gzip.compress(f"\n== {stream.name}, {stream.size} bytes ==\n".encode()))
         for chunk in stream:
@@ -127,6 +126,12 @@ def _member(
         tags=stdout.tags(),
         lines=stdout.lines + stderr.lines,
     )
+
+
+def header_text(header: Mapping[str, str]) -> bytes:
+    """A header as a log begins with it."""
+    lines = "".join(f"{name}: {_one_line(value)}\n" for name, value in header.items())
+    return lines.encode("utf-8", "replace")
 
 
 def _one_line(text: str) -> str:

@@ -23,6 +23,7 @@ from anamo.core.errors import (
     AnamoError,
     AwsError,
     DescriptorsExhausted,
+    HostError,
     ItemRefused,
     TransientError,
     internal,
@@ -39,11 +40,14 @@ from anamo.worker.heartbeat import Heartbeat
 from anamo.worker.host import HostRecovery, host_fault
 from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.item_run import ItemRun
+from anamo.worker.left import count_left
 from anamo.worker.log_delivery import LogDelivery, LogOrigin
 from anamo.worker.messages import Finished, ItemEnded
 from anamo.worker.options import Options
 from anamo.worker.orphans import reap_left_behind
+from anamo.worker.partial_logs import PartialLogs
 from anamo.worker.recorder import LOST, Recorder
+from anamo.worker.thread import start_thread
 
 CLAIM_SECONDS = 900.0
 """How long a claim is retried while DynamoDB cannot be reached."""
@@ -84,11 +88,21 @@ class Worker:
         self._claims: list[Claim] = []
         origin = LogOrigin(options.prefix, host_name(), host_metadata())
         self._delivery = LogDelivery(logs, origin, control)
-        self._recorder = Recorder(self._delivery, options.retries, control, self._claim_ended)
         clock = claimers[0].table.clock
         self._heartbeat = Heartbeat(clock, holder, lambda: list(self._claims), control.wake)
+        self._partial_logs = PartialLogs(
+            logs,
+            origin,
+            options.partial_logs,
+            lambda: list(self._claims),
+            self._heartbeat.renew_now,
+        )
+        self._recorder = Recorder(
+            self._delivery, self._partial_logs, options.retries, control, self._claim_ended
+        )
         self._host = HostRecovery(host_fault, lambda seconds: control.sleep(seconds, self._goes_on))
         self._environment = {"PYANAMO": options.program, **os.environ}
+        control.count_left = self._count_left
 
     def run(self) -> Finished:
         """Work until nothing is left or the process should end.
@@ -110,6 +124,7 @@ class Worker:
         self._recorder.close()
         self._release_rest()
         kept = self._delivery.close()
+        self._partial_logs.close()
         self._heartbeat.close()
         error = error or self._recorder.error or self._refusals()
         consumed = sum(
@@ -165,6 +180,19 @@ class Worker:
             f"{count(number, 'item')} cannot be claimed: item {item_id}{where}: {why}; "
             f"to {command} it: {self._options.command} {shlex.join(words)}"
         )
+
+    def _count_left(self) -> None:
+        """Have what is left counted, and the parent told: in another thread, so that nothing waits
+        for it.
+        """
+
+        def count_and_send() -> None:
+            with suppress(AwsError):
+                tables = [each.table for each in self._claimers]
+                self._control.send(count_left(tables))
+
+        with suppress(HostError):
+            start_thread("count", count_and_send)
 
     # Claiming
 
@@ -261,6 +289,7 @@ class Worker:
         item = found.item
         claim = Claim(item, max(tail_limit(item, found.table.name), 0), found.table)
         self._claims.append(claim)
+        self._in_flight.won(item.lock_id, item.task_id)
         todo = list(claim.todo())
         if todo and item.attempts > self._options.max_attempts:
             self._abandon(claim, todo[0][0])
@@ -273,6 +302,7 @@ class Worker:
         item = claim.item
         entry = abandoned_entry(item.attempts - 1, item.host_errors, item.host_error)
         results = {name: entry}
+        self._partial_logs.drop(claim)
         after = claim.with_results(results)
         written = self._retries.retry(
             lambda: claim.table.finish(

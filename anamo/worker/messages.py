@@ -28,6 +28,11 @@ class StartNoMore:
 
 
 @dataclass(frozen=True, slots=True)
+class CountLeft:
+    """To a process: count what is left in the tables."""
+
+
+@dataclass(frozen=True, slots=True)
 class ItemEnded:
     """From a process: a claim ended.
 
@@ -58,9 +63,12 @@ class ItemEnded:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """From a process: text for the operator, of one line or more."""
+    """From a process: text for the operator, of one line or more; `once` if it need not be said of
+    each process.
+    """
 
     text: str
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,6 @@ class ForwardingHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send the record as text, with its traceback if there is one."""
-        if not self._send(Said(self.format(record))):
+        if not self._send(Said(self.format(record), getattr(record, "once", False))):
             for handler in self._otherwise:
                 handler.handle(record)

@@ -24,6 +24,7 @@ class Options:
         retries: How often a failed item is tried again.
         max_attempts: How many claims of an item may end without an outcome.
         max_failures: Items in a row that may fail before no further task is started.
+        partial_logs: How often the output so far of tasks that run is put in S3; None for never.
         wait: Stay while other workers hold items, and take over what they lose.
     """
 
@@ -43,4 +44,5 @@ class Options:
     retries: int = 0
     max_attempts: int = 10
     max_failures: int | None = None
+    partial_logs: float | None = None
     wait: bool = False

@@ -22,7 +22,16 @@ import psutil
 from anamo.aws.metadata import Interruption
 from anamo.core.errors import with_advice
 from anamo.worker.in_flight_claims import ClaimSent
-from anamo.worker.messages import Finished, ForceStop, ItemEnded, Said, StartNoMore, StopRequest
+from anamo.worker.left import Left
+from anamo.worker.messages import (
+    CountLeft,
+    Finished,
+    ForceStop,
+    ItemEnded,
+    Said,
+    StartNoMore,
+    StopRequest,
+)
 from anamo.worker.metrics import Metrics
 from anamo.worker.orphans import become_subreaper, kill_tasks, reap_adopted
 from anamo.worker.progress import Screen, WorkerTotals
@@ -116,6 +125,7 @@ class Pool:
         self._look_at = monotonic() + self._look_seconds
         self._limit_reached = False
         self._turns = Turns()
+        self._said: set[str] = set()
         self._totals = WorkerTotals()
 
     def run(self) -> WorkerTotals:
@@ -133,7 +143,7 @@ class Pool:
             self._stop_when_due()
             self._kill_when_due()
             self._look()
-            self._screen.draw(sum(len(child.claims) for child in self._children))
+            self._draw()
             self._metrics.write_when_due()
             sentinels = [child.process.sentinel for child in self._children]
             wait([self._signals.fileno(), *self._connections(), *sentinels], self._timeout())
@@ -143,10 +153,18 @@ class Pool:
                 if not child.process.is_alive():
                     self._reap(child)
             reap_adopted(self._pids().__contains__)
-        self._screen.draw(0)
+        self._screen.draw(0, None)
         self._metrics.write()
         self._note_end()
         return self._totals
+
+    def _draw(self) -> None:
+        # This process sends no request while it must pass signals on: any other can
+        if self._screen.asks and self._children:
+            self._children[0].send(CountLeft())
+        runs = [run for child in self._children for run in child.claims.runs()]
+        longest = max(runs, key=lambda run: run.seconds, default=None)
+        self._screen.draw(sum(len(child.claims) for child in self._children), longest)
 
     def rest(self, seconds: float) -> bool:
         """Wait for some seconds without a worker process; False if no task should be started."""
@@ -227,7 +245,7 @@ class Pool:
     def _receive(self, child: WorkerProcess) -> None:
         for message in child.received():
             if isinstance(message, Said):
-                self._screen.say(message.text)
+                self._say(message)
             elif isinstance(message, ItemEnded):
                 self._totals.add(message)
                 self._metrics.note(message)
@@ -236,11 +254,19 @@ class Pool:
                     self._failures_in_a_row += 1
                 elif message.done:
                     self._failures_in_a_row = 0
+            elif isinstance(message, Left):
+                self._screen.counted(message)
             elif isinstance(message, Finished):
                 self._totals.add(message)
                 self._metrics.note(message)
             else:
                 self._turns.note(child, message)
+
+    def _say(self, message: Said) -> None:
+        if message.text not in self._said:
+            self._screen.say(message.text)
+        if message.once:
+            self._said.add(message.text)
 
     def _send_all(self, message: object) -> None:
         for child in self._children:

@@ -8,20 +8,15 @@ from datetime import datetime, timezone
 from typing import Protocol
 
 from anamo.aws.consumed_capacity import ConsumedCapacity
-from anamo.aws.pages import Part
-from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Projection
 from anamo.core.item import State
 from anamo.core.text import count
-from anamo.worker.in_flight_claims import ClaimSent
+from anamo.worker.in_flight_claims import ClaimSent, Run
+from anamo.worker.left import Left
 from anamo.worker.messages import Finished, ItemEnded
 from anamo.worker.recorder import LOST
 
 SHOWN_FAILURES = 3
 """Failed tasks of an item that its line names."""
-
-TODO_PAGES = 10
-"""Pages of todo items that are counted before the work begins: each takes 128 read units."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +33,21 @@ class Screen(Protocol):
     def say(self, message: str) -> object:
         """Print a message."""
 
-    def start(self, todo: Callable[[], tuple[int, bool]]) -> object:
-        """Begin to show progress. `todo` counts as `count_todo` does; it sends requests."""
+    @property
+    def asks(self) -> bool:
+        """Whether a process should count what is left in the tables; asked before each drawing."""
+
+    def start(self, count: Callable[[], Left]) -> object:
+        """Begin to show progress. `count` counts what is left; it sends requests."""
+
+    def counted(self, left: Left) -> object:
+        """What is left has been counted."""
 
     def ended(self, item: ItemEnded) -> object:
         """A claim ended."""
 
-    def draw(self, running: int) -> object:
-        """Show the present state, with so many items claimed."""
+    def draw(self, running: int, longest: Run | None) -> object:
+        """Show the present state, with so many items claimed, and what has run longest."""
 
     def close(self) -> object:
         """Show progress no longer. `say` works on."""
@@ -106,26 +108,6 @@ class WorkerTotals:
             self.kept += message.kept
             self.consumed += message.consumed
             self.errors += [message.error] if message.error else []
-
-
-def count_todo(tables: Sequence[WorkflowTable]) -> tuple[int, bool]:
-    """Count the items that are todo in some tables.
-
-    Returns:
-        How many there are, and True; or how many were counted, and False if there are more.
-
-    Raises:
-        AwsError: As a request of a table.
-    """
-    found, pages = 0, TODO_PAGES
-    for table in tables:
-        rest: Part | None = Part(State.TODO.value)
-        while rest:
-            if not pages:
-                return found, False
-            page = table.page(rest, Projection.COUNTS)
-            found, pages, rest = found + len(page.records), pages - 1, page.rest
-    return found, True
 
 
 def item_line(ended: ItemEnded, *, with_table: bool = False) -> str:

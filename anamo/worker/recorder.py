@@ -32,6 +32,7 @@ from anamo.core.log_entry import LogEntry
 from anamo.worker.claim import Claim
 from anamo.worker.control import Control
 from anamo.worker.log_delivery import LogDelivery
+from anamo.worker.partial_logs import PartialLogs
 from anamo.worker.task_process import Outcome
 from anamo.worker.thread import start_thread
 
@@ -91,6 +92,7 @@ class Recorder:
     def __init__(
         self,
         logs: LogDelivery,
+        partial_logs: PartialLogs,
         retries: int,
         control: Control,
         claim_ended: Callable[[Claim, str], object],
@@ -99,6 +101,7 @@ class Recorder:
 
         Args:
             logs: Brings their logs to S3.
+            partial_logs: Deletes the output so far of items that end.
             retries: How often a failed item is given back before it stays failed.
             control: Woken whenever something was written.
             claim_ended: Called in the recorder's thread with each claim that ended and the state
@@ -106,6 +109,7 @@ class Recorder:
         """
         self.error: AnamoError | None = None
         self._logs = logs
+        self._partial_logs = partial_logs
         self._item_retries = retries
         self._control = control
         self._claim_ended = claim_ended
@@ -251,6 +255,7 @@ class Recorder:
         """End an item whose results DynamoDB refuses for good, or its tasks would run for ever."""
         claim.lost = True
         logger.warning("item %d has failed: %s", claim.item.item_id, refusal)
+        self._partial_logs.drop(claim)
         with suppress(AwsError):
             ended, failed = claim.progress.ended, len(claim.progress.failed_tasks)
             if claim.table.finish(claim.item, State.FAILED, {}, ended, failed):
@@ -286,6 +291,9 @@ class Recorder:
             if not last:
                 return State.LOCKED.value
         state, write = self._next(claim, entries, last)
+        if state in (State.DONE, State.FAILED):
+            # Before the end is written: if this process dies in between, the item still says so
+            self._partial_logs.drop(claim)
         written = self._retries.retry(write, RECORD_SECONDS, self._out_of_time, _warn)
         if not written:
             claim.lost = True

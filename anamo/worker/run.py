@@ -31,6 +31,7 @@ from anamo.worker.claimer import Claimer
 from anamo.worker.control import Control
 from anamo.worker.ended_leases import PAGE
 from anamo.worker.in_flight_claims import ClaimSent, InFlightClaims
+from anamo.worker.left import count_left
 from anamo.worker.loop import Worker
 from anamo.worker.messages import Finished, ForwardingHandler
 from anamo.worker.metrics import Metrics
@@ -38,7 +39,7 @@ from anamo.worker.options import Options
 from anamo.worker.orphans import become_subreaper
 from anamo.worker.other_workers import OtherWorkers
 from anamo.worker.pool import Limits, Pool
-from anamo.worker.progress import Screen, WorkerTotals, count_todo, summarise
+from anamo.worker.progress import Screen, WorkerTotals, summarise
 from anamo.worker.signals import Signals
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def work(
     work = partial(_process, options, holder, earlier)
     pool = Pool(work, options.processes, signals, _limits(options, began), screen, metrics)
     others = OtherWorkers(tables, holder, _as_claims(earlier))
-    screen.start(partial(count_todo, tables))
+    screen.start(partial(count_left, tables))
     try:
         totals = pool.run()
         while options.wait and not totals.ended_early and others.wait(totals.left, pool.rest):

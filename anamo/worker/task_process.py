@@ -19,12 +19,13 @@ import logging
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Set
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
+from threading import Lock
 from time import monotonic
 from typing import IO
 
@@ -165,9 +166,11 @@ class TaskProcess:
         self._processes: TaskProcesses | None = None
         self._cgroup_at: float | None = None
         self._sessions = sessions
+        self._files = Lock()
         self._timeout = timeout
         self._grace = grace
         self._seconds = 0.0
+        self._ended = False
         with ExitStack() as stack:
             self._stdout, self._stderr = _output_file(stack), _output_file(stack)
             self._started, self._begin = _now(), monotonic()
@@ -253,7 +256,40 @@ class TaskProcess:
             return None
         if self._processes:
             self._processes.close()
-        return self._outcome(*self._exit)
+        with self._files:
+            # Whoever gets the outcome closes its files
+            self._ended = True
+            return self._outcome(*self._exit)
+
+    @contextmanager
+    def output(self) -> Iterator[tuple[int, int] | None]:
+        """Descriptors of the output so far, stdout and stderr, as long as the context lasts; None
+        once the task has ended. For any thread.
+        """
+        with ExitStack() as stack:
+            with self._files:
+                if self._ended:
+                    found = None
+                else:
+                    found = (os.dup(self._stdout.fileno()), os.dup(self._stderr.fileno()))
+            for descriptor in found or ():
+                stack.callback(os.close, descriptor)
+            yield found
+
+    @property
+    def age(self) -> float:
+        """Seconds since its start."""
+        return monotonic() - self._begin
+
+    @property
+    def started(self) -> str:
+        """When it was started, in UTC as ISO 8601."""
+        return self._started
+
+    @property
+    def script(self) -> str:
+        """The Task Script."""
+        return self._script
 
     def _others_live(self, now: float) -> bool:
         """Whether the end of other processes of a stopped task must be waited for."""

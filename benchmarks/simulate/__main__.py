@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from anamo.cli import arguments as types
 from anamo.core.capacity import workflow_indexes
+from anamo.core.text import format_duration
 from anamo.operator.plan.price import WRITE_PRICE, Price
-from anamo.operator.watch import format_duration
 from benchmarks.simulate.partitions import Limits
 from benchmarks.simulate.run import Result, simulate, work_for
 

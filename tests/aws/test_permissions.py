@@ -16,7 +16,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.aws.conftest import LARGE, LINE, Stage
+from tests.aws.conftest import LARGE, LINE, LONG, Stage
 from tests.support.policies import KMS_KEY, actions, also, document, excess, without
 from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.table import Table
@@ -82,6 +82,18 @@ def test_scan_is_what_shows_that_nothing_is_left_and_a_worker_can_do_without(
     assert worked.returncode == 0
     assert ("Scan: " in worked.stderr) == (not allowed)
     assert stage.states() == Counter(done=1)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_delete_object_is_what_output_so_far_needs_and_a_worker_can_do_without(
+    stage: Stage, allowed: bool
+) -> None:
+    stage.fill(LONG)
+    policy = worker(stage) if allowed else without(worker(stage), "s3:DeleteObject")
+    worked = stage.work(stage.account.user(policy), "--partial-logs", "1")
+    assert worked.returncode == 0
+    assert ("no output so far" in worked.stderr) == (not allowed)
+    assert len(stage.logs()) == 1
 
 
 @pytest.mark.parametrize("allowed", [True, False])
@@ -256,7 +268,7 @@ def test_an_operator_is_told_that_a_log_is_gone_because_it_may_list_the_bucket(
 # Nothing else
 
 NEEDED = {
-    "worker": {*STARTS, "dynamodb:Scan", "s3:AbortMultipartUpload"},
+    "worker": {*STARTS, "dynamodb:Scan", "s3:AbortMultipartUpload", "s3:DeleteObject"},
     "importer": {*IMPORTS, *REPLACES, "dynamodb:CreateTable"},
     "operator": {*REQUESTS, "s3:ListBucket"},
 }

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support import terminal, workflow
 from tests.support.fleet import Fleet
+from tests.support.scripts import ROOT
 from tests.support.table import Table
+from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 Run = Callable[..., Any]
 
@@ -30,6 +37,7 @@ def test_on_a_terminal_one_line_changes(worker: list[str], typing: Run) -> None:
     assert "0 items done · 0 failed · 0 running · 6 left" in drawn[0]
     assert any("· 1 running ·" in part or "· 2 running ·" in part for part in drawn)
     assert "5 items done · 1 failed · 0 running · 0 left" in drawn[-1]
+    assert any(re.search(r" to go · \d+ s so far · T\d for \d+ s", part) for part in drawn)
     # What failed is said at once, what went well is only counted
     assert "failed T5" in shown
     assert "done   T1" not in shown
@@ -66,3 +74,20 @@ def test_the_parent_draws_without_a_thread(
     fleet.add([f"bash {script}"], task_ids=["Look"])
     typing(*worker)
     assert (tmp_path / "threads").read_text().split() == ["Threads:", "1"]
+
+
+def test_what_is_left_is_counted_anew_while_tasks_run(
+    start: Run, table: Table, bucket: str, tmp_path: Path, dynamodb_client: DynamoDBClient
+) -> None:
+    wait = f"bash -c 'while [ ! -e {tmp_path}/go ]; do sleep 0.1; done'"
+    workflow.put_all(dynamodb_client, table, [workflow.item("T0", TaskScript=wait)])
+    counting = ["tests/support/sabotage.py", "pause_between_counts", "pyanamo.py"]
+    words = [str(ROOT / counting[0]), *counting[1:], "-t", table.name, "-b", bucket]
+    terminal_120 = ["python", str(Path(terminal.__file__)), "120", ""]
+    worker = start(*terminal_120, sys.executable, *words)
+    eventually(lambda: "1 running · 0 left" in worker.stdout, 60)
+    others = [workflow.item(f"T{k}", TaskScript="true") for k in range(1, 4)]
+    workflow.put_all(dynamodb_client, table, others)
+    eventually(lambda: "1 running · 3 left" in worker.stdout, 60)
+    (tmp_path / "go").touch()
+    assert worker.wait().returncode == 0

@@ -21,7 +21,7 @@ from anamo.core.codec import above
 from anamo.core.errors import UsageError
 from anamo.core.item import NULL, Item, NestedTask, State
 from anamo.core.record import Record
-from anamo.core.text import natural_sort_key
+from anamo.core.text import format_duration, format_rate, natural_sort_key, percent
 from anamo.operator.counts import TableCounts
 from anamo.operator.hints import Hints
 from anamo.operator.html import render
@@ -29,9 +29,8 @@ from anamo.operator.html.charts import draw_timeline
 from anamo.operator.html.step_data import Span, StepData
 from anamo.operator.log_filter import Tail, filter_log, sections
 from anamo.operator.steps import Samples, matching, parse_conditions
-from anamo.operator.summary import bar_lengths, percent
+from anamo.operator.summary import bar_lengths
 from anamo.operator.table_scan import RANGES, _split
-from anamo.operator.watch import Pace, format_duration, format_rate
 
 LINES = st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=30)
 
@@ -137,19 +136,6 @@ def test_a_report_is_nobody_elses_until_it_is_whole(
     monkeypatch.setattr(os, "fchmod", look)
     render._replace(tmp_path / "report.html", b"whole")
     assert seen == [("0o600", 5)]
-
-
-def test_pace_is_of_what_was_seen() -> None:
-    pace = Pace()
-    assert pace.rate() is None
-    pace.note(0, 100)
-    pace.note(10, 150)
-    assert pace.rate() == 5
-    assert pace.seconds_left(100) == 20
-    for minute in range(1, 30):
-        pace.note(10 + 60 * minute, 150)
-    assert pace.rate() == 0
-    assert pace.seconds_left(100) is None
 
 
 @pytest.mark.parametrize(

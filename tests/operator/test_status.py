@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import stat
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,9 +17,10 @@ import pytest
 from anamo.core.item import State
 from tests.operator.conftest import HOSTILE, Workflow
 from tests.support import workflow
-from tests.support.proxy import Proxy, Reply, failing, on, passing
+from tests.support.proxy import Forward, Proxy, Reply, Request, failing, on, passing
 from tests.support.scripts import ROOT
 from tests.support.table import Table
+from tests.support.waiting import eventually
 
 Run = Callable[..., Any]
 
@@ -285,23 +288,26 @@ def test_watch_stays_in_place_and_ends_with_the_work(typing: Run, small: Any) ->
     table = small(workflow.item("A", "done"), workflow.item("B", "failed"))
     ended = typing("status", "-t", table.name, "--watch", "1")
     assert ended.returncode == 0
-    assert "nothing left to do" in ended.stdout
+    assert f"{table.name}: finished, 1 failed" in ended.stdout
     assert "read units per refresh" in ended.stdout
 
 
 def test_watch_sees_the_rate(start: Run, small: Any, dynamodb_client: Any) -> None:
-    from tests.support.waiting import eventually
-
     table = small(*(workflow.item(f"T{k}") for k in range(20)))
     watching = start("pyanamo.py", "status", "-t", table.name, "--watch", "0.2")
-    eventually(lambda: "measuring" in watching.stdout)
-    done = [workflow.item(f"T{k}", "done") for k in range(10)]
-    workflow.put_all(dynamodb_client, table, done)
+    nothing = f"nothing works on {table.name}: 0 workers hold a lease"
+    eventually(lambda: nothing in watching.stdout)
+    now = time.time()
+    ended: Any = {"Lock_Date": workflow.stamp(now - 20), "Done_Date": workflow.stamp(now - 10)}
+    lease: Any = {"Lock_Date": workflow.stamp(now), "Lease_Expires": int(now) + 600}
+    done = [workflow.item(f"T{k}", "done", **ended) for k in range(10)]
+    locked = workflow.item("T10", "locked", **lease)
+    workflow.put_all(dynamodb_client, table, [*done, locked])
     eventually(lambda: "to go" in watching.stdout)
     workflow.put_all(dynamodb_client, table, [workflow.item(f"T{k}", "done") for k in range(20)])
-    ended = watching.wait()
-    assert ended.returncode == 0
-    assert ended.stdout.count("nothing left to do") == 1
+    last = watching.wait()
+    assert last.returncode == 0
+    assert last.stdout.count(f"{table.name}: finished\n") == 1
 
 
 @pytest.mark.long
@@ -317,3 +323,25 @@ def test_50000_items_are_counted_right(run: Run, table: Table, dynamodb_client: 
     units = re.search(r"([0-9,.]+) read units", ended.stderr)
     assert units
     assert float(units[1].replace(",", "")) <= 1_800
+
+
+def test_an_endpoint_that_does_not_answer_is_named_meanwhile(
+    start: Run, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    answered = threading.Event()
+
+    def silent(request: Request, forward: Forward) -> Reply | None:  # noqa: ARG001
+        answered.wait(60)
+        return None
+
+    proxy = make_proxy(dynamodb)
+    proxy.behaviour = silent
+    env = {"AWS_ENDPOINT_URL_DYNAMODB": proxy.url}
+    status = start("pyanamo.py", "status", "-t", "Testing", env=env)
+    try:
+        said = f"pyanamo.py: waiting for DynamoDB at {proxy.url} (us-east-1): no answer for 5 s; "
+        eventually(lambda: said in status.stderr)
+    finally:
+        answered.set()
+        status.signal(signal.SIGINT)
+    assert status.wait().returncode in (3, 130)

@@ -71,4 +71,11 @@ def _excess(policy: Policy, needed: set[str], table: str, bucket: str) -> Iterat
         if statement["Effect"] != "Allow" or {"NotAction", "NotResource"} & statement.keys():
             yield f"a statement that is hard to judge: {statement}"
         yield from set(listed(statement["Action"])) - needed
-        yield from (each for each in listed(statement["Resource"]) if not mine.fullmatch(each))
+        # Whole logs are not deleted
+        so_far = "-so-far.log.gz" if "s3:DeleteObject" in listed(statement["Action"]) else ""
+        resources = listed(statement["Resource"])
+        yield from (
+            each
+            for each in resources
+            if not (each.endswith(so_far) and mine.fullmatch(each.removesuffix(so_far)))
+        )

@@ -30,6 +30,7 @@ from anamo.aws import (  # noqa: E402
     table,
     table_writes,
 )
+from anamo.cli import live_line  # noqa: E402
 from anamo.core import command_line, transitions  # noqa: E402
 from anamo.worker import (  # noqa: E402
     cgroup,
@@ -44,6 +45,7 @@ from anamo.worker import (  # noqa: E402
     item_run,
     log_delivery,
     loop,
+    partial_logs,
     pool,
     process_tree,
     recorder,
@@ -200,6 +202,30 @@ def no_delivery() -> None:
     """Forget the logs that S3 did not take."""
     log_delivery.LOG_SECONDS = 0
     log_delivery.LogDelivery.deliver = lambda self, *given: self._kept.clear()  # type: ignore[method-assign]
+
+
+def no_deletion() -> None:
+    """Leave the output so far of an item where it is."""
+    partial_logs.PartialLogs._delete = lambda self, key: None  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def no_own_thread() -> None:
+    """Put output so far in S3 from the thread that renews leases."""
+    begun: list[tuple[partial_logs.PartialLogs, float]] = []
+    renew = heartbeat.Heartbeat._renew  # noqa: SLF001
+
+    def offer_and_renew(self: heartbeat.Heartbeat, claim: claim.Claim) -> bool:
+        for logs, interval in begun:
+            logs._offer(claim, interval)  # noqa: SLF001
+        return renew(self, claim)
+
+    heartbeat.Heartbeat._renew = offer_and_renew  # type: ignore[method-assign]  # noqa: SLF001
+    partial_logs.PartialLogs._run = lambda self, interval: begun.append((self, interval))  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def no_pause_between_counts() -> None:
+    """Count what is left again and again."""
+    live_line.LOOK_SECONDS = 0.2
 
 
 def no_disk_check() -> None:

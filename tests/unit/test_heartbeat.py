@@ -27,9 +27,11 @@ class Table:
         self.clock = DatabaseClock()
         self._renewals = iter(renewals)
         self.renewed = 0
+        self.so_far = ""
 
-    def renew(self, *_: Any) -> bool:
+    def renew(self, *given: Any) -> bool:
         """Renew a lease."""
+        self.so_far = given[-1]
         if renewal := next(self._renewals, None):
             return renewal()
         self.renewed += 1
@@ -69,6 +71,16 @@ def test_a_heartbeat_goes_on_whatever_a_renewal_raises(
     table = Table(raising(error), raising(error))
     beat(table)
     eventually(lambda: table.renewed >= 2)
+
+
+def test_what_the_table_should_learn_is_not_kept_until_the_next_renewal() -> None:
+    table: Any = Table()
+    claim = Claim(Item(7, "Task", "true", lock_id="1" * 32), 0, table)
+    claim.so_far = "s3://bucket/so-far"
+    heartbeat = Heartbeat(table.clock, Holder("here", 3600), lambda: [claim], lambda: None)
+    heartbeat.renew_now()
+    eventually(lambda: table.so_far == "s3://bucket/so-far")
+    heartbeat.close()
 
 
 def test_a_lost_claim_is_marked_and_the_main_thread_woken(

@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import pty
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
 
+from anamo.aws.clock import DatabaseClock
+from anamo.aws.pages import Part, QueryPage
+from anamo.aws.table_reads import Projection
 from anamo.cli import live_line
 from anamo.cli.live_line import LiveLine
+from anamo.core.item import State
+from anamo.core.record import Record
+from anamo.worker.in_flight_claims import Run
+from anamo.worker.left import Left, count_left
 from anamo.worker.messages import ItemEnded
 from tests.support.waiting import eventually
 
@@ -73,10 +81,10 @@ def failed(task_id: str) -> ItemEnded:
 
 def test_a_message_is_neither_wrapped_nor_taken_for_markup(terminal: Terminal) -> None:
     line = terminal.open_line()
-    line.start(lambda: (2, False))
-    line.draw(0)
+    line.start(lambda: Left(2, exact=False))
+    line.draw(0, None)
     line.ended(failed("[red]" + "x" * 90))
-    line.draw(0)
+    line.draw(0, None)
     line.close()
     line.say("the end")
     seen = terminal.shown("the end")
@@ -90,9 +98,9 @@ def test_what_changes_often_is_drawn_seldom(
 ) -> None:
     monkeypatch.setattr(live_line, "DRAW_SECONDS", 3600.0)
     line = terminal.open_line()
-    line.start(lambda: (9, True))
+    line.start(lambda: Left(9))
     for running in (1, 2, 3, 0):
-        line.draw(running)
+        line.draw(running, None)
     line.close()
     line.say("the end")
     seen = terminal.shown("the end")
@@ -103,10 +111,89 @@ def test_what_changes_often_is_drawn_seldom(
 
 def test_a_terminal_that_is_gone_stops_nothing(terminal: Terminal) -> None:
     line = terminal.open_line()
-    line.start(lambda: (2, True))
+    line.start(lambda: Left(2))
     terminal.hang_up()
     for running in (1, 2, 0):
-        line.draw(running)
+        line.draw(running, None)
         line.ended(failed("Task"))
     line.close()
     line.say("done")
+
+
+def done(seconds: float) -> ItemEnded:
+    return ItemEnded("Align", 7, "Task", "done", 1, (), 1, 1, seconds)
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, line: LiveLine, *given: Any) -> str:
+    """The line as it is drawn now."""
+    shown: list[str] = []
+    live: Any = line._live  # noqa: SLF001
+    monkeypatch.setattr(live, "update", lambda text, refresh: shown.append(str(text)))
+    monkeypatch.setattr(live_line, "DRAW_SECONDS", 0.0)
+    line.draw(*given)
+    return shown[-1]
+
+
+def test_the_line_says_what_is_left_for_how_long_and_what_runs(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(live_line, "monotonic", lambda: now)
+    line = terminal.open_line()
+    line.start(lambda: Left(100, running=10))
+    assert drawn(monkeypatch, line, 2, Run("S7", 5)) == (
+        "0 items done · 0 failed · 2 running · 98 left · 0 s so far · S7 for 5 s"
+    )
+    now += 600
+    line.ended(done(600))
+    # 97 by ten workers at a time, and the rest of the one that runs
+    assert drawn(monkeypatch, line, 2, Run("S8\x1b", 120)) == (
+        "1 item done · 0 failed · 2 running · 97 left · 1 h 45 min to go · 10 min so far · "
+        "S8\\x1b for 2 min"
+    )
+    # Others have taken some, and more workers work now
+    line.counted(Left(20, running=20))
+    assert "· 20 left · 18 min to go ·" in drawn(monkeypatch, line, 2, Run("S8", 120))
+
+
+def test_a_large_table_is_counted_less_often(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(live_line, "monotonic", lambda: now)
+    line = terminal.open_line()
+    assert not line.asks
+    line.start(lambda: Left(9))
+    assert not line.asks
+    now += live_line.LOOK_SECONDS
+    assert [line.asks, line.asks] == [True, False]
+    line.counted(Left(90_000, exact=False, pages=12))
+    now += 10 * live_line.LOOK_SECONDS
+    assert not line.asks
+    now += live_line.LOOK_SECONDS
+    assert line.asks
+
+
+class Pages:
+    """A table with so many items on each page, todo and locked."""
+
+    def __init__(self, todo: int, locked: int) -> None:
+        self.clock = DatabaseClock()
+        self._pages = {"todo": todo, "locked": locked}
+        self.read = 0
+
+    def page(self, part: Part, _: Projection) -> QueryPage:
+        self.read += 1
+        self._pages[part.state] -= 1
+        lease = {"Lease_Expires": int(time.time()) + 60} if part.state == State.LOCKED else {}
+        record = Record.from_values({"itemID": 1, "ItemState": part.state, **lease})
+        rest = Part(part.state, 2) if self._pages[part.state] > 0 else None
+        return QueryPage([record] * 100, rest)
+
+
+def test_counting_what_is_left_reads_so_many_pages_at_most() -> None:
+    few: Any = Pages(3, 1)
+    assert count_left([few]) == Left(300, exact=True, running=100, pages=4)
+    many: Any = Pages(1000, 1000)
+    assert count_left([many]) == Left(1000, exact=False, running=200, pages=12)
+    assert many.read == 12

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from anamo.aws.retry import FIRST, LONGEST, RetryPolicy
+from anamo.aws import retry
+from anamo.aws.retry import FIRST, LONGEST, OperatorRetry, RetryPolicy
 from anamo.core.errors import AccessDenied, Throttled, TransientError, Unreachable
 
 
@@ -128,3 +130,46 @@ def test_sleep_may_end_the_retries() -> None:
 
     with pytest.raises(InterruptedError):
         RetryPolicy(interrupted).retry(Faults(Unreachable()).request, 10)
+
+
+def test_a_command_says_once_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "SILENT_SECONDS", 0.01)
+    said: list[str] = []
+    heard = threading.Event()
+
+    def say(line: str) -> None:
+        said.append(line)
+        heard.set()
+
+    operator = OperatorRetry(say)
+    operator.where = "DynamoDB at http://127.0.0.1:1 (us-east-1)"
+    assert operator(lambda: heard.wait(60))
+    assert operator(lambda: threading.Event().wait(0.1)) is False
+    (line,) = said
+    assert line.startswith("waiting for DynamoDB at http://127.0.0.1:1 (us-east-1): no answer for")
+    assert "giving up in 31 s at the latest" in line
+
+
+def test_what_is_answered_in_time_is_not_talked_about() -> None:
+    said: list[str] = []
+    assert OperatorRetry(said.append)(lambda: 7) == 7
+    assert said == []
+
+
+def test_a_slow_look_says_on_a_terminal_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    quiet = OperatorRetry(said.append).reading("Align")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    operator = OperatorRetry(said.append)
+    note, again = operator.reading("Align"), operator.reading("Align")
+    for second in range(14):
+        now = second
+        for each in (note, again, quiet):
+            each(5000)
+    assert said == [
+        "reading table Align: 20,000 items so far",
+        "reading table Align: 35,000 items so far",
+        "reading table Align: 65,000 items so far",
+    ]

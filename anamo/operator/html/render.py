@@ -14,14 +14,12 @@ from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.core.errors import UsageError
 from anamo.core.record import Record
-from anamo.core.text import natural_sort_key, printable
-from anamo.operator import summary
+from anamo.core.text import format_duration, natural_sort_key, percent, printable
 from anamo.operator.counts import STATES, TableCounts, count_table
 from anamo.operator.hints import Hints
 from anamo.operator.html import charts
 from anamo.operator.html.step_data import StepData, all_spans
 from anamo.operator.steps import Matrix, cell_text
-from anamo.operator.watch import format_duration
 
 SECONDS = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86400, 10 * 86400, 100 * 86400]
 """Marks of the run time axis."""
@@ -159,7 +157,7 @@ def _overview(step: StepData) -> dict[str, Any]:
         width = 1000 * number / total if total else 0.0
         parts.append({"kind": kind, "state": state, "count": number, "x": x, "width": width})
         x += width
-    return {"step": step, "parts": parts, "percent": summary.percent(items["done"], total)}
+    return {"step": step, "parts": parts, "percent": percent(items["done"], total)}
 
 
 def _histograms(

@@ -6,15 +6,11 @@ Guaranteed: only a few numbers are kept for each record, and nothing of its logs
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from anamo.core.item import NULL, State
 from anamo.core.record import Record
 from anamo.operator.counts import TableCounts
 from anamo.operator.failures import Failures
-
-LAST_SECOND = 32_503_680_000
-"""The year 3000: another tool may have written any date, and a chart cannot show all of them."""
 
 
 @dataclass(slots=True)
@@ -98,25 +94,11 @@ class StepData:
             self.spans.append(span)
 
     def _span(self, record: Record, now: float) -> Span | None:
-        item = record.item
-        begin, end = _epoch(record.locked), _epoch(record.ended)
-        if record.leased(now):
-            end = now
-        if begin is None or end is None or end < begin or item.instance_id == NULL:
-            return None
-        if record.state not in (State.DONE, State.FAILED, State.LOCKED):
+        item, held = record.item, record.held(now)
+        if held is None or item.instance_id == NULL:
             return None
         failed = record.state == State.FAILED
-        return Span(item.instance_id, begin, end, self.position, item.task_id, failed)
-
-
-def _epoch(stamp: str) -> float | None:
-    """The epoch seconds of an ISO 8601 timestamp; None if it is not one, or of another era."""
-    try:
-        seconds = datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
-    except (ValueError, OverflowError):
-        return None
-    return seconds if 0 <= seconds < LAST_SECOND else None
+        return Span(item.instance_id, *held, self.position, item.task_id, failed)
 
 
 def all_spans(steps: Sequence[StepData]) -> list[Span]:

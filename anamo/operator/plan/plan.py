@@ -13,12 +13,11 @@ from anamo.core.codec import SMALLEST_ID
 from anamo.core.errors import AccessDenied
 from anamo.core.item import Item, nested_item, new_values, single_item
 from anamo.core.item_size import size_of
-from anamo.core.text import count, printable
+from anamo.core.text import count, format_duration, printable
 from anamo.operator.counts import count_table
 from anamo.operator.plan.forecast import FIRST_WRITES, OVERHEAD_SECONDS, Forecast, Plan, forecast
 from anamo.operator.plan.item_life import TABLE
 from anamo.operator.plan.price import PUT_PRICE, READ_SHARE, Price
-from anamo.operator.watch import format_duration
 
 SAMPLE = 25
 """Todo items of a table of which the one of median size stands for all."""
@@ -89,7 +88,9 @@ def _from_command_line(request: PlanRequest, items: int) -> tuple[Plan, Sequence
 def _from_table(
     request: PlanRequest, retry: OperatorRetry, say: Callable[[str], object]
 ) -> tuple[Plan, Sequence[Index]]:
-    table = WorkflowTable(session.dynamodb_client(request.region), request.table)
+    client = session.dynamodb_client(request.region)
+    retry.where = session.where(client)
+    table = WorkflowTable(client, request.table)
     indexes = _indexes(table, retry, say)
     left = count_table(table, retry).left
     ids = [item.item_id for item in retry(lambda: table.todo(SMALLEST_ID, SAMPLE))]

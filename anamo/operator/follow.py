@@ -1,0 +1,242 @@
+"""`pyanamo.py logs --follow`: what tasks print, until their items have ended.
+
+Guaranteed: of each stream every byte is written once, in its order, however often it is looked; the
+last of it comes from the whole log. Not guaranteed: what a task printed within one interval beyond
+what its worker puts in S3; it is said how much that is.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, Protocol
+
+from anamo.aws.log_store import LogStore, located
+from anamo.aws.retry import OperatorRetry
+from anamo.aws.table import WorkflowTable
+from anamo.aws.table_reads import Projection
+from anamo.core.codec import ItemId
+from anamo.core.errors import LogMissing
+from anamo.core.item import State
+from anamo.core.log_entry import LogEntry
+from anamo.core.record import ENDED, Record
+from anamo.operator.log_filter import HEADER, STDERR, Tail, only_tasks, sections
+from anamo.operator.log_writer import LogWriter
+
+FOLLOW_SECONDS = 5.0
+"""Between two looks; each reads the items whole."""
+
+Stream = tuple[str, ItemId, str, str]
+"""Table, itemID, task and which of its streams."""
+
+_FIELD = re.compile(
+    rb"(?m)^(lockID|nested task|stdout begins at byte|stderr begins at byte): (.*)$"
+)
+
+
+class Wanted(Protocol):
+    """What is asked for of each log; see `logs.LogsRequest`."""
+
+    @property
+    def nested(self) -> str | None:
+        """The name or the argument of one nested task; None for all."""
+
+    @property
+    def stderr(self) -> bool:
+        """Only stderr."""
+
+    @property
+    def tail(self) -> int | None:
+        """How many last lines of each stream at the beginning; None for all."""
+
+
+class Follower:
+    """Follows the output of items.
+
+    Args:
+        client: A boto3 client of S3.
+        retry: Sends the requests to DynamoDB.
+        wanted: What is asked for.
+        write: Writes what is new.
+        say: Prints a message.
+        sleep: Waits for some seconds.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        retry: OperatorRetry,
+        wanted: Wanted,
+        write: LogWriter,
+        say: Callable[[str], object],
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._retry = retry
+        self._wanted = wanted
+        self._write = write
+        self._say = say
+        self._sleep = sleep
+        self._with_table = False
+        self._written: dict[Stream, int] = {}
+        self._claims: dict[tuple[str, ItemId], str] = {}
+        self._whole: set[tuple[str, ItemId, str]] = set()
+        self._states: dict[tuple[str, ItemId], str] = {}
+
+    def follow(
+        self, items: Sequence[tuple[WorkflowTable, Record]], *, with_table: bool = False
+    ) -> None:
+        """Write what their tasks print, until all of them have ended, or are held.
+
+        Args:
+            items: The items, each with its table.
+            with_table: Whether to name their tables.
+
+        Raises:
+            AwsError: A request failed.
+        """
+        self._with_table = with_table
+        left = [(table, record.item.item_id) for table, record in items]
+        while left := [each for each in left if self._look(*each)]:
+            self._sleep(FOLLOW_SECONDS)
+
+    def _look(self, table: WorkflowTable, item_id: ItemId) -> bool:
+        """Write what is new of an item; whether more may come."""
+        found = self._retry(lambda: table.read([item_id], Projection.WHOLE))
+        if not found:
+            self._say(f"item {item_id} of table {table.name} is gone")
+            return False
+        (record,) = found
+        state = record.state
+        self._note_claim(table.name, record)
+        if state not in ENDED:
+            self._note_state(table.name, record)
+        for name, entry in record.logs.items():
+            if self._is_wanted(record, name) and (table.name, item_id, name) not in self._whole:
+                self._write_whole(table.name, record, name, entry)
+        if record.item.log_so_far and state not in ENDED:
+            self._write_so_far(table.name, record)
+        self._note_state(table.name, record)
+        return state in (State.TODO, State.LOCKED)
+
+    def _is_wanted(self, record: Record, name: str) -> bool:
+        nested = self._wanted.nested
+        return nested is None or name in record.tasks_named(nested)
+
+    def _name(self, table: str, record: Record, task: str = "") -> str:
+        """What identifies an item, or a task of it, to the operator."""
+        where, item = table if self._with_table else "", record.item
+        words = [where, item.task_id, record.task_title(task), f"(item {item.item_id})"]
+        return " ".join(filter(None, words))
+
+    def _note_state(self, table: str, record: Record) -> None:
+        """Say an item's state if it is a new one."""
+        key, state = (table, record.item.item_id), record.state
+        if self._states.get(key) != state:
+            self._states[key] = state
+            waits = "; no worker has claimed it" if state == State.TODO else ""
+            self._say(f"{self._name(table, record)} is {state}{waits}")
+
+    def _note_claim(self, table: str, record: Record) -> None:
+        """Begin anew with the tasks that another claim runs again."""
+        item = record.item
+        if self._claims.get((table, item.item_id), item.lock_id) != item.lock_id:
+            for stream in [*self._written]:
+                if stream[:2] == (table, item.item_id) and stream[2] not in record.logs:
+                    del self._written[stream]
+            self._say(f"{self._name(table, record)} runs again, as attempt {item.attempts}")
+        self._claims[table, item.item_id] = item.lock_id
+
+    def _write_whole(self, table: str, record: Record, name: str, entry: LogEntry) -> None:
+        """Write the rest of the log of a task that has ended."""
+        item_id = record.item.item_id
+        self._whole.add((table, item_id, name))
+        if not entry.s3:
+            return
+        bucket, key = located(entry.s3)
+        log = sections(LogStore(self._client, bucket).read(key, entry.s3_range))
+        try:
+            for section, pieces in _by_section(log):
+                if section != HEADER:
+                    self._write_new((table, item_id, name, section), record, pieces, 0)
+        except LogMissing as error:
+            self._say(f"{self._name(table, record, name)}: {error}")
+
+    def _write_so_far(self, table: str, record: Record) -> None:
+        """Write what is new of the tasks that run."""
+        item = record.item
+        bucket, key = located(item.log_so_far)
+        pieces = LogStore(self._client, bucket).read(key, "")
+        shown = only_tasks(
+            pieces, lambda name: name in record.logs or not self._is_wanted(record, name)
+        )
+        fields: dict[bytes, bytes] = {}
+        try:
+            for section, rest in _by_section(sections(shown)):
+                if section == HEADER:
+                    found = dict(_FIELD.findall(b"".join(rest)))
+                    # That of stderr is only a heading
+                    fields = found or fields
+                elif fields.get(b"lockID", b"").decode() == item.lock_id:
+                    name = fields.get(b"nested task", b"").decode("utf-8", "replace")
+                    begin = int(fields.get(f"{section} begins at byte".encode(), b"0"))
+                    self._write_new((table, item.item_id, name, section), record, rest, begin)
+        except LogMissing:
+            # It ends just now: the whole log comes with the next look
+            return
+
+    def _write_new(
+        self, stream: Stream, record: Record, pieces: Iterable[bytes], begin: int
+    ) -> None:
+        """Write what is new of a stream, of which there are pieces from a byte on."""
+        name = self._name(stream[0], record, stream[2])
+        if self._wanted.stderr and stream[3] != STDERR:
+            return
+        tail = self._wanted.tail if stream not in self._written else None
+        written = self._written.get(stream, 0)
+        if begin > written and tail is None:
+            self._say(
+                f"{name}: {begin - written:,} bytes of {stream[3]} left out; "
+                "they are in the whole log"
+            )
+        new = self._counted(stream, pieces, begin, max(written, begin))
+        if tail is not None:
+            last = Tail(tail)
+            for piece in new:
+                last.add(piece)
+            new = iter([last.lines()])
+        first = next(filter(None, new), b"")
+        if first:
+            self._write(chain([first], new), f"{name} {stream[3]}")
+
+    def _counted(
+        self, stream: Stream, pieces: Iterable[bytes], position: int, written: int
+    ) -> Iterator[bytes]:
+        """The pieces from byte `written` on; takes note of where they end."""
+        for piece in pieces:
+            new = piece[max(written - position, 0) :]
+            position += len(piece)
+            self._written[stream] = max(position, written)
+            yield new
+
+
+def _by_section(
+    pieces: Iterable[tuple[str, bytes]],
+) -> Iterator[tuple[str, list[bytes] | Iterator[bytes]]]:
+    """The pieces of each section together: those of a header as a list."""
+    source = iter(pieces)
+    pending = next(source, None)
+
+    def rest(section: str) -> Iterator[bytes]:
+        nonlocal pending
+        while pending and pending[0] == section:
+            yield pending[1]
+            pending = next(source, None)
+
+    while pending:
+        section = pending[0]
+        found = rest(section)
+        yield section, [*found] if section == HEADER else found
+        # What was not asked for
+        for _ in found:
+            pass

@@ -1,0 +1,225 @@
+"""The output so far of tasks that run for long, in S3.
+
+Guaranteed: a thread of its own does it, so neither the heartbeat nor the recorder ever waits for
+it. An item has one such object, under a key that does not depend on the claim: each claim replaces
+it, and the end of the item deletes it, also what a worker that died had left. Without the
+permission to delete, none is put.
+
+Not guaranteed: that none is left where a worker that was suspended in the middle of an upload goes
+on after another has ended its item, or where S3 does not answer when the item ends.
+"""
+
+import logging
+import os
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timezone
+from time import monotonic
+
+from anamo.aws.log_store import LogStore, Packed
+from anamo.core.errors import AccessDenied, AwsError, HostError
+from anamo.core.log_entry import so_far_key
+from anamo.worker.claim import Claim
+from anamo.worker.log_delivery import LogOrigin
+from anamo.worker.log_packer import LEVEL, header_text
+from anamo.worker.task_process import TaskProcess
+from anamo.worker.thread import start_thread
+
+STREAM_LIMIT = 256 * 1024
+"""Bytes of the end of each stream that are put: so an upload takes a moment, however much a task
+prints."""
+
+LOOKS = 4
+"""How often in an interval it is looked whether something is due."""
+
+CLOSE_SECONDS = 10.0
+"""How long the end of the process waits for an upload whose object is to be deleted."""
+
+logger = logging.getLogger(__name__)
+
+Sizes = Mapping[str, tuple[int, int]]
+"""Bytes of stdout and stderr by task."""
+
+
+class PartialLogs:
+    """Puts the output so far of tasks that run in S3, and deletes it.
+
+    Args:
+        logs: Where it goes.
+        origin: Where it comes from.
+        interval: Seconds from one object of an item to the next, and the age from which a task
+            counts as long; None puts none.
+        claims: Returns the claims held now; called in a thread of its own, as is `news`.
+        news: Called when the table should learn the address of an object.
+    """
+
+    def __init__(
+        self,
+        logs: LogStore,
+        origin: LogOrigin,
+        interval: float | None,
+        claims: Callable[[], Iterable[Claim]],
+        news: Callable[[], object],
+    ) -> None:
+        self._logs = logs
+        self._origin = origin
+        self._claims = claims
+        self._news = news
+        self._ended = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._lock = threading.Lock()
+        # The claim whose object is on its way, and whether it is to be deleted afterwards
+        self._putting: Claim | None = None
+        self._unwanted = False
+        self._put: dict[Claim, tuple[float, Sizes]] = {}
+        self._may_delete = False
+        if interval is not None:
+            try:
+                start_thread("partial logs", lambda: self._run(interval))
+            except HostError as fault:
+                logger.warning("%s; no output so far is put in S3", fault)
+
+    def drop(self, claim: Claim) -> None:
+        """Delete what there is of an item that is about to end; if it is on its way, once it is
+        there. For any thread.
+        """
+        key = self._key(claim)
+        with self._lock:
+            claim.ending = True
+            if self._putting is claim:
+                self._unwanted = True
+                return
+        if claim.so_far or claim.item.log_so_far == self._logs.address(key):
+            self._delete(key)
+
+    def close(self) -> None:
+        """Put nothing more; what is on its way and not wanted is waited for."""
+        self._ended.set()
+        if self._unwanted:
+            self._idle.wait(CLOSE_SECONDS)
+
+    def _key(self, claim: Claim) -> str:
+        return so_far_key(self._origin.prefix, claim.table.name, claim.item)
+
+    def _delete(self, key: str) -> None:
+        try:
+            self._logs.delete(key)
+        except AwsError as fault:
+            logger.warning("the output so far in %s is left behind: %s", key, fault)
+
+    # For its thread
+
+    def _run(self, interval: float) -> None:
+        while not self._ended.wait(interval / LOOKS):
+            claims = [claim for claim in self._claims() if not claim.lost]
+            self._put = {claim: put for claim, put in self._put.items() if claim in claims}
+            for claim in claims:
+                try:
+                    if self._due(claim, interval) and not self._offer(claim, interval):
+                        return
+                except (AwsError, OSError) as fault:
+                    logger.info("output so far of item %d: %s", claim.item.item_id, fault)
+                except Exception:
+                    # The tasks go on, and their whole logs come at their ends
+                    logger.debug("partial logs", exc_info=True)
+
+    def _due(self, claim: Claim, interval: float) -> bool:
+        last, _ = self._put.get(claim, (claim.began, {}))
+        return monotonic() >= last + interval
+
+    def _offer(self, claim: Claim, interval: float) -> bool:
+        """Put what is new of a claim; False if this worker may not delete it again."""
+        running = claim.running.copy().items()
+        long = {name: task for name, task in running if task.age >= interval}
+        sizes, body = _pack(long, lambda name, task: self._header(claim, name, task))
+        _, before = self._put.get(claim, (0.0, {}))
+        if sizes == before or not any(map(any, sizes.values())):
+            return True
+        key = self._key(claim)
+        if not self._may_delete:
+            try:
+                self._logs.delete(key)
+            except AccessDenied as denied:
+                logger.warning(
+                    "no output so far of tasks that run is put in S3, since it could not be "
+                    "deleted: %s; see aws/iam/worker.json, or give --partial-logs off",
+                    denied,
+                    extra={"once": True},
+                )
+                return False
+            self._may_delete = True
+        self._upload(claim, Packed(key, body, ()))
+        self._put[claim] = monotonic(), sizes
+        return True
+
+    def _upload(self, claim: Claim, packed: Packed) -> None:
+        with self._lock:
+            if claim.lost or claim.ending:
+                return
+            self._putting, self._unwanted = claim, False
+            self._idle.clear()
+        try:
+            self._logs.put(packed)
+            first, claim.so_far = not claim.so_far, self._logs.address(packed.key)
+            if first and claim.item.log_so_far != claim.so_far:
+                self._news()
+        finally:
+            with self._lock:
+                self._putting, unwanted = None, self._unwanted
+            if unwanted:
+                self._delete(packed.key)
+            self._idle.set()
+
+    def _header(self, claim: Claim, name: str, task: TaskProcess) -> dict[str, str]:
+        item, origin = claim.item, self._origin
+        return {
+            "table": claim.table.name,
+            "taskID": item.task_id,
+            "itemID": str(item.item_id),
+            **({"nested task": name} if name else {}),
+            "command": task.script,
+            "instance": item.instance_id,
+            "host": origin.host,
+            **origin.host_metadata,
+            "lockID": item.lock_id,
+            "attempt": str(item.attempts),
+            "started": task.started,
+            "output until": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
+            "seconds": f"{task.age:.0f}",
+            "status": "running",
+        }
+
+
+def _pack(
+    tasks: Mapping[str, TaskProcess], header: Callable[[str, TaskProcess], Mapping[str, str]]
+) -> tuple[Sizes, bytes]:
+    """A gzip member for each task that runs, in the form of whole logs; and its output's sizes."""
+    sizes, members = {}, []
+    for name, task in tasks.items():
+        with task.output() as output:
+            if output is None:
+                continue
+            stdout, stderr = (os.fstat(descriptor).st_size for descriptor in output)
+            sizes[name] = stdout, stderr
+            begins = {
+                "stdout begins at byte": str(max(stdout - STREAM_LIMIT, 0)),
+                "stderr begins at byte": str(max(stderr - STREAM_LIMIT, 0)),
+            }
+            gzip = zlib.compressobj(LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+            members.append(gzip.compress(header_text({**header(name, task), **begins})))
+            for stream, descriptor, size in zip(
+                ("stdout", "stderr"), output, sizes[name], strict=True
+            ):
+                members += map(gzip.compress, _section(stream, descriptor, size))
+            members.append(gzip.compress(b"\n") + gzip.flush())
+    return sizes, b"".join(members)
+
+
+def _section(name: str, descriptor: int, size: int) -> Iterator[bytes]:
+    begin = max(size - STREAM_LIMIT, 0)
+    # What the task empties meanwhile is missing: read before its size is written
+    content = os.pread(descriptor, size - begin, begin)
+    yield f"\n== {name}, {len(content)} bytes ==\n".encode()
+    yield content
