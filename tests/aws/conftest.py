@@ -16,7 +16,7 @@ from tests.support.stack import Stack, make_stack, own_parameters
 from tests.support.table import Table, workflow_table
 
 LINE = "Task-{number}|{table}|seq|1,2\n"
-LONG = "Long|{table}|bash -c 'echo begun; sleep 4'\n"
+LONG = "Long|{table}|bash -c 'echo begun; sleep $1' _|4\n"
 LARGE = "Large|{table}|head -c 20000000|/dev/urandom\n"
 """What it prints does not compress, so that its log is uploaded in parts."""
 
