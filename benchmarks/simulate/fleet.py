@@ -305,7 +305,9 @@ def imported_image(item: Item) -> Image:
         return {}
 
     client: Any = SimpleNamespace(
-        meta=SimpleNamespace(events=SimpleNamespace(register=lambda *_, **__: None)),
+        meta=SimpleNamespace(
+            region_name="us-east-1", events=SimpleNamespace(register=lambda *_, **__: None)
+        ),
         transact_write_items=transact_write_items,
     )
     WorkflowTable(client, TABLE).insert([item], "0" * 32)

@@ -18,7 +18,7 @@ from tests.support.table import Table, workflow_table
 from tests.support.task_files import import_here
 
 LINE = "Task-{number}|{table}|seq|1,2\n"
-LONG = "Long|{table}|bash -c 'echo begun; sleep 4'\n"
+LONG = "Long|{table}|bash -c 'echo begun; sleep $1' _|4\n"
 LARGE = "Large|{table}|head -c 20000000|/dev/urandom\n"
 """What it prints does not compress, so that its log is uploaded in parts."""
 

@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
@@ -153,7 +154,7 @@ def parsed(words: list[str]) -> dict[str, Any]:
 def test_the_job_definitions_parameters_fill_the_workers_command_line(stack: Stack) -> None:
     arguments = parsed(command_line(stack.job_definition, {}))
     expected = {
-        "table": [stack.outputs["Table"]],
+        "table": [[stack.outputs["Table"]]],
         "bucket": LogLocation(stack.outputs["Bucket"], None),
         "region": REGION,
         "items": 2,
@@ -164,7 +165,7 @@ def test_the_job_definitions_parameters_fill_the_workers_command_line(stack: Sta
     assert {name: arguments[name] for name in expected} == expected
     chosen = {"table": "Call", "items": "4", "nested": "8", "lease": "60", "walltime": "90m"}
     arguments = parsed(command_line(stack.job_definition, chosen))
-    assert arguments["table"] == ["Call"]
+    assert arguments["table"] == [["Call"]]
     assert [arguments[name] for name in ("items", "nested", "lease")] == [4, 8, 60]
     assert arguments["wall_time"] == 5400
 
@@ -173,10 +174,10 @@ def test_the_jobs_of_a_stack_with_several_tables_use_all_of_them_and_may(own_sta
     name = own_stack.outputs["Table"]
     listed_tables = [f"{name}-Call", name]
     worker = parsed(command_line(own_stack.job_definition, {}))
-    assert tables(worker["table"]) == listed_tables
+    assert tables(Namespace(**worker)) == listed_tables
     words = command_line(own_stack.definition("GateDefinition"), {})
-    gate = vars(operator_commands.parser("pyanamo.py").parse_args(words))
-    assert tables(gate["table"]) == listed_tables
+    gate = operator_commands.parser("pyanamo.py").parse_args(words)
+    assert tables(gate) == listed_tables
     gate_policy = own_stack.inline_policies("GateRole")["ReadTables"]
     for policy in (own_stack.policy("WorkerPolicy"), gate_policy):
         resources_of = [each["Resource"] for each in policy["Statement"]]

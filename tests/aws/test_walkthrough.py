@@ -127,7 +127,7 @@ def test_the_changes_to_the_stack_are_parameters_that_it_has(account: Account) -
     chosen = dict(each.split("=", 1) for each in overrides)
     assert chosen.keys() == {
         *("TableName", "FurtherTables", "Schedule", "ScheduledWorkers"),
-        *("AlertEmail", "ThrottlingAlarms", "OnDemandVCpus"),
+        *("AlertEmail", "ThrottlingAlarms", "OnDemandVCpus", "Metrics"),
     }
     account.client("cloudformation", "us-west-2").create_stack(
         StackName="changed",

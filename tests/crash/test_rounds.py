@@ -55,8 +55,12 @@ def test_whatever_happens_at_once_the_promises_hold(seed: int, play: Play) -> No
 )
 def test_without_a_guard_a_round_finds_it(guard: str, said: str, play: Play, fleet: Fleet) -> None:
     fleet.guard = guard
-    found = play(0)
+    # What happens at once differs with the load, and not every round meets the fault
+    for seed in range(4):
+        found = play(seed)
+        if any(re.search(said, fault) for fault in found):
+            break
     assert any(re.search(said, fault) for fault in found), found
     # Whoever repeats it needs the seed, and what happened
-    assert any(line.startswith("seed 0, ") for line in found)
+    assert any(line.startswith(f"seed {seed}, ") for line in found)
     assert any(line.startswith("history of item ") for line in found)

@@ -139,7 +139,7 @@ def test_a_signal_in_the_middle_of_a_request_is_heeded(
 def test_a_failure_in_an_item_that_goes_back_is_not_said_to_be_tried_again(fleet: Fleet) -> None:
     fleet.add(["bash -c 'sleep $0; exit 3'|0,600"], "-n", ",")
     worker = fleet.start("-n", "2")
-    eventually(lambda: fleet.table.items()[0].get("Log_Length") == 1, 60)
+    eventually(lambda: fleet.table.items()[0].get("Ended_Tasks") == 1, 60)
     worker.signal(signal.SIGTERM)
     ended = worker.wait()
     assert ended.returncode == 143

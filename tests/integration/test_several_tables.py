@@ -44,7 +44,7 @@ def test_a_worker_takes_from_the_first_table_and_names_each(
     for table in (first, other):
         assert f"/Logs/{table.name}/" in ended.stderr
         listed = s3_client.list_objects_v2(Bucket=fleet.bucket, Prefix=f"Logs/{table.name}/")
-        body = s3_client.get_object(Bucket=fleet.bucket, Key=listed["Contents"][0]["Key"])["Body"]
+        body = s3_client.get_object(Bucket=fleet.bucket, Key=listed["Contents"][-1]["Key"])["Body"]
         assert f"table: {table.name}\n" in gzip.decompress(body.read()).decode()
 
 

@@ -115,7 +115,9 @@ class ScriptedClient:
     """A client of DynamoDB that answers with the replies it was given, then stops the caller."""
 
     def __init__(self, images: Numbered[Image]) -> None:
-        self.meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_, **__: None))
+        self.meta = SimpleNamespace(
+            region_name="us-east-1", events=SimpleNamespace(register=lambda *_, **__: None)
+        )
         self.replies: list[Reply] = []
         self._images = images
 

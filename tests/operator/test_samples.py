@@ -326,7 +326,7 @@ def test_one_nested_task_runs_again_by_its_name_or_argument(run: Run, small: Any
     assert run("pyanamo.py", *words, "S1", "--nested", "chr4").returncode == 0
     assert statuses(table, "S1") == ["done", "failed", "done", "todo", "done"]
     (item,) = (item for item in table.items() if item["taskID"] == "S1")
-    assert (item["ItemState"], item["Log_Length"]) == ("todo", 4)
+    assert (item["ItemState"], item["Ended_Tasks"]) == ("todo", 4)
     assert run("pyanamo.py", *words, "S2", "--nested", "Task_0").returncode == 0
     assert statuses(table, "S2") == ["todo", "done", "done"]
     ended = run("pyanamo.py", *words, "S3", "--nested", "chr4")

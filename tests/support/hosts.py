@@ -95,8 +95,9 @@ class Relay:
 
     def _start(self, target: Callable[..., None], *arguments: socket.socket) -> threading.Thread:
         thread = threading.Thread(target=target, args=arguments)
-        self._threads.append(thread)
+        # In this order: `close` joins what it finds, and only what was started can be joined
         thread.start()
+        self._threads.append(thread)
         return thread
 
     def _accept(self) -> None:

@@ -152,7 +152,9 @@ class _Notes:
     """
 
     def __init__(self, indexes: Sequence[Index]) -> None:
-        self.meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_, **__: None))
+        self.meta = SimpleNamespace(
+            region_name="us-east-1", events=SimpleNamespace(register=lambda *_, **__: None)
+        )
         self.item: dict[str, Any] | None = None
         self.writes: list[Write] = []
         self._indexes = indexes
