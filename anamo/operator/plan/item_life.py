@@ -23,9 +23,9 @@ from anamo.core.item import Item, State
 from anamo.core.item_size import size_of
 from anamo.core.log_entry import SUCCESSFUL, LogEntry
 
-BRIEF_SECONDS, BRIEF_FACTOR = 1.0, 5
+LINGER_SECONDS, BRIEF_SECONDS, BRIEF_FACTOR = 0.05, 1.0, 5
 """A result of a task of less than BRIEF_SECONDS waits for others of its item, BRIEF_FACTOR times as
-long as the task took, at most BRIEF_SECONDS; see `anamo.worker.recorder`."""
+long as the task took, from LINGER_SECONDS to BRIEF_SECONDS; see `anamo.worker.recorder`."""
 
 RENEWALS = 3
 """Renewals a lease."""
@@ -140,7 +140,7 @@ def group_size(tasks: int, task_seconds: float, at_once: int) -> int:
     """
     if task_seconds >= BRIEF_SECONDS:
         return 1
-    waits = min(BRIEF_FACTOR * task_seconds, BRIEF_SECONDS)
+    waits = min(max(BRIEF_FACTOR * task_seconds, LINGER_SECONDS), BRIEF_SECONDS)
     meanwhile = int(waits / task_seconds * at_once) if task_seconds else tasks
     return max(1, min(1 + meanwhile, GROUP_LIMIT, tasks))
 
