@@ -37,8 +37,8 @@ MAIN_SECONDS = 0.01
 """What starting a task takes a worker."""
 
 LEAST_SECONDS = 1e-6
-"""What the shortest wait takes: no time passes by itself here, so who waits for none at all would do
-so for ever."""
+"""What the shortest wait takes: no time passes by itself here, so a wait for none could be repeated
+for ever."""
 
 UPLOAD_SECONDS = 0.05
 """What putting a log in S3 takes."""

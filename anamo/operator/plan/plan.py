@@ -140,7 +140,7 @@ def _head(request: PlanRequest, plan: Plan, found: Forecast) -> Iterator[str]:
     if lowest.splits:
         rest = next((limit for limit in found.limits if not limit.splits), None)
         beyond = f"{_number(rest.rate)} items a second" if rest else "no certain rate"
-        yield f"          up to {beyond}, should DynamoDB split it"
+        yield f"          up to {beyond}, if DynamoDB splits it"
     if plan.workers > found.helpful:
         yield f"workers   {found.helpful:,} help, {plan.workers - found.helpful:,} wait;"
         tables = math.ceil(plan.workers / found.helpful)
