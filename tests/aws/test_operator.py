@@ -25,7 +25,14 @@ COMMANDS = {
 BROKEN = {
     "dynamodb:Query": set(COMMANDS),
     "dynamodb:Scan": {"status", "logs", "logs of an itemID", "resume"},
-    "dynamodb:BatchGetItem": {"logs of an itemID"},
+    "dynamodb:BatchGetItem": {
+        "status",
+        "status of items",
+        "logs",
+        "logs of an itemID",
+        "requeue",
+        "remove",
+    },
     "dynamodb:UpdateItem": {"requeue"},
     "dynamodb:DeleteItem": {"remove"},
     "s3:GetObject": {"logs", "logs of an itemID"},

@@ -79,9 +79,13 @@ def test_the_scripts_run_on_a_new_stack_with_its_own_policies(stack: Stack, stag
 
 
 def test_the_table_has_the_indexes_of_the_projects_file(stack: Stack) -> None:
-    table = stack.account.dynamodb.describe_table(TableName=stack.outputs["Table"])["Table"]
-    ours = [(each["IndexName"], each["KeySchema"]) for each in json.loads(INDEXES.read_text())]
-    theirs = [(each["IndexName"], each["KeySchema"]) for each in table["GlobalSecondaryIndexes"]]
+    answer: Any = stack.account.dynamodb.describe_table(TableName=stack.outputs["Table"])
+    table = answer["Table"]
+    members = ("IndexName", "KeySchema", "Projection")
+    ours, theirs = (
+        [{name: each[name] for name in members} for each in indexes]
+        for indexes in (json.loads(INDEXES.read_text()), table["GlobalSecondaryIndexes"])
+    )
     assert theirs == ours
     assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 

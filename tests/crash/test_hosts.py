@@ -48,7 +48,7 @@ def held_by(fleet: Fleet, host: int) -> list[dict[str, Any]]:
     return [
         item
         for item in items
-        if item["InstanceID"] == f"host-{host}" and item["ItemState"] == "locked"
+        if item.get("InstanceID") == f"host-{host}" and item["ItemState"] == "locked"
     ]
 
 

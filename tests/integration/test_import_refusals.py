@@ -228,6 +228,29 @@ def test_a_missing_index_is_named(
     )
 
 
+def test_an_index_that_lacks_what_claims_need_is_named(
+    import_file: Importer, dynamodb_client: DynamoDBClient, other_table: str
+) -> None:
+    """The other indexes may hold what they like."""
+    indexes = json.loads(INDEXES.read_text())
+    indexes[0]["Projection"]["NonKeyAttributes"].remove("lockID")
+    indexes[1]["Projection"] = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["Owner"]}
+    dynamodb_client.create_table(
+        TableName=other_table,
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": kind}  # type: ignore[typeddict-item]
+            for name, kind in KEY_TYPES.items()
+        ],
+        KeySchema=[{"AttributeName": "itemID", "KeyType": "HASH"}],
+        ProvisionedThroughput={"ReadCapacityUnits": 10, "WriteCapacityUnits": 10},
+        GlobalSecondaryIndexes=indexes,
+    )
+    assert refused(import_file, other_table) == (
+        f"table {other_table}: index ItemStateIndex does not project lockID; "
+        "workflow-gsi-index.json holds the indexes a workflow table has"
+    )
+
+
 def test_missing_credentials_are_named(import_file: Importer, table: Table) -> None:
     nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     line = refused(import_file, table.name, env=nobody)

@@ -132,7 +132,7 @@ def bad_logs(
     objects: dict[str, bytes | None] = {}
     for item in items:
         for task, entry in ended_entries(item).items():
-            address = entry["S3"]
+            address = entry.get("S3", "")
             if address and address not in objects:
                 objects[address] = read(address)
             # A worker that died may have taken a log with it that S3 refused, and says so

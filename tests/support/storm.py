@@ -95,13 +95,13 @@ class Storm:
         return noting
 
     def _note(self, update: Any, applied: bool) -> None:
-        """Note claims that were made, and operators' updates, which set Attempts to a number."""
+        """Note claims that were made, and operators' updates, which take Attempts away."""
         values = update["ExpressionAttributeValues"]
         sets = dict(re.findall(r"\b(\w+) = (:\w+)", update["UpdateExpression"]))
         token = values.get(sets.get("lockID"), {}).get("S", "NULL")
         if token != "NULL" and applied:
             self.claimed.setdefault(token, time.time())
-        elif "Attempts" in sets:
+        elif "Attempts" in update["UpdateExpression"].partition(" REMOVE ")[2]:
             self.requeued |= {value["S"] for value in values.values() if "S" in value}
 
     def _seconds(self) -> float:

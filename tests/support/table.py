@@ -59,7 +59,7 @@ def addressed(item: dict[str, Any]) -> dict[str, Any]:
     entries = {}
     for name, entry in log.items():
         number, colon, rest = (
-            entry["S3"].partition(":") if isinstance(entry, dict) else ("", "", "")
+            entry.get("S3", "").partition(":") if isinstance(entry, dict) else ("", "", "")
         )
         known = bool(colon) and number.isdigit()
         entries[name] = {**entry, "S3": prefixes[int(number)] + rest} if known else entry

@@ -1,0 +1,56 @@
+"""What the index says of an item's tasks, and when the item has to be read for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from anamo.core.record import Record
+from tests.support import workflow
+
+CLAIMED: dict[str, Any] = {"Lock_Date": "2026-01-31T09:30:00Z"}
+
+
+def listed(state: str, nested: int = 3, **more: Any) -> Record:
+    """An item as the index lists it, without its Task Scripts."""
+    made = workflow.item("S", state, nested, **more)
+    return Record.from_values({k: v for k, v in made.items() if k not in ("TaskScript", "Log")})
+
+
+@pytest.mark.parametrize(
+    ("record", "counts"),
+    [
+        (listed("todo"), {"todo": 3}),
+        (listed("done"), {"done": 3}),
+        (listed("failed", Failed_Tasks=1), {"done": 2, "failed": 1}),
+        (listed("failed", Failed_Tasks=3), {"done": 0, "failed": 3}),
+        (listed("failed", 0), {"failed": 1}),
+        (listed("locked", 0), {"todo": 1}),
+    ],
+)
+def test_what_the_index_says_is_enough(record: Record, counts: dict[str, int]) -> None:
+    assert not record.unclear
+    assert record.task_states() == counts
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        listed("locked"),
+        listed("todo", **CLAIMED),
+        listed("held", **CLAIMED),
+        listed("failed", Failed_Tasks=None),
+        listed("paused"),
+    ],
+    ids=lambda record: str(record.state),
+)
+def test_where_some_tasks_may_have_ended_the_item_is_read(record: Record) -> None:
+    assert record.unclear
+
+
+def test_null_counts_as_absent() -> None:
+    assert not Record.from_values(workflow.earlier(workflow.item("S", "todo", 3))).unclear
+    nulls = workflow.earlier(workflow.item("S", "todo", 3))
+    del nulls["TaskScript"]
+    assert not Record.from_values(nulls).unclear
