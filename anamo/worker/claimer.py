@@ -147,8 +147,9 @@ class Claimer:
         """
         item = self.last_answer()
         for _ in range(TABLE_PAGES):
+            begun = self._rest
             item = item or self._claim_by_page()
-            if item or self._rest is None:
+            if item or self._rest in (None, begun):
                 break
         return item
 

@@ -108,7 +108,10 @@ class Finder:
         Raises:
             AwsError: As `claim`.
         """
-        found = self.claim() or self._first(Claimer.take_over)
+        found = self.claim()
+        if found or self._racing():
+            return found
+        found = self._first(Claimer.take_over)
         if found or not self._may_read():
             return found
         if found := self._first(Claimer.claim_by_table):
@@ -139,11 +142,12 @@ class Finder:
     def pause(self) -> float:
         """Seconds until the next look is due."""
         now = self._clock()
-        due = [time for s in self._sources for time in (s.ask_at, s.claimer.look_at)]
-        if self._read_at > now:
-            due.append(self._read_at)
+        due = [source.ask_at for source in self._sources]
         if self._racing():
             due.append(now + LAG_SECONDS - self._waited())
+        else:
+            due += [source.claimer.look_at for source in self._sources]
+            due += [self._read_at] * (self._read_at > now)
         return max(min(due) - now, 0.0)
 
     @property
@@ -174,10 +178,10 @@ class Finder:
 
     def _may_read(self) -> bool:
         """Whether the tables themselves are to be read now."""
-        return self._clock() >= self._read_at and not self._racing() and not self._awaits()
+        return self._clock() >= self._read_at and not self._awaits()
 
     def _racing(self) -> bool:
-        """Whether other workers want the same items; they need not all read the table."""
+        """Whether other workers want the same items; they need not all look any further."""
         refused = any(source.claimer.lag.pause for source in self._sources)
         return refused and self._waited() < LAG_SECONDS
 

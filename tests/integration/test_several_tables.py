@@ -91,11 +91,12 @@ def test_a_process_that_dies_leaves_its_claim_in_its_own_table(
     fleet: Fleet, second: Fleet, guard: str | None
 ) -> None:
     """The same item is done in the first table, and its worker process killed in the second."""
-    task = f"bash -c 'mkdir {fleet.folder}/$PYANAMO_TABLE 2>/dev/null && $KILL; true'"
-    fleet.environment["KILL"] = "true"
+    made = f"mkdir {fleet.folder}/$PYANAMO_TABLE 2>/dev/null"
+    task = f"bash -c '{made} && [ $KILLS ] && kill -9 $PPID; true'"
+    fleet.environment["KILLS"] = ""
     fleet.add([task])
     assert fleet.start().wait().returncode == 0
-    fleet.environment["KILL"] = "kill -9 $PPID"
+    fleet.environment["KILLS"] = "yes"
     second.add([task])
     fleet.guard = guard
     ended = fleet.start("-t", second.table.name, "--lease", "3").wait(120)

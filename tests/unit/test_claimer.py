@@ -277,6 +277,24 @@ def test_a_table_that_cannot_be_read_leaves_open_what_is_left(fault: AwsError) -
     assert found.left is None
 
 
+def test_a_read_of_the_table_that_is_throttled_goes_on_where_it_was() -> None:
+    table = FakeTable(set())
+    asked: list[object] = []
+
+    def look(rest: object) -> TableLook:
+        asked.append(rest)
+        if len(asked) == 2:
+            raise Throttled("later")
+        return TableLook([], [], None if rest else {"page": 2})
+
+    table.look = look  # type: ignore[method-assign]
+    found = claimer(table)
+    assert found.claim_by_table() is None
+    assert (found.left, len(asked)) == (None, 2)
+    assert found.claim_by_table() is None
+    assert (found.left, asked[2:]) == (False, [{"page": 2}])
+
+
 def test_an_ended_lease_that_never_can_be_taken_over_is_left_in_the_end() -> None:
     table = FakeTable(set())
     table.stale = {1}

@@ -296,6 +296,16 @@ def test_a_look_that_is_throttled_goes_on_where_it_was() -> None:
     assert table.requests["last"] == 1
 
 
+def test_workers_that_race_for_what_is_todo_do_not_look_for_ended_leases() -> None:
+    time = Time()
+    table = FakeTable("A", time, range(1, 11), locked=held_by_others(5))
+    table.claim = Mock(return_value=None)  # type: ignore[method-assign]
+    found = finder(time, table)
+    assert find(found, time, until=0.9) is None
+    assert table.claim.call_count >= 3
+    assert (table.requests["leases"], table.requests["look"]) == (0, 0)
+
+
 # What waiting costs
 
 
