@@ -67,19 +67,21 @@ def main(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     return status
 
 
-def _add_status(commands: "Commands") -> None:
-    example = """  python pyanamo.py status -t Align Call Filter -r us-east-1
+STATUS_EXAMPLE = """  python pyanamo.py status -t Align Call Filter -r us-east-1
   python pyanamo.py status -t Align Call Filter Sample7
   python pyanamo.py status -t Align Call Filter --by-task --where Align=done,Call=todo
   python pyanamo.py status -t Align --watch 30
   python pyanamo.py status -t Align Call Filter --html report.html
   python pyanamo.py status -t Align Call Filter --watch 60 --html report.html
   python pyanamo.py status -t Align --check && start-the-next-step"""
+
+
+def _add_status(commands: "Commands") -> None:
     made = add_command(
         commands,
         "status",
         "How far the steps of a workflow are.",
-        example,
+        STATUS_EXAMPLE,
         f"{LAG}\n\n{WORDS}\n\n{FIELDS}\n\n{CHECK}",
     )
     add = made.add_argument
