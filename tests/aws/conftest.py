@@ -91,7 +91,7 @@ class Stage:
     def logs(self) -> list[int]:
         """The sizes of the log objects."""
         found = self.account.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])
-        return [each["Size"] for each in found]
+        return [each["Size"] for each in found if each["Key"].endswith(".log.gz")]
 
 
 @pytest.fixture

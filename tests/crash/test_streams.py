@@ -41,7 +41,7 @@ def test_a_worker_whose_stderr_nobody_reads_does_its_work(fleet: Fleet, full_pip
 def test_a_worker_whose_stderr_nobody_reads_hears_a_signal(fleet: Fleet, full_pipe: Path) -> None:
     fleet.add(["true", f"{fleet.ledger.script} 600"])
     worker = fleet.start("-v", under=stderr_to(full_pipe))
-    eventually(lambda: fleet.table.states() == {"done": 1, "locked": 1})
+    eventually(lambda: fleet.table.states() == {"done": 1, "locked": 1}, 60)
     eventually(fleet.ledger.starts)
     worker.signal(signal.SIGTERM)
     assert worker.wait().returncode == 143
