@@ -268,7 +268,9 @@ class SimulatedWorker:
 
     def _renew(self) -> None:
         """The heartbeat's job."""
-        wait = interval = self._holder.lease / SHARE
+        interval = self._holder.lease / SHARE
+        # A short run stands for hours, in which renewals come at any time of a task
+        wait = self._draw.uniform(0, interval)
         while True:
             self.time.sleep(wait)
             if self._ended:

@@ -21,8 +21,8 @@ from benchmarks.simulate.partitions import Capacity, KeyRange, Limits
 from benchmarks.simulate.run import Result, simulate
 from benchmarks.simulate.virtual_time import Event, VirtualTime
 
-SMALL = Work(workers=6, items=60, task_seconds=1.0, ramp=2.0)
-BUSY = Work(workers=12, items=400, task_seconds=0.01, ramp=0.1)
+SMALL = Work(workers=6, items=60, task_seconds=1.0, ramp=2.0, lease=60_000)
+BUSY = Work(workers=12, items=400, task_seconds=0.01, ramp=0.1, lease=60_000)
 """More than a table with TIGHT limits can take."""
 
 TIGHT = Limits(partition_writes=PARTITION_WRITES / 10)
