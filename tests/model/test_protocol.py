@@ -98,7 +98,7 @@ GUARDS = [
     ("FINISH", HELD_BY_ME, CLAIMS, "a write of another claim than the holder's"),
     ("RELEASE", HELD_BY_ME, CLAIMS, "an attempt that is not counted"),
     ("RETRY", HELD_BY_ME, FAILURES, "an attempt that is not counted"),
-    ("RENEW", "NOT Lease_Expires >= :expires", RENEWALS, "a lease moved back"),
+    ("RENEW", "NOT Lease_Expires > :expires", RENEWALS, "a lease moved back"),
     ("RECORD", ENDED, RECORDS, "Ended_Tasks is not the number of ended tasks"),
     *(("REQUEUE", clause, REQUEUED, MEANWHILE) for clause in AS_SEEN),
     *(("REQUEUE_HELD", clause, REQUEUED, MEANWHILE) for clause in AS_SEEN),
