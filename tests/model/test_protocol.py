@@ -93,7 +93,7 @@ GUARDS = [
     ("CLAIM", transitions.CLAIM.condition, CLAIMS, "claim led from|lockID changed"),
     ("CLAIM", FOLLOWS, CLAIMS, "lockID changed, or not|a claim that had ended came back"),
     ("TAKE_OVER", "Lease_Expires < :epoch", CLAIMS, "taken while its lease went on"),
-    ("RENEW", HELD_BY_ME, CLAIMS, "a lease without a holder|a write of another claim"),
+    ("RENEW", HELD_BY_ME, CLAIMS, "a lease without a holder|two workers hold the item"),
     ("RECORD", HELD_BY_ME, CLAIMS, "a write of another claim than the holder's"),
     ("FINISH", HELD_BY_ME, CLAIMS, "a write of another claim than the holder's"),
     ("RELEASE", HELD_BY_ME, CLAIMS, "an attempt that is not counted"),

@@ -145,7 +145,8 @@ def test_an_item_that_has_changed_since_it_was_listed_is_read_again(
     monkeypatch.setattr(
         operator_tasks, "selected_items", lambda *_: [(table, listed(7)), (table, listed(8))]
     )
-    target, retry, say = Mock(), lambda request: request(), Mock()
+    target, say = Mock(), Mock()
+    retry: Any = lambda request: request()  # noqa: E731
     found = [*operator_tasks.tasks(target, None, retry, say)]
     assert [(task.itemID, task.state, task.script) for task in found] == [
         (7, "done", "call chr0"),
