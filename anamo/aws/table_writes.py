@@ -6,7 +6,7 @@ Losing a race is a return value. Every method raises what a request raises (see 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -31,17 +31,25 @@ class Holder:
         instance_id: The host or job.
         lease: How long its leases last, in seconds.
         attempt: Which attempt of an AWS Batch job it is, from 1; 0 outside of AWS Batch.
+        worker: What the tokens of one worker process begin with.
     """
 
     instance_id: str
     lease: int
     attempt: int = 0
+    worker: str = ""
+
+    def as_process(self) -> "Holder":
+        """The same, as the worker process that calls it: the report tells by their tokens which of
+        a host's worker processes ran what.
+        """
+        return replace(self, worker=uuid4().hex[:8])
 
     def new_lock_id(self) -> str:
         """A token for a claim, which no other claim has. Its last part is the number of the
         attempt, if any.
         """
-        return uuid4().hex + self._suffix
+        return self.worker + uuid4().hex[len(self.worker) :] + self._suffix
 
     def held_before(self, item: Item) -> bool:
         """Whether an earlier attempt of this job claimed the item last, and so is dead."""

@@ -67,18 +67,21 @@ def main(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     return status
 
 
-def _add_status(commands: "Commands") -> None:
-    example = """  python pyanamo.py status -t Align Call Filter -r us-east-1
+STATUS_EXAMPLE = """  python pyanamo.py status -t Align Call Filter -r us-east-1
   python pyanamo.py status -t Align Call Filter Sample7
   python pyanamo.py status -t Align Call Filter --by-task --where Align=done,Call=todo
   python pyanamo.py status -t Align --watch 30
   python pyanamo.py status -t Align Call Filter --html report.html
+  python pyanamo.py status -t Align Call Filter --watch 60 --html report.html
   python pyanamo.py status -t Align --check && start-the-next-step"""
+
+
+def _add_status(commands: "Commands") -> None:
     made = add_command(
         commands,
         "status",
         "How far the steps of a workflow are.",
-        example,
+        STATUS_EXAMPLE,
         f"{LAG}\n\n{WORDS}\n\n{FIELDS}\n\n{CHECK}",
     )
     add = made.add_argument
@@ -110,8 +113,12 @@ def _add_status(commands: "Commands") -> None:
         help=f"update it at intervals (default: {WATCH_SECONDS:.0f} s), with rate and time to go, "
         "until nothing is left to do",
     )
-    form.add_argument(
-        "--html", type=types.non_empty, metavar="FILE", help="one self-contained page for a browser"
+    add(
+        "--html",
+        type=types.non_empty,
+        metavar="FILE",
+        help="one self-contained page for a browser; with --watch, one that is written anew and "
+        "loads itself again",
     )
     form.add_argument(
         "--check", action="store_true", help="say by the exit code whether every item is done"
@@ -146,7 +153,7 @@ def _status(
     elif arguments.state:
         status.items(arguments.state)
     elif arguments.html:
-        status.report(arguments.html)
+        status.report(arguments.html, arguments.watch)
     elif arguments.watch is not None:
         status.watch(arguments.watch)
     else:
@@ -163,6 +170,9 @@ def _refuse_contradictions(made: argparse.ArgumentParser, arguments: argparse.Na
             arguments.names or arguments.names_from
         ):
             made.error(f"--{flag} is of whole tables: leave out the names")
+    forms = {"--by-task": arguments.by_task, "--state": arguments.state, "--check": arguments.check}
+    for flag in (flag for flag, given in forms.items() if given and arguments.html):
+        made.error(f"argument --html: not allowed with argument {flag}")
     if arguments.where and not arguments.by_task:
         made.error("--where goes with --by-task")
     if arguments.wait is not None and not arguments.check:

@@ -80,13 +80,16 @@ class Failures:
     def __init__(self) -> None:
         self._groups: dict[tuple[str, tuple[str, ...]], FailureGroup] = {}
 
-    def add(self, record: Record) -> None:
-        """Add the failed tasks of an item."""
+    def add(self, record: Record) -> list[FailureGroup]:
+        """Add the failed tasks of an item; returns the group of each."""
+        found = []
         for name, entry in record.failed_tasks():
             cause = entry.status.removeprefix(FAILED) or f"exit {entry.exit_code}"
             fixed, slots = _parts(last_line(entry), record, name)
             group = self._groups.setdefault((cause, fixed), FailureGroup(cause, fixed, slots))
             group.add(record.item.task_id, slots)
+            found.append(group)
+        return found
 
     @property
     def tasks(self) -> int:

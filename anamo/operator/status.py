@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from anamo.aws.retry import OperatorRetry
@@ -189,14 +190,19 @@ class Status:
         gate = Gate(self._tables, self._retry, self._say)
         return gate.check() if patience is None else gate.wait(patience)
 
-    def report(self, path: str) -> None:
-        """Write the HTML report about all steps to a file."""
+    def report(self, path: str, seconds: float | None) -> None:
+        """Write the HTML report about all steps to a file; with `seconds`, write it anew so often
+        until no item is todo or locked.
+        """
         # Imported here: the other forms do not need the template library
-        from anamo.operator.html.render import write_report
+        from anamo.operator.html import report_file
 
-        size = write_report(path, self._tables, self._hints, self._retry)
-        shown = f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.0f} kB"
-        self._say(f"wrote {path} ({shown})")
+        given = (path, self._tables, self._hints, self._retry)
+        write = partial(report_file.write_report, *given, all_steps=self.complete)
+        if seconds is not None:
+            report_file.watch_report(write, seconds, self._say)
+        else:
+            self._say(str(write()))
 
     def watch(self, seconds: float) -> None:
         """Show the steps every `seconds`, in place, until no item is todo or locked."""

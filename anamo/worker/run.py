@@ -196,6 +196,7 @@ def _process(
         tables = _tables(options)
         logs = LogStore(s3(), options.bucket, renew_client=partial(s3, renew=True))
         in_flight = InFlightClaims(control.send, inherited)
+        holder = holder.as_process()
         claimers = [
             Claimer(table, holder, in_flight, earlier=earlier.get(table.name, ()))
             for table in tables

@@ -36,6 +36,10 @@ TABLE = "Simulated"
 MAIN_SECONDS = 0.01
 """What starting a task takes a worker."""
 
+LEAST_SECONDS = 1e-6
+"""What the shortest wait takes: no time passes by itself here, so a wait for none could be repeated
+for ever."""
+
 UPLOAD_SECONDS = 0.05
 """What putting a log in S3 takes."""
 
@@ -142,7 +146,7 @@ class Control:
 
     def sleep(self, seconds: float, condition: Callable[[], bool] = lambda: True) -> None:
         """Wait while a condition holds."""
-        until = self._time.now + seconds
+        until = self._time.now + max(seconds, LEAST_SECONDS)
         while condition() and self._time.now < until:
             self.wait(until)
 

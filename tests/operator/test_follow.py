@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from anamo.aws.log_store import PROBE
 from tests.support.fleet import Fleet, kill_machine
 from tests.support.proxy import Forward, Holding, Proxy, Reply, Request
 from tests.support.scripts import Running
@@ -34,8 +35,10 @@ def waiting(go: Path) -> str:
 
 
 def keys(s3_client: S3Client, bucket: str) -> list[str]:
+    """The names of the log objects."""
     found = s3_client.list_objects_v2(Bucket=bucket).get("Contents", [])
-    return [each["Key"].rpartition("/")[2] for each in found]
+    names = [each["Key"].rpartition("/")[2] for each in found]
+    return [name for name in names if name != PROBE]
 
 
 def so_far(s3_client: S3Client, bucket: str) -> list[str]:

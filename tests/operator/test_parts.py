@@ -24,9 +24,7 @@ from anamo.core.record import Record
 from anamo.core.text import format_duration, format_rate, natural_sort_key, percent
 from anamo.operator.counts import TableCounts
 from anamo.operator.hints import Hints
-from anamo.operator.html import render
-from anamo.operator.html.charts import draw_timeline
-from anamo.operator.html.step_data import Span, StepData
+from anamo.operator.html import report_file
 from anamo.operator.log_filter import Tail, filter_log, sections
 from anamo.operator.steps import Samples, matching, parse_conditions
 from anamo.operator.summary import bar_lengths
@@ -134,7 +132,7 @@ def test_a_report_is_nobody_elses_until_it_is_whole(
         os.chmod(descriptor, mode)
 
     monkeypatch.setattr(os, "fchmod", look)
-    render._replace(tmp_path / "report.html", b"whole")
+    report_file._replace(tmp_path / "report.html", b"whole")
     assert seen == [("0o600", 5)]
 
 
@@ -150,15 +148,6 @@ def test_rates_are_for_people() -> None:
     assert [format_rate(rate) for rate in (3, 0.1, 0.001)] == [
         "3.0 tasks/s", "6.0 tasks/min", "3.6 tasks/h",
     ]  # fmt: skip
-
-
-def test_a_timeline_of_very_many_items_stays_small() -> None:
-    steps = [StepData(0, TableCounts("Align"))]
-    spans = [Span("i-1", k, k + 0.9, 0, f"S{k}", failed=False) for k in range(100_000)]
-    drawn = draw_timeline(spans, steps)
-    assert drawn
-    assert len(drawn.bars) < 2000
-    assert max(bar.x + bar.width for bar in drawn.bars) <= 1001
 
 
 def test_every_operators_change_is_conditional_on_what_was_seen() -> None:

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from tests.operator.conftest import HOSTILE, Workflow
 from tests.support import workflow
 from tests.support.browser import chromium, prefer, resize
+from tests.support.cohort import Cohort
 from tests.support.environment import environment
+from tests.support.report import page_of
 from tests.support.scripts import Scripts
 from tests.support.table import Table
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -43,30 +47,80 @@ def report(
     return path
 
 
+def open_anew(browser: Chrome, path: Path) -> None:
+    """Open a page so that it knows nothing of what was chosen on it before."""
+    browser.get("about:blank")
+    browser.get(path.as_uri())
+
+
 @pytest.fixture
 def page(report: Path, browser: Chrome) -> Path:
     """The page, newly opened in the browser."""
-    browser.get(report.as_uri())
+    open_anew(browser, report)
     return report
 
 
-def task_ids(browser: Chrome) -> list[str]:
-    """The task ids that are shown, in their order."""
+@pytest.fixture(scope="module")
+def cohort_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report about a cohort that is in no table."""
+    cohort = Cohort()
+    path = tmp_path_factory.mktemp("cohort") / "cohort.html"
+    path.write_text(page_of(cohort.steps(), cohort.now))
+    return path
+
+
+@pytest.fixture
+def cohort(cohort_file: Path, browser: Chrome) -> Path:
+    """The cohort's page, newly opened and with what is copied kept in `copied`."""
+    open_anew(browser, cohort_file)
+    browser.execute_script(
+        "navigator.clipboard.writeText = async (text) => { window.copied = text; }"
+    )
+    return cohort_file
+
+
+SHOWN = "document.querySelectorAll('#matrix > tbody > tr:not(.opened)')"
+
+
+def samples(browser: Chrome) -> list[str]:
+    """The samples that are shown, in their order."""
     found: list[str] = browser.execute_script(
-        "return [...document.querySelectorAll('#matrix tbody tr:not([hidden]) th')]"
-        ".map((cell) => cell.textContent)"
+        f"return [...{SHOWN}].map((row) => row.cells[0].textContent)"
     )
     return found
 
 
-def columns(browser: Chrome, number: int) -> list[str]:
-    """What stands in a column of the rows that are shown."""
+def column(browser: Chrome, number: int) -> list[str]:
+    """The states in a column of the rows that are shown."""
     found: list[str] = browser.execute_script(
-        "return [...document.querySelectorAll('#matrix tbody tr:not([hidden])')]"
-        ".map((row) => row.cells[arguments[0]].textContent)",
+        f"return [...{SHOWN}].map((row) => {{ const cell = row.cells[arguments[0]];"
+        " return (cell.querySelector('.word') ?? cell).textContent; })",
         number,
     )
     return found
+
+
+def show_all(browser: Chrome) -> None:
+    """Unfold the samples and have all their rows made."""
+    browser.execute_script("if (!view.all) fold.click(); append(matching.length)")
+
+
+def text_of(browser: Chrome, selector: str) -> str:
+    """The text of an element that is in sight."""
+    return browser.find_element(By.CSS_SELECTOR, selector).text
+
+
+def click(browser: Chrome, selector: str) -> None:
+    """Click an element, wherever on the page it is."""
+    element = browser.find_element(By.CSS_SELECTOR, selector)
+    assert element.is_displayed()
+    browser.execute_script("arguments[0].click()", element)
+
+
+def cell(sample: str, step: int) -> str:
+    """The selector of a cell of the cohort's page."""
+    number = int(sample.removeprefix("Sample")) - 1
+    return f".cell[data-sample='{number}'][data-step='{step}']"
 
 
 @pytest.mark.usefixtures("page")
@@ -78,18 +132,27 @@ def test_it_shows_all_there_is_without_a_word_on_the_console(
     for name in steps.names:
         assert name in text
     assert "killed by signal 9" in text
-    assert len(task_ids(browser)) == len({i["taskID"] for items in steps.items for i in items})
-    for section in ("progress", "measures", "timeline"):
-        drawn = browser.find_elements(By.CSS_SELECTOR, f"#{section} svg rect.fill")
-        assert len(drawn) > 3
-        assert all(rect.get_attribute("width") != "0" for rect in drawn[:50])
+    show_all(browser)
+    assert len(samples(browser)) == len({i["taskID"] for items in steps.items for i in items})
+    for drawn in ("#progress .part", "#measures .column", "#timeline .span"):
+        found = browser.find_elements(By.CSS_SELECTOR, drawn)
+        assert len(found) > 3
+        assert all(each.size["width"] > 0 for each in found[:50])
 
 
 def test_nothing_of_a_table_becomes_part_of_the_page(page: Path, browser: Chrome) -> None:
+    show_all(browser)
     assert "owned" not in browser.title
     assert not browser.find_elements(By.CSS_SELECTOR, "img, td script, th script")
     assert "\x1b" not in page.read_text()
-    assert HOSTILE.replace("\x1b", "\\x1b") in task_ids(browser)
+    name = HOSTILE.replace("\x1b", "\\x1b")
+    assert name in samples(browser)
+    browser.execute_script("openCell(data.samples.indexOf(arguments[0]), 0)", name)
+    assert "exit 9" in text_of(browser, ".failure")
+    assert not browser.find_elements(By.CSS_SELECTOR, "img")
+    # Such a name cannot be typed: the commands have the itemID
+    [logs, _] = browser.find_elements(By.CSS_SELECTOR, ".failure code")
+    assert re.search(r" \d+$", logs.text)
 
 
 def test_it_is_one_file_that_asks_for_nothing(page: Path, browser: Chrome) -> None:
@@ -104,37 +167,168 @@ def test_it_is_one_file_that_asks_for_nothing(page: Path, browser: Chrome) -> No
 
 @pytest.mark.usefixtures("page")
 def test_a_click_sorts(browser: Chrome) -> None:
-    assert task_ids(browser)[0] == "Foreign"
+    show_all(browser)
+    assert samples(browser)[0] == "Foreign"
     heads = browser.find_elements(By.CSS_SELECTOR, "#matrix thead button")
-    heads[2].click()
-    cells = columns(browser, 2)
+    browser.execute_script("arguments[0].click(); append(matching.length)", heads[2])
+    cells = column(browser, 2)
     assert cells[0] == "failed"
-    assert cells.index("locked") > len([cell for cell in cells if cell == "failed"]) - 1
+    assert cells.index("running") == cells.count("failed")
     assert cells[-1] == "\u2013"
-    heads[2].click()
-    assert columns(browser, 2)[-1] == "failed"
+    browser.execute_script("arguments[0].click(); append(matching.length)", heads[2])
+    assert column(browser, 2)[-1] == "failed"
     heads[0].click()
-    assert task_ids(browser)[0] == "Foreign"
+    assert samples(browser)[0] == "Foreign"
 
 
 @pytest.mark.usefixtures("page")
 def test_a_click_filters(browser: Chrome, steps: Workflow) -> None:
     assert not browser.find_element(By.ID, "chosen").is_displayed()
-    browser.find_element(By.CSS_SELECTOR, ".count.failed[data-step='1']").click()
-    assert set(columns(browser, 2)) == {"failed"}
-    assert len(task_ids(browser)) == steps.states(1)["failed"]
-    browser.find_element(By.ID, "chosen").click()
-    assert len(task_ids(browser)) > 1000
-    browser.find_element(By.CSS_SELECTOR, ".chip.done").click()
-    assert set(columns(browser, 1) + columns(browser, 2) + columns(browser, 3)) == {"done"}
-    browser.find_element(By.CSS_SELECTOR, ".chip.done").click()
+    click(browser, ".count[data-kind='failed'][data-step='1']")
+    show_all(browser)
+    assert set(column(browser, 2)) == {"failed"}
+    assert len(samples(browser)) == steps.states(1)["failed"]
+    click(browser, "#chosen")
+    assert "samples" in text_of(browser, "#shown").partition("of")[0]
+    click(browser, ".chip[data-state='done']")
+    assert {*column(browser, 1), *column(browser, 2), *column(browser, 3)} == {"done"}
+    click(browser, ".chip[data-state='done']")
     browser.find_element(By.ID, "search").send_keys("sample12")
-    assert all("Sample12" in name for name in task_ids(browser))
-    assert browser.find_element(By.ID, "shown").text.startswith("111 of ")
+    show_all(browser)
+    assert all("Sample12" in name for name in samples(browser))
+    assert text_of(browser, "#shown").startswith("111 of ")
 
 
-@pytest.mark.usefixtures("page")
-@pytest.mark.parametrize("width", [1280, 420])
+@pytest.mark.usefixtures("cohort")
+def test_samples_come_first_and_are_folded_where_they_are_many(browser: Chrome) -> None:
+    order = browser.execute_script(
+        "return [...document.querySelectorAll('section')].map((each) => each.id)"
+    )
+    assert order.index("samples") < order.index("timeline")
+    assert len(samples(browser)) == 20
+    assert text_of(browser, "#fold") == "show all 70"
+    click(browser, "#fold")
+    assert len(samples(browser)) == 70
+    click(browser, "#fold")
+    assert len(samples(browser)) == 20
+
+
+@pytest.mark.usefixtures("cohort")
+def test_a_cell_opens_and_says_why_and_what_to_type(browser: Chrome) -> None:
+    show_all(browser)
+    click(browser, cell("Sample49", 1))
+    shown = text_of(browser, ".detail")
+    for said in (
+        *("Task_8 chr9: exit 3", "Task_10 chr11: timeout", "exit code 143"),
+        *("ERROR: contig chrUn_KI270742v1", "attempts\n2", "bash call.sh Sample49 \u2026"),
+        "24 nested tasks: 21 done, 3 failed, 0 not ended",
+        "python pyanamo.py logs -t Call -r us-east-1 Sample49 --nested Task_8",
+        "python pyanamo.py requeue -t Call -r us-east-1 Sample49 --state failed",
+    ):
+        assert said in shown, said
+    [log, address] = browser.find_elements(By.CSS_SELECTOR, ".failure:nth-of-type(1) .copy")[:2]
+    browser.execute_script("arguments[0].click()", log)
+    copied = browser.execute_script("return copied")
+    assert copied == "python pyanamo.py logs -t Call -r us-east-1 Sample49 --nested Task_8"
+    browser.execute_script("arguments[0].click()", address)
+    written = {i["taskID"]: i for i in Cohort().steps()["Call"]}["Sample49"]["Log"]["Task_8"]["S3"]
+    assert browser.execute_script("return copied") == written
+    click(browser, "summary")
+    assert "Task_23 chrY" in text_of(browser, ".tasks")
+    click(browser, cell("Sample49", 1))
+    assert not browser.find_elements(By.CSS_SELECTOR, ".detail")
+
+
+@pytest.mark.usefixtures("cohort")
+def test_a_cell_says_what_runs_what_waits_and_what_was_tagged(browser: Chrome) -> None:
+    show_all(browser)
+    for sample, step, said in (
+        ("Sample1", 0, ["done", "reads=", "peak memory\n30.5 GB", "exit code\n0"]),
+        (
+            "Sample60",
+            1,
+            ["running", "runs for", "12 done, 0 failed, 12 not ended", "Sample60 --follow"],
+        ),
+        ("Sample63", 1, ["waiting", "Its lease has ended"]),
+        ("Sample70", 1, ["held"]),
+    ):
+        click(browser, cell(sample, step))
+        shown = text_of(browser, f".opened[data-sample='{int(sample[6:]) - 1}']")
+        for words in said:
+            assert words in shown, (sample, words)
+    assert text_of(browser, cell("Sample65", 1)) == "waiting\nafter 1 attempt"
+
+
+@pytest.mark.usefixtures("cohort")
+def test_names_that_are_filtered_can_be_copied(browser: Chrome) -> None:
+    click(browser, ".chip[data-state='failed']")
+    click(browser, "#copy-ids")
+    names = ["Sample12", "Sample13", "Sample21", "Sample32", "Sample43", "Sample49"]
+    assert browser.execute_script("return copied") == "".join(f"{name}\n" for name in names)
+    assert text_of(browser, "#said") == "6 names copied"
+    click(browser, "#failures [data-label='killed by signal 9']")
+    assert samples(browser) == ["Sample21", "Sample32"]
+    assert text_of(browser, "#chosen") == "killed by signal 9 in Call \u2715"
+
+
+@pytest.mark.usefixtures("cohort")
+def test_everything_can_be_done_with_the_keyboard(browser: Chrome) -> None:
+    browser.find_element(By.CSS_SELECTOR, cell("Sample1", 0)).send_keys(Keys.ARROW_DOWN)
+    browser.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    focused = browser.switch_to.active_element
+    assert focused == browser.find_element(By.CSS_SELECTOR, cell("Sample2", 1))
+    focused.send_keys(Keys.ENTER)
+    assert focused.get_attribute("aria-expanded") == "true"
+    assert "done" in text_of(browser, ".detail")
+    browser.find_element(By.CSS_SELECTOR, ".detail summary").send_keys(Keys.ESCAPE)
+    assert not browser.find_elements(By.CSS_SELECTOR, ".detail")
+    assert browser.switch_to.active_element == focused
+    unreachable = browser.execute_script(
+        "return [...document.querySelectorAll('button, input, summary')].filter((each) =>"
+        " each.tabIndex < 0 && !each.closest('#timeline')).length"
+    )
+    assert unreachable == 0
+
+
+@pytest.mark.usefixtures("cohort")
+def test_colours_and_shapes_mean_states_and_never_a_step(browser: Chrome) -> None:
+    colors: dict[str, set[str]] = browser.execute_script(
+        "const found = {};"
+        "for (const each of document.querySelectorAll('.mark, .part, .span')) {"
+        "  const color = getComputedStyle(each).getPropertyValue('--c');"
+        "  const kind = [...each.classList].find((name) => ORDER[name] !== undefined) ?? '';"
+        "  (found[kind] ??= []).push(color); } return found"
+    )
+    meanings = {kind: set(found) for kind, found in colors.items() if kind}
+    assert {"done", "failed", "running", "waiting", "held"} <= set(meanings)
+    assert all(len(found) == 1 for found in meanings.values())
+    assert len(set().union(*meanings.values())) == len(meanings)
+    # What names a step has no colour
+    assert set(colors.get("", [""])) == {""}
+    shapes = browser.execute_script(
+        "return Object.keys(ORDER).slice(0, -1).map((kind) => getComputedStyle("
+        "document.body.appendChild(mark(kind))).getPropertyValue('--shape'))"
+    )
+    assert len(set(shapes)) == len(shapes) == 6
+
+
+@pytest.mark.usefixtures("cohort")
+def test_two_workers_of_a_host_have_a_lane_each_and_axes_have_units(browser: Chrome) -> None:
+    text = text_of(browser, "#timeline")
+    assert "2 lanes, 66 items" in text or "2 lanes, 67 items" in text
+    assert "time (UTC)" in text
+    lanes = browser.find_elements(By.CSS_SELECTOR, ".chart hr + .host .lane")
+    assert len(lanes) == 2
+    axis = text_of(browser, "#measures")
+    assert all(unit in axis for unit in ("1 min", "10 GB", "154 tasks"))
+    click(browser, "#timeline .chip[data-only='1']")
+    faint = browser.find_elements(By.CSS_SELECTOR, ".span.away-step")
+    assert faint
+    assert {each.get_attribute("data-step") for each in faint} == {"0", "2"}
+
+
+@pytest.mark.usefixtures("cohort")
+@pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_readable_in_light_and_dark_wide_and_narrow(
     browser: Chrome, scheme: str, width: int
@@ -142,9 +336,20 @@ def test_it_is_readable_in_light_and_dark_wide_and_narrow(
     prefer(browser, scheme)
     resize(browser, width)
     browser.refresh()
-    wide = browser.execute_script("return document.documentElement.scrollWidth")
-    assert wide <= width
-    for selector in ("body", ".quiet", "#matrix td.done", ".plain .cause"):
+    browser.execute_script("openCell(20, 1)")
+    # Nothing is cut off: what is wider than its place scrolls in it, or wraps
+    cut = browser.execute_script(
+        "return [...document.querySelectorAll('body *')].filter((each) => {"
+        "  const { overflowX, position } = getComputedStyle(each);"
+        "  const box = each.getBoundingClientRect();"
+        "  const scrolls = each.closest('.scroll');"
+        "  return !scrolls && position !== 'fixed' && box.width && (box.right > innerWidth + 1 ||"
+        "    (overflowX !== 'visible' && each.scrollWidth > each.clientWidth + 1)); })"
+        ".map((each) => each.outerHTML.slice(0, 80))"
+    )
+    assert cut == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    for selector in ("body", ".quiet", ".cell.done", ".cause", ".detail .quiet"):
         element = browser.find_element(By.CSS_SELECTOR, selector)
         ink = luminance(element.value_of_css_property("color"))
         ground = browser.find_element(By.CSS_SELECTOR, "#samples")
@@ -168,6 +373,80 @@ def test_an_empty_table_has_a_page(run: Run, table: Table, tmp_path: Path, brows
     assert "No task has failed." in browser.find_element(By.TAG_NAME, "body").text
 
 
+def finish(client: DynamoDBClient, table: Table, task_id: str) -> None:
+    """Let an item be done."""
+    workflow.put_all(client, table, [workflow.item(task_id, "done")])
+
+
+@pytest.mark.parametrize("state", ["kept", "without the browser's history"])
+def test_a_page_that_is_written_anew_loads_itself_again_and_stays_as_it_was(
+    scripts: Scripts,
+    small: Callable[..., Table],
+    dynamodb_client: DynamoDBClient,
+    tmp_path: Path,
+    browser: Chrome,
+    state: str,
+) -> None:
+    names = [f"Sample{k}" for k in range(1, 61)]
+    table = small(*(workflow.item(name, "done") for name in names[1:]), workflow.item("Sample1"))
+    path = tmp_path / "live.html"
+    words = ["status", "-t", table.name, "--watch", "1", "--html", str(path)]
+    watching = scripts.start("pyanamo.py", *words)
+    eventually(path.exists, 60)
+    resize(browser, 1000)
+    browser.get(path.as_uri())
+    assert "loads itself again every" in text_of(browser, "#reload")
+    if state != "kept":
+        browser.execute_script("history.replaceState = () => { throw new Error('none') }")
+    browser.execute_script(
+        "window.first = true; choose({ step: 0, kind: 'done' }); fold.click();"
+        "search.value = 'sample'; search.dispatchEvent(new Event('input'));"
+        "toggle(document.querySelector('.cell')); scrollTo(0, 700)"
+    )
+    eventually(lambda: not browser.execute_script("return window.first ?? false"), 60)
+    kept = browser.execute_script("return [view.text, view.kind, view.all, Math.round(scrollY)]")
+    if state != "kept":
+        # Control: what the page is without what it keeps
+        assert kept[:3] == ["", "", False]
+        return
+    assert kept == ["sample", "done", True, 700]
+    assert "Sample2" in text_of(browser, ".detail .command")
+    finish(dynamodb_client, table, "Sample1")
+    ended = watching.wait(120)
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert "written anew every 1 s" in ended.stderr
+    assert "nothing is left to do" in ended.stderr
+    eventually(lambda: not browser.find_elements(By.ID, "reload"), 60)
+    assert text_of(browser, "#shown") == "60 samples"
+    assert [each.name for each in tmp_path.iterdir() if "pyanamo-" in each.name] == []
+
+
+def test_a_page_can_be_paused_and_says_when_nobody_writes_it_anew(
+    tmp_path: Path, browser: Chrome
+) -> None:
+    path = tmp_path / "live.html"
+    cohort = Cohort()
+    path.write_text(page_of(cohort.steps(), cohort.now, refresh=3600))
+    open_anew(browser, path)
+    assert not browser.find_element(By.ID, "stale").is_displayed()
+    click(browser, "#pause")
+    browser.execute_script("keep({ since: Date.now() - 4 * 3600 * 1000 })")
+    browser.refresh()
+    assert text_of(browser, "#pause") == "go on"
+    assert "is status --watch still running?" in text_of(browser, "#stale")
+    # What is written anew is not stale, whatever the clocks say
+    path.write_text(page_of(cohort.steps(), cohort.now + 60, refresh=3600))
+    browser.refresh()
+    assert not browser.find_element(By.ID, "stale").is_displayed()
+
+
+def test_a_page_goes_with_no_other_form(run: Run, table: Table) -> None:
+    for words in (["--by-task"], ["--state", "done"], ["--check"], ["--output", "json"]):
+        ended = run("pyanamo.py", "status", "-t", table.name, "--html", "x.html", *words)
+        assert ended.returncode == 2
+        assert "--html" in ended.stderr
+
+
 @pytest.mark.long
 def test_5000_samples_sort_at_once(
     run: Run,
@@ -181,7 +460,13 @@ def test_5000_samples_sort_at_once(
         workflow.put_all(dynamodb_client, table, workflow.run_of(5000, 0, {"done": 0.5}))
     path = tmp_path / "large.html"
     run("pyanamo.py", "status", "-t", *(table.name for table in tables), "--html", path)
+    assert path.stat().st_size < 2_000_000
     browser.get(path.as_uri())
-    assert len(task_ids(browser)) == 5000
+    assert text_of(browser, "#shown") == "5,000 samples"
+    assert len(samples(browser)) == 20
     browser.find_elements(By.CSS_SELECTOR, "#matrix thead button")[1].click()
-    assert columns(browser, 1)[0] == "todo"
+    assert column(browser, 1)[0] == "waiting"
+    click(browser, "#fold")
+    assert len(samples(browser)) == 100
+    browser.execute_script("document.querySelector('#rows').scrollTop = 1e6")
+    eventually(lambda: len(samples(browser)) > 100, 60)

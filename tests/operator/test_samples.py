@@ -125,7 +125,7 @@ def test_tables_may_come_behind_one_flag_or_several_or_in_the_environment(
     "words", ["{0} Missing {1}", pytest.param("{0} {1} Missing", marks=pytest.mark.long)]
 )
 def test_one_missing_table_does_not_hide_the_others(
-    run: Run, steps: list[Table], words: str
+    run: Run, steps: list[Table], words: str, tmp_path: Path
 ) -> None:
     align, call, _ = (table.name for table in steps)
     ended = run("pyanamo.py", "status", "-t", *words.format(align, call).split())
@@ -135,6 +135,10 @@ def test_one_missing_table_does_not_hide_the_others(
     assert "in every step of the tables shown" in ended.stdout
     checked = run("pyanamo.py", "status", "--check", "-t", *words.format(align, call).split())
     assert (checked.returncode, checked.stdout) == (3, ""), "a gate is not to be passed"
+    page = tmp_path / "report.html"
+    written = run("pyanamo.py", "status", "--html", page, "-t", *words.format(align, call).split())
+    assert written.returncode == 3
+    assert "done in every step of the tables shown" in page.read_text()
 
 
 def test_names_come_from_a_file_or_from_another_command(

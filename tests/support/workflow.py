@@ -161,7 +161,7 @@ def put_all(client: DynamoDBClient, table: Table, items: Iterable[dict[str, Any]
         puts: Any = [
             {
                 "PutRequest": {
-                    "Item": {name: serialize(_exact(value)) for name, value in each.items()}
+                    "Item": {name: serialize(exact(value)) for name, value in each.items()}
                 }
             }
             for each in batch
@@ -175,12 +175,12 @@ def put_all(client: DynamoDBClient, table: Table, items: Iterable[dict[str, Any]
             pass
 
 
-def _exact(value: Any) -> Any:
+def exact(value: Any) -> Any:
     """Replace floats by what boto3 takes for a number."""
     from decimal import Decimal
 
     if isinstance(value, float):
         return Decimal(str(value))
     if isinstance(value, dict):
-        return {name: _exact(member) for name, member in value.items()}
+        return {name: exact(member) for name, member in value.items()}
     return value

@@ -15,10 +15,11 @@ from anamo.core.item_size import tail_limit
 from anamo.core.log_entry import LogEntry, log_key
 from anamo.core.record import Record
 from anamo.operator import listing
-from anamo.operator.counts import TableCounts
 from anamo.operator.failures import Failures
-from anamo.operator.html import charts, render
-from anamo.operator.html.step_data import StepData, all_spans
+from anamo.operator.hints import Hints
+from anamo.operator.html import item_row, render
+from anamo.operator.html.page_data import PageData
+from anamo.operator.html.step_data import StepData
 from anamo.worker.claim import Claim
 
 NO_TABLE: Any = None
@@ -78,7 +79,7 @@ NOW = 1_800_000_000.0
 @example([{"itemID": {"N": "1"}, "Log": {"M": {"Status": {"S": "x"}, "Seconds": {"N": "1E+125"}}}}])
 def test_any_items_can_be_read_and_shown(images: list[dict[str, Any]]) -> None:
     records = [Record.from_values(decode(image)) for image in images]
-    step, failures, shown = StepData(0, TableCounts("T")), Failures(), []
+    step, failures, shown = StepData("T", [*item_row.KINDS]), Failures(), []
     for record in records:
         failures.add(record)
         step.add(record, NOW)
@@ -89,7 +90,8 @@ def test_any_items_can_be_read_and_shown(images: list[dict[str, Any]]) -> None:
     for form in ("json", "tsv", "table"):
         listing.print_items(list(shown), form)
     json.dumps(shown)
-    charts.draw_timeline(all_spans([step]), [step])
+    data = json.loads(PageData([step]).to_json(Hints("python pyanamo.py", None), NOW, None))
+    assert len(data["items"][0]) == len(images)
     render._histograms([step], "seconds", render.SECONDS, render.format_run_time)  # noqa: SLF001
     render._histograms([step], "memory", render.MEGABYTES, render.format_megabytes)  # noqa: SLF001
 

@@ -156,6 +156,7 @@ def test_the_items_are_those_that_an_import_makes() -> None:
 
 
 def test_the_plan_has_the_constants_of_what_it_stands_for() -> None:
+    assert item_life.LINGER_SECONDS == recorder.LINGER_SECONDS
     assert item_life.BRIEF_SECONDS == recorder.BRIEF_SECONDS
     assert item_life.BRIEF_FACTOR == recorder.BRIEF_FACTOR
     assert item_life.LINGER_SECONDS == recorder.LINGER_SECONDS

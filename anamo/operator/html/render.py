@@ -1,25 +1,19 @@
-"""Reads tables and writes the report's file."""
+"""The report's page, from what was collected about the steps."""
 
-import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import jinja2
 
 from anamo import __version__
-from anamo.aws.retry import OperatorRetry
-from anamo.aws.table import WorkflowTable
-from anamo.core.errors import UsageError
-from anamo.core.record import Record
-from anamo.core.text import format_duration, natural_sort_key, percent, printable
-from anamo.operator.counts import STATES, TableCounts, count_table
+from anamo.core.text import format_duration, format_rate, percent, printable
+from anamo.operator import pace
 from anamo.operator.hints import Hints
-from anamo.operator.html import charts
-from anamo.operator.html.step_data import StepData, all_spans
-from anamo.operator.steps import Matrix, cell_text
+from anamo.operator.html import charts, item_row
+from anamo.operator.html.page_data import PageData
+from anamo.operator.html.step_data import StepData
 
 SECONDS = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86400, 10 * 86400, 100 * 86400]
 """Marks of the run time axis."""
@@ -27,76 +21,27 @@ SECONDS = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86400, 10 * 86400, 
 MEGABYTES = [1.0, 10, 50, 100, 500, 1000, 5000, 10_000, 50_000, 100_000, 1_000_000, 10_000_000]
 """Marks of the memory axis."""
 
+SHOWN_GROUPS = 20
+"""How many causes of failures are shown for a step."""
 
-def write_report(
-    path: str, tables: Sequence[WorkflowTable], hints: Hints, retry: OperatorRetry
-) -> int:
-    """Read the tables and write a report about them.
+
+def render(
+    steps: Sequence[StepData],
+    hints: Hints,
+    now: float,
+    refresh: float | None = None,
+    *,
+    all_steps: bool = True,
+) -> str:
+    """The page about steps.
 
     Args:
-        path: The file; if there is one, it is replaced.
-        tables: The tables, in the order of the workflow's steps.
+        steps: At least one.
         hints: Makes the suggested command lines.
-        retry: Sends the requests.
-
-    Returns:
-        The file's size in bytes.
-
-    Raises:
-        UsageError: The file cannot be written.
-        AwsError: A request failed.
+        now: Epoch seconds.
+        refresh: After how many seconds it loads itself again; None for never.
+        all_steps: Whether the steps are all that were asked for.
     """
-    matrix: Matrix = {}
-    steps = [_read_step(position, table, matrix, retry) for position, table in enumerate(tables)]
-    report = _render(steps, matrix, hints, tables[0].clock.now()).encode()
-    try:
-        _replace(Path(path), report)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-    return len(report)
-
-
-def _replace(target: Path, content: bytes) -> None:
-    """Make the file anew, all at once: a browser that reloads it meanwhile gets the old report or
-    the new one.
-
-    In a folder that others may write to, nobody can lead the writes elsewhere by a link: the part
-    is opened with O_EXCL, under a name that cannot be guessed. Until it is whole, it is the user's
-    alone; then it has the permissions of any other new file.
-    """
-    with NamedTemporaryFile(dir=target.parent, prefix=".pyanamo-", delete=False) as part:
-        try:
-            part.write(content)
-            part.flush()
-            os.fchmod(part.fileno(), 0o666 & ~_umask())
-            Path(part.name).replace(target)
-        except BaseException:
-            Path(part.name).unlink()
-            raise
-
-
-def _umask() -> int:
-    """The process's umask, which can be read only by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _read_step(
-    position: int, table: WorkflowTable, matrix: Matrix, retry: OperatorRetry
-) -> StepData:
-    step = StepData(position, TableCounts(table.name))
-
-    def note(record: Record) -> None:
-        step.add(record, table.clock.surely_past())
-        cells = matrix.setdefault(record.item.task_id, {})
-        cells.setdefault(table.name, Counter())[record.state] += 1
-
-    step.counts = count_table(table, retry, note, whole=None)
-    return step
-
-
-def _render(steps: Sequence[StepData], matrix: Matrix, hints: Hints, now: float) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -110,54 +55,79 @@ def _render(steps: Sequence[StepData], matrix: Matrix, hints: Hints, now: float)
         # Characters that reverse the direction of text mislead readers of a browser too
         "printable": printable,
     }
-    rows = list(_rows(matrix, [step.name for step in steps]))
+    samples = PageData(steps)
     return environment.get_template("report.html").render(
-        steps=steps,
-        rows=rows,
-        overview=[_overview(step) for step in steps],
-        done=sum(all(kind == "done" for kind, _ in cells) for _, cells in rows),
+        steps=[_step(k, step, hints) for k, step in enumerate(steps)],
+        samples=samples,
+        states=samples.counts(),
+        every="every step" + ("" if all_steps else " of the tables shown"),
+        overall=_overall(steps),
         times=_histograms(steps, "seconds", SECONDS, format_run_time),
         memory=_histograms(steps, "memory", MEGABYTES, format_megabytes),
-        timeline=charts.draw_timeline(all_spans(steps), steps),
-        failures=[_failures(step, hints) for step in steps if len(step.failures)],
-        moment=charts.format_time(now),
+        failures=[_failures(k, step, hints) for k, step in enumerate(steps) if len(step.failures)],
+        moment=format_time(now),
+        refresh=refresh,
         region=hints.region,
         version=__version__,
-        width=charts.TIMELINE_WIDTH,
-        chart=(charts.HISTOGRAM_WIDTH, charts.HISTOGRAM_HEIGHT),
+        data=samples.to_json(hints, now, refresh),
     )
 
 
-def _rows(matrix: Matrix, names: Sequence[str]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Each task id with a cell for each step: its kind, which gives the colour, and its text."""
-    none: Counter[str] = Counter()
-    for task_id in sorted(matrix, key=natural_sort_key):
-        cells = [matrix[task_id].get(name, none) for name in names]
-        yield task_id, [(_cell_kind(states), cell_text(states)) for states in cells]
+Facts = list[tuple[str, str]]
+"""Names and values."""
 
 
-def _cell_kind(states: Counter[str]) -> str:
-    """The state in a cell that most needs attention."""
-    for state in ("failed", "locked", "todo"):
-        if states[state]:
-            return state
-    if states.keys() - set(STATES):
-        return "other"
-    return "done" if states else "none"
+def _overall(steps: Sequence[StepData]) -> Facts:
+    """The progress of all steps together."""
+    paces = [step.counts.pace for step in steps]
+    ended, tasks = sum(each.tasks_ended for each in paces), sum(each.tasks for each in paces)
+    rates = [each.rate for each in paces if each.left and each.rate]
+    left = pace.seconds_to_go(paces)
+    facts = [("tasks ended", f"{ended:,} of {tasks:,} ({percent(ended, tasks)})")]
+    if any(each.left for each in paces):
+        rate = format_rate(sum(rates)) if rates else "nothing works now"
+        facts.append(("rate at this time", rate))
+        facts.append(("time to go", "unknown" if left is None else format_duration(left)))
+    facts.append(("machine-hours so far", f"{pace.machine_hours(paces):,.1f}"))
+    begins = [each.first for each in paces if each.first is not None]
+    ends = [each.last for each in paces if each.last is not None]
+    if begins and ends:
+        facts.append(("wall time", format_duration(max(ends) - min(begins))))
+    return facts
 
 
-def _overview(step: StepData) -> dict[str, Any]:
-    """A step's bar, divided among the states."""
-    items = step.counts.items
-    total = items.total()
-    states = [(state, state, items[state]) for state in ("done", "failed", "locked", "todo")]
-    states += [("other", state, number) for state, number in step.counts.other.items()]
-    parts, x = [], 0.0
-    for kind, state, number in states:
-        width = 1000 * number / total if total else 0.0
-        parts.append({"kind": kind, "state": state, "count": number, "x": x, "width": width})
-        x += width
-    return {"step": step, "parts": parts, "percent": percent(items["done"], total)}
+def _step(position: int, step: StepData, hints: Hints) -> dict[str, Any]:
+    """What the page says of a step: its bar, divided among the kinds of items, and its facts."""
+    items, kinds = step.counts.items.total(), step.kind_counts()
+    parts = [
+        {"kind": kind if kind in item_row.KINDS else "other", "word": kind, "count": number}
+        for kind, number in kinds.items()
+    ]
+    return {
+        "step": step,
+        "position": position,
+        "parts": parts,
+        "items": items,
+        "percent": percent(kinds["done"], items),
+        "facts": _facts(step),
+        "forecast": str(step.counts.pace).removeprefix(f"{step.name}: "),
+        "hints": hints.after_counting(step.counts),
+    }
+
+
+def _facts(step: StepData) -> Facts:
+    counts, made = step.counts, step.counts.pace
+    facts = []
+    if made.first is not None and made.last is not None:
+        facts.append(("start", format_time(made.first)))
+        facts.append(("end", "goes on" if counts.left else format_time(made.last)))
+        facts.append(("wall time", format_duration(made.last - made.first)))
+        facts.append(("machine-hours", f"{pace.machine_hours([made]):,.1f}"))
+    facts.append(("tasks ended", f"{counts.tasks_ended:,} of {counts.tasks.total():,}"))
+    facts.append(("attempts", f"{step.attempts:,}"))
+    if counts.workers:
+        facts.append(("instances at work", f"{counts.workers:,}"))
+    return facts
 
 
 def _histograms(
@@ -169,30 +139,42 @@ def _histograms(
     if not shared:
         return None
     axis, ticks = shared
-    shown = [
-        {
-            "step": step,
-            "bars": charts.histogram(metric, axis, label),
-            "count": len(metric.values),
-            "median": label(metric.quantile(0.5)),
-            "quantile95": label(metric.quantile(0.95)),
-            "largest": label(metric.largest[0]),
-            "largest_of": metric.largest[1],
-            "median_x": axis.x(metric.quantile(0.5)),
-        }
-        for step, metric in zip(steps, metrics, strict=True)
-        if metric.values
-    ]
-    return {"charts": shown, "ticks": ticks}
+    drawn = []
+    for step, metric in zip(steps, metrics, strict=True):
+        if not metric.values:
+            continue
+        bars, most = charts.histogram(metric, axis, label)
+        drawn.append(
+            {
+                "name": step.name,
+                "bars": bars,
+                "most": most,
+                "count": len(metric.values),
+                "median": label(metric.quantile(0.5)),
+                "median_x": axis.x(metric.quantile(0.5)),
+                "quantile95": label(metric.quantile(0.95)),
+                "largest": label(metric.largest[0]),
+                "largest_of": metric.largest[1],
+            }
+        )
+    return {"charts": drawn, "ticks": ticks}
 
 
-def _failures(step: StepData, hints: Hints) -> dict[str, Any]:
+def _failures(position: int, step: StepData, hints: Hints) -> dict[str, Any]:
+    groups = list(step.failures)
     return {
         "step": step,
-        "groups": list(step.failures),
+        "position": position,
         "tasks": step.failures.tasks,
+        "groups": groups[:SHOWN_GROUPS],
+        "rest": groups[SHOWN_GROUPS:],
         "hints": hints.after_failures(step.failures, step.name),
     }
+
+
+def format_time(when: float) -> str:
+    """Day and time in UTC, from epoch seconds."""
+    return datetime.fromtimestamp(when, timezone.utc).strftime("%d %b %H:%M:%S")
 
 
 def format_run_time(seconds: float) -> str:
