@@ -241,17 +241,24 @@ class TableReads(TableRequests):
                 return found
 
     def of_task(self, task_id: str, state: str, projection: Projection) -> list[Record]:
-        """The items of a task id that the index lists in a state."""
+        """The items of a task id that the index lists in a state; what is read from the table is
+        given in the state that it is in by now.
+        """
         pages = self._pages(
             IndexName=TASK_INDEX,
             KeyConditionExpression="ItemState = :state AND taskID = :task",
             ExpressionAttributeValues=encode({":state": state, ":task": task_id}),
             **(_of_index(projection) if projection is Projection.STEP else {}),
         )
-        return self._completed(list(pages), projection, consistent=True)
+        return self._completed(list(pages), projection, consistent=True, as_listed=False)
 
     def _completed(
-        self, listed: Sequence[Attributes], projection: Projection, consistent: bool
+        self,
+        listed: Sequence[Attributes],
+        projection: Projection,
+        consistent: bool,
+        *,
+        as_listed: bool = True,
     ) -> list[Record]:
         """Items that an index lists, those that it does not hold whole read from the table."""
         found = [Record.from_values(decode(image)) for image in listed]
@@ -266,7 +273,7 @@ class TableReads(TableRequests):
         current = [whole.get(record.item.item_id, record) for record in found]
         # A change names the state that was seen, and fails if that is not the item's any more
         return [
-            now if now.state == record.state else record
+            now if now.state == record.state or not as_listed else record
             for record, now in zip(found, current, strict=True)
         ]
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 
 from anamo.cli.console import Messages
+from anamo.core.errors import AwsError
 from anamo.core.item import State
 from anamo.core.text import count, format_duration, printable
 from anamo.worker.in_flight_claims import Run
@@ -59,7 +60,7 @@ class LiveLine:
         )
         self.say = Messages(program, self._print)
         self._with_table = with_table
-        self._left = Left(0)
+        self._left = Left(0, exact=False)
         # What this worker has taken since the count: ended claims, and running ones then
         self._ended = self._running = self._running_then = 0
         self._look_at = math.inf
@@ -100,7 +101,10 @@ class LiveLine:
 
     def start(self, count: Callable[[], Left]) -> None:
         """Show the line from now on."""
-        self.counted(count())
+        # What cannot be counted now is counted later: it is no reason not to work
+        self.counted(self._left)
+        with suppress(AwsError):
+            self.counted(count())
         with self._while_there():
             self._live.start()
             # Whoever kills this process should not be left without a cursor

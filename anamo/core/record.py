@@ -96,6 +96,14 @@ class Record:
             names = [task.name for task in self.item.nested if task.status == State.FAILED]
         return [(name, self.logs[name]) for name in names if name in self.logs]
 
+    def has_ended(self, name: str) -> bool:
+        """Whether a task does not run again by itself; the log entry of one that does is that of an
+        earlier run. A nested task that was taken out of the item has ended.
+        """
+        if not self.item.is_nested:
+            return self.state in ENDED
+        return next((each.status in ENDED for each in self.item.nested if each.name == name), True)
+
     def tasks_named(self, name: str) -> list[str]:
         """The nested tasks that a person means by a name, `Task_3`, an argument, `chr4`, or both as
         they are shown, `Task_3 chr4`.

@@ -113,8 +113,9 @@ RENEW = Transition(
     (State.LOCKED,),
     (State.LOCKED,),
     "The holder extends its lease.",
-    # A renewal that arrives after a later one would shorten the lease of a live worker
-    f"{HELD_BY_ME} AND NOT Lease_Expires >= :expires",
+    # A renewal that arrives after a later one would shorten the lease of a live worker. One within
+    # the same second is no such one, and may have the address of the output so far
+    f"{HELD_BY_ME} AND NOT Lease_Expires > :expires",
     # Beside it, where there is one, the address of the output so far
     ("Lease_Expires = :expires",),
 )

@@ -26,8 +26,8 @@ from anamo.operator.log_writer import LogWriter
 FOLLOW_SECONDS = 5.0
 """Between two looks; each reads the items whole."""
 
-Stream = tuple[str, ItemId, str, str]
-"""Table, itemID, task and which of its streams."""
+Stream = tuple[str, ItemId, str, str, bytes]
+"""Table, itemID, task, which of its streams, and the lockID of the claim under which it ran."""
 
 _FIELD = re.compile(
     rb"(?m)^(lockID|nested task|stdout begins at byte|stderr begins at byte): (.*)$"
@@ -80,7 +80,8 @@ class Follower:
         self._with_table = False
         self._written: dict[Stream, int] = {}
         self._claims: dict[tuple[str, ItemId], str] = {}
-        self._whole: set[tuple[str, ItemId, str]] = set()
+        # Log entries that were dealt with: table, itemID, task, address and range
+        self._whole: set[tuple[str, ItemId, str, str, str]] = set()
         self._states: dict[tuple[str, ItemId], str] = {}
 
     def follow(
@@ -108,12 +109,17 @@ class Follower:
             return False
         (record,) = found
         state = record.state
+        first = (table.name, item_id) not in self._claims
         self._note_claim(table.name, record)
         if state not in ENDED:
             self._note_state(table.name, record)
         for name, entry in record.logs.items():
-            if self._is_wanted(record, name) and (table.name, item_id, name) not in self._whole:
+            log = (table.name, item_id, name, entry.s3, entry.s3_range)
+            # What ran before is not followed
+            earlier = first and not record.has_ended(name)
+            if self._is_wanted(record, name) and log not in self._whole and not earlier:
                 self._write_whole(table.name, record, name, entry)
+            self._whole.add(log)
         if record.item.log_so_far and state not in ENDED:
             self._write_so_far(table.name, record)
         self._note_state(table.name, record)
@@ -138,27 +144,26 @@ class Follower:
             self._say(f"{self._name(table, record)} is {state}{waits}")
 
     def _note_claim(self, table: str, record: Record) -> None:
-        """Begin anew with the tasks that another claim runs again."""
+        """Say that another claim runs its tasks again."""
         item = record.item
         if self._claims.get((table, item.item_id), item.lock_id) != item.lock_id:
-            for stream in [*self._written]:
-                if stream[:2] == (table, item.item_id) and stream[2] not in record.logs:
-                    del self._written[stream]
             self._say(f"{self._name(table, record)} runs again, as attempt {item.attempts}")
         self._claims[table, item.item_id] = item.lock_id
 
     def _write_whole(self, table: str, record: Record, name: str, entry: LogEntry) -> None:
         """Write the rest of the log of a task that has ended."""
-        item_id = record.item.item_id
-        self._whole.add((table, item_id, name))
         if not entry.s3:
             return
         bucket, key = located(entry.s3)
         log = sections(LogStore(self._client, bucket).read(key, entry.s3_range))
+        lock = b""
         try:
             for section, pieces in _by_section(log):
-                if section != HEADER:
-                    self._write_new((table, item_id, name, section), record, pieces, 0)
+                if section == HEADER:
+                    lock = dict(_FIELD.findall(b"".join(pieces))).get(b"lockID", lock)
+                else:
+                    stream = (table, record.item.item_id, name, section, lock)
+                    self._write_new(stream, record, pieces, 0)
         except LogMissing as error:
             self._say(f"{self._name(table, record, name)}: {error}")
 
@@ -168,7 +173,7 @@ class Follower:
         bucket, key = located(item.log_so_far)
         pieces = LogStore(self._client, bucket).read(key, "")
         shown = only_tasks(
-            pieces, lambda name: name in record.logs or not self._is_wanted(record, name)
+            pieces, lambda name: record.has_ended(name) or not self._is_wanted(record, name)
         )
         fields: dict[bytes, bytes] = {}
         try:
@@ -177,10 +182,11 @@ class Follower:
                     found = dict(_FIELD.findall(b"".join(rest)))
                     # That of stderr is only a heading
                     fields = found or fields
-                elif fields.get(b"lockID", b"").decode() == item.lock_id:
+                elif (lock := fields.get(b"lockID", b"")).decode() == item.lock_id:
                     name = fields.get(b"nested task", b"").decode("utf-8", "replace")
                     begin = int(fields.get(f"{section} begins at byte".encode(), b"0"))
-                    self._write_new((table, item.item_id, name, section), record, rest, begin)
+                    stream = (table, item.item_id, name, section, lock)
+                    self._write_new(stream, record, rest, begin)
         except LogMissing:
             # It ends just now: the whole log comes with the next look
             return

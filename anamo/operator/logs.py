@@ -217,7 +217,7 @@ def _so_far(table: str, record: Record, meant: Sequence[str]) -> TaskLog:
     """The output so far of an item's tasks that have not ended; of those `meant`, if any are."""
 
     def without(name: str) -> bool:
-        return name in record.logs or bool(meant and name not in meant)
+        return record.has_ended(name) or bool(meant and name not in meant)
 
     item, task = record.item, " ".join(map(record.task_title, meant))
     return TaskLog(table, item.task_id, item.item_id, task, item.log_so_far, "", "", True, without)

@@ -5,6 +5,7 @@ pages and the itemIDs. Not guaranteed: a consistent snapshot, see `table_scan.pa
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table_reads import Projection
@@ -34,7 +35,14 @@ def records(
     states = [state] if state else []
     # While it is read, an item that changes its state may be listed in both
     seen: set[tuple[str, ItemId]] = set()
-    for table, record in selected_items(target, states, Projection.WHOLE, retry, say, say):
+    for table, listed in selected_items(target, states, Projection.WHOLE, retry, say, say):
+        record: Record | None = listed
+        if not listed.item.is_nested and not listed.item.script:
+            # It has changed its state since an index listed it that does not hold it whole
+            item_ids = [listed.item.item_id]
+            record = next(iter(retry(partial(table.read, item_ids, Projection.WHOLE))), None)
+        if record is None or (state and record.state != state):
+            continue
         if (key := (table.name, record.item.item_id)) not in seen:
             seen.add(key)
             yield table.name, record

@@ -72,7 +72,7 @@ class Finder:
         self._read_at = 0.0
 
     def begin(self) -> None:
-        """Begin to look for an item."""
+        """Begin to look for an item: what other processes have found before no longer counts."""
         self._idle_since, self.over = None, False
 
     def refresh(self) -> None:

@@ -215,9 +215,10 @@ class Worker:
             elif found := self._claim(finder.claim):
                 return found
             elif self._recorder.claims:
-                # An item whose end is being recorded may be given back
                 self._control.sleep(ASK_SECONDS, lambda: self._recorder.claims > 0)
-                finder.refresh()
+                # Its item may have been given back since another process has looked, to whom this
+                # one must not agree then
+                finder.begin()
             else:
                 turn.ask()
         return None

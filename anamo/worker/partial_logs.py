@@ -106,7 +106,7 @@ class PartialLogs:
     def _delete(self, key: str) -> None:
         try:
             self._logs.delete(key)
-        except AwsError as fault:
+        except (AwsError, OSError) as fault:
             logger.warning("the output so far in %s is left behind: %s", key, fault)
 
     # For its thread

@@ -268,12 +268,11 @@ class TaskProcess:
         """
         with ExitStack() as stack:
             with self._files:
-                if self._ended:
-                    found = None
-                else:
-                    found = (os.dup(self._stdout.fileno()), os.dup(self._stderr.fileno()))
-            for descriptor in found or ():
-                stack.callback(os.close, descriptor)
+                found = (
+                    None
+                    if self._ended
+                    else (_copy(self._stdout, stack), _copy(self._stderr, stack))
+                )
             yield found
 
     @property
@@ -373,6 +372,13 @@ def _output_file(stack: ExitStack) -> IO[bytes]:
     # TemporaryFile takes no notice of an "a" in the mode
     fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
     return file
+
+
+def _copy(file: IO[bytes], stack: ExitStack) -> int:
+    """Another descriptor of a file, that `stack` closes."""
+    descriptor = os.dup(file.fileno())
+    stack.callback(os.close, descriptor)
+    return descriptor
 
 
 def _now() -> str:

@@ -63,7 +63,7 @@ def no_fence() -> None:
 
 def no_order() -> None:
     """Let an older renewal or record of a claim undo a newer one."""
-    weaken("RENEW", "NOT Lease_Expires >= :expires")
+    weaken("RENEW", "NOT Lease_Expires > :expires")
     weaken("RECORD", "NOT #TaskScript.#t0.#Status IN (:done, :failed)")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from boto3.dynamodb.types import Binary, TypeDeserializer
@@ -233,3 +234,15 @@ def test_a_dry_run_loads_no_boto3(run: Callable[..., Any]) -> None:
     )
     ended = run(sys.executable, "-c", code, cwd=ROOT, stdin="A|Tab|true\n")
     assert ended.stdout.splitlines()[-2:] == ["0", "[]"]
+
+
+def test_what_an_index_does_not_hold_whole_is_given_as_the_table_has_it(odd: Table) -> None:
+    ours = WorkflowTable(odd.client, odd.name)
+    listed = {"itemID": 5, "taskID": "Odd", "ItemState": "failed"}
+    client = Mock(query=lambda **_: {"Items": [encode(listed)]})
+    changed = WorkflowTable(client, odd.name)
+    changed.read = ours.read  # type: ignore[method-assign]
+    (record,) = changed.of_task("Odd", "failed", Projection.STANDING)
+    assert record.state == "locked"
+    (record,) = changed.page(Part("failed"), Projection.STANDING).records
+    assert record.state == "failed"

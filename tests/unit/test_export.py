@@ -9,11 +9,14 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from anamo.core.errors import Throttled, UsageError
+from anamo.core.record import Record
 from anamo.core.task import COLUMNS, Task
+from anamo.operator import tasks as operator_tasks
 from anamo.operator.export import check_form, export
 
 FIRST = {"reads": "81234"}
@@ -127,3 +130,26 @@ def test_without_pyarrow_one_line_says_what_to_install(monkeypatch: pytest.Monke
     assert str(caught.value).endswith(": pip install pyarrow")
     assert "\n" not in str(caught.value)
     check_form("tsv")
+
+
+def test_an_item_that_has_changed_since_it_was_listed_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def listed(item_id: int) -> Record:
+        return Record.from_values({"itemID": item_id, "ItemState": "locked", "Nested_Tasks": 2})
+
+    tasks = {f"Task_{k}": {"Status": "done", "Script": f"call chr{k}"} for k in range(2)}
+    now = {"itemID": 7, "taskID": "S7", "ItemState": "done", "TaskScript": tasks}
+    table: Any = Mock(read=lambda ids, _: [Record.from_values(now)] if ids == [7] else [])
+    table.name = "Call"
+    monkeypatch.setattr(
+        operator_tasks, "selected_items", lambda *_: [(table, listed(7)), (table, listed(8))]
+    )
+    target, say = Mock(), Mock()
+    retry: Any = lambda request: request()  # noqa: E731
+    found = [*operator_tasks.tasks(target, None, retry, say)]
+    assert [(task.itemID, task.state, task.script) for task in found] == [
+        (7, "done", "call chr0"),
+        (7, "done", "call chr1"),
+    ]
+    assert not [*operator_tasks.tasks(target, "locked", retry, say)]

@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -26,7 +27,9 @@ from anamo.worker.claimer import LOOK_SECONDS, Claimer
 from anamo.worker.ended_leases import EndedLeases
 from anamo.worker.finder import ASK_SECONDS, Finder, Found
 from anamo.worker.in_flight_claims import ClaimSent, InFlightClaims
+from anamo.worker.loop import Worker
 from anamo.worker.other_workers import LONGEST_PAUSE, OtherWorkers
+from anamo.worker.turns import NothingLeft, Turn, TurnBegins
 
 HOLDER = Holder("i-me", 600)
 EPOCH = 1_800_000_000
@@ -401,3 +404,29 @@ def test_a_claim_left_behind_beyond_the_page_is_found_by_its_key() -> None:
     for item_id in (1, 9_999, 20_000):
         assert others.look([ClaimSent("A", item_id, f"L{item_id}", 0.0)]).own
     assert not others.look([ClaimSent("A", 5, "another", 0.0)]).own
+
+
+def test_a_process_that_gave_an_item_back_does_not_agree_with_an_earlier_look() -> None:
+    time = Time()
+    table = FakeTable("A", time)
+    found = finder(time, table)
+    recorder, control = Mock(claims=1), Mock(stopping=False)
+    control.turn = Turn(lambda message: None)
+    news: list[object] = [NothingLeft(0.5), TurnBegins(news=False)]
+
+    def record(_seconds: float, _condition: object = None) -> None:
+        # The item of this process is to be tried again
+        time.now += 1
+        recorder.claims = 0
+        table.listed.add(7)
+
+    def wait(_until: float) -> None:
+        control.turn.note(news.pop(0))
+
+    control.sleep, control.wait = record, wait
+    hidden = table.todo
+    table.todo = Mock(side_effect=lambda *_: hidden(0, 0))  # type: ignore[method-assign]
+    worker: Any = Worker.__new__(Worker)
+    vars(worker).update(_finder=found, _control=control, _recorder=recorder)
+    vars(worker).update(_ready=lambda: True, _claim=lambda claim: claim())
+    assert taken(worker._next()) == ("A", 7)  # noqa: SLF001

@@ -169,3 +169,23 @@ def test_a_nested_task_is_meant_by_its_argument_and_of_several_tables_each_is_na
     assert stage.written == b"of 1\n"
     assert stage.headings == ["Align S7 Task_1 chr1 (item 7) stdout"]
     assert stage.said == ["Align S7 (item 7) is locked", "Align S7 (item 7) is done"]
+
+
+def test_a_task_that_is_run_again_is_followed_and_its_earlier_run_is_not(stage: Stage) -> None:
+    def again(state: str, lock: str, log: str, attempt: int = 1) -> Record:
+        values = {"itemID": 7, "taskID": "S7", "ItemState": state, "lockID": lock}
+        values |= {"TaskScript": "x", "Attempts": attempt, "Log_So_Far": f"s3://logs/{SO_FAR}"}
+        entry = {"Status": "Execution Failed: exit 3", "S3": f"s3://logs/{log}"}
+        return Record.from_values({**values, "Log": entry})
+
+    stage.looks = [
+        # Requeued: the entry of its last run stays until the next one has ended
+        (again("todo", "one", "old"), {"old": log(b"old")}),
+        (again("locked", "two", "old"), {SO_FAR: log(b"12", lock="two")}),
+        # It has failed and is tried again
+        (again("todo", "two", "second"), {"second": log(b"123", lock="two")}),
+        (again("locked", "three", "second", 2), {SO_FAR: log(b"a", lock="three")}),
+        (again("failed", "three", "third", 2), {"third": log(b"ab", lock="three")}),
+    ]
+    stage.follow()
+    assert stage.written == b"123ab"

@@ -17,6 +17,7 @@ from anamo.aws.pages import Part, QueryPage
 from anamo.aws.table_reads import Projection
 from anamo.cli import live_line
 from anamo.cli.live_line import LiveLine
+from anamo.core.errors import Throttled
 from anamo.core.item import State
 from anamo.core.record import Record
 from anamo.worker.in_flight_claims import Run
@@ -197,3 +198,19 @@ def test_counting_what_is_left_reads_so_many_pages_at_most() -> None:
     many: Any = Pages(1000, 1000)
     assert count_left([many]) == Left(1000, exact=False, running=200, pages=12)
     assert many.read == 12
+
+
+def test_a_worker_begins_although_what_is_left_cannot_be_counted(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(live_line, "monotonic", lambda: now)
+
+    def count() -> Left:
+        raise Throttled("later")
+
+    line = terminal.open_line()
+    line.start(count)
+    assert "· 0+ left ·" in drawn(monkeypatch, line, 1, None)
+    now += live_line.LOOK_SECONDS
+    assert line.asks

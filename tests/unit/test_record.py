@@ -54,3 +54,16 @@ def test_null_counts_as_absent() -> None:
     nulls = workflow.earlier(workflow.item("S", "todo", 3))
     del nulls["TaskScript"]
     assert not Record.from_values(nulls).unclear
+
+
+def test_a_task_has_ended_unless_it_runs_again() -> None:
+    entry = {"Status": "Execution Failed: exit 3"}
+    tasks = {f"Task_{k}": {"Status": s, "Script": "x"} for k, s in enumerate(["failed", "todo"])}
+    values = {"itemID": 7, "ItemState": "todo", "TaskScript": tasks}
+    record = Record.from_values({**values, "Log": dict.fromkeys(tasks, entry)})
+    # Task_2 was taken out of the item
+    assert [record.has_ended(f"Task_{k}") for k in range(3)] == [True, False, True]
+    single = {"itemID": 7, "TaskScript": "x", "Log": entry}
+    states = ["locked", "todo", "failed", "done"]
+    ended = [Record.from_values({**single, "ItemState": state}).has_ended("") for state in states]
+    assert ended == [False, False, True, True]
