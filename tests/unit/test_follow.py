@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from anamo.core.errors import LogMissing
 from anamo.core.record import Record
 from anamo.operator import follow
 from anamo.operator.follow import Follower
+from anamo.operator.log_writer import LogWriter
 
 
 @dataclass(frozen=True)
@@ -169,3 +171,13 @@ def test_a_nested_task_is_meant_by_its_argument_and_of_several_tables_each_is_na
     assert stage.written == b"of 1\n"
     assert stage.headings == ["Align S7 Task_1 chr1 (item 7) stdout"]
     assert stage.said == ["Align S7 (item 7) is locked", "Align S7 (item 7) is done"]
+
+
+def test_a_heading_is_written_where_another_begins(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    write = LogWriter()
+    for pieces, heading in (([b"1"], "S7"), ([b"2\n"], "S7"), ([b"3\n"], "S8"), ([b"4\n"], "S7")):
+        write(pieces, heading)
+    sys.stdout.flush()
+    assert capfdbinary.readouterr().out == (b"==> S7 <==\n12\n==> S8 <==\n3\n==> S7 <==\n4\n")
