@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from anamo.cli import import_command, operator_commands, worker_command
+from anamo.cli import arguments, import_command, operator_commands, worker_command
 
 HEAD = """# Commands
 
@@ -21,6 +22,9 @@ command shows the same with `--help`.
 
 def document() -> str:
     """The whole document."""
+    # They make flags optional
+    for name in (arguments.TABLES, arguments.BUCKET):
+        os.environ.pop(name, None)
     operator = operator_commands.parser(worker_command.SCRIPT)
     subparsers = next(each for each in operator._actions if isinstance(each.choices, dict))  # noqa: SLF001
     assert isinstance(subparsers.choices, dict)

@@ -114,9 +114,14 @@ def add_table_flag(parser: argparse.ArgumentParser, kind: Callable[[str], str]) 
     )
 
 
+def environment_bucket() -> str | None:
+    """What stands in for -b, if anything does."""
+    return os.environ.get(BUCKET, "").strip() or None
+
+
 def add_bucket_flag(parser: argparse.ArgumentParser) -> None:
     """Add -b, whose default is in the environment."""
-    default = os.environ.get(BUCKET, "").strip() or None
+    default = environment_bucket()
     parser.add_argument(
         "-b",
         "--bucket",

@@ -29,7 +29,8 @@ CHECK = """with --check, a gate between steps of a workflow, the exit code is
   75   items are left: todo, locked, held, or in a state of another tool"""
 
 LAG = """Counts come from an index of the table, which lags behind it by a moment, and a table that
-is being worked on changes while it is read. DynamoDB bills the whole of every item it counts."""
+is being worked on changes while it is read. DynamoDB bills every entry of the index that is read;
+in tables of earlier versions, an entry is a whole item."""
 
 FIELDS = """fields of --output json, a list with an object per table:
   table, todo, locked, done, failed, held (items), other states under their own names, total,
@@ -144,7 +145,13 @@ def _status(
 
     program = types.as_started("python pyanamo.py", say.program)
     whole_tables = arguments.check or arguments.html or arguments.watch is not None
-    request = StatusRequest(words(arguments), arguments.output, not whole_tables, program)
+    request = StatusRequest(
+        words(arguments),
+        arguments.output,
+        not whole_tables,
+        program,
+        types.environment_bucket() or "BUCKET",
+    )
     status = Status(request, say)
     if arguments.check:
         return _check(status, arguments.wait)

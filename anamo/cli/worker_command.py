@@ -39,7 +39,7 @@ EPILOG = f"""example:
   python pyanamo.py -t Testing -b my-bucket -r us-east-1 -i 2 -n 4
 
 progress, and what to do about failures:
-  python pyanamo.py {{status,logs,requeue,retry,remove,hold,resume}} --help
+  python pyanamo.py {{status,logs,export,plan,requeue,retry,remove,hold,resume}} --help
 
 {types.ENVIRONMENT}
 
@@ -62,7 +62,7 @@ def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
     """The worker's command line; `program` is what was started."""
     made = types.Parser(
         prog=program,
-        description="Take items from a workflow table, run their tasks, record the outcome.",
+        description="Take items from workflow tables, run their tasks, record the outcome.",
         epilog=types.as_started(EPILOG, program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -20,10 +20,12 @@ class Hints:
     Attributes:
         program: How the operator starts the program, as typed into a shell.
         region: The AWS region that was given on the command line, if any.
+        bucket: The bucket for logs, or a word that stands for it.
     """
 
     program: str
     region: str | None
+    bucket: str = "BUCKET"
 
     def command(self, name: str, table: str, *words: str) -> str:
         """The command line of a command ("" for a worker), quoted for a shell."""
@@ -50,20 +52,22 @@ class Hints:
         """What to do about expired leases, held items and items that no worker processes."""
         hints = []
         if counts.expired:
+            them = "it" if counts.expired == 1 else "them all"
             reason = (
                 f"{count(counts.expired, 'locked item')} without a live lease; workers take over "
-                "expired leases, or requeue them all"
+                f"expired leases, or requeue {them}"
             )
             hints.append((reason, self.command("requeue", counts.table, "--state", "locked")))
         held = counts.items[State.HELD.value]
         if held:
+            them = "it" if held == 1 else "all of them"
             reason = (
-                f"{count(held, 'held item')}, which no worker takes; resume all of them, or with "
-                "--after STEP those that STEP is done with"
+                f"{count(held, 'held item')}, which no worker takes; resume {them}, or with "
+                "--after STEP what STEP is done with"
             )
             hints.append((reason, self.command("resume", counts.table)))
         if counts.left and not counts.workers:
-            start = self.command("", counts.table, "-b", "BUCKET")
+            start = self.command("", counts.table, "-b", self.bucket)
             hints.append((f"no worker is running on {counts.table} now; start one", start))
         return hints
 

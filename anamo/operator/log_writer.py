@@ -17,9 +17,10 @@ class LogWriter:
     def __init__(self) -> None:
         self._escape = sys.stdout.isatty()
         self._last = b"\n"
+        self._heading = ""
 
     def __call__(self, pieces: Iterable[bytes], heading: str) -> None:
-        """Write pieces, below a line with the heading if there is one."""
+        """Write pieces, below a line with the heading if there is one and it is a new one."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for piece in self._with_heading(pieces, heading):
             if self._escape:
@@ -33,7 +34,8 @@ class LogWriter:
         source = iter(pieces)
         # Read before the heading: a log that is gone gets none, one that is empty does
         first = next(source, b"")
-        if heading:
+        if heading and heading != self._heading:
+            self._heading = heading
             end = b"" if self._last == b"\n" else b"\n"
             yield end + f"==> {printable(heading)} <==\n".encode()
         yield first

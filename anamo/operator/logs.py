@@ -145,8 +145,8 @@ def _find(
             without.append(f"{name} (item {item.item_id}, {record.state}) has no log yet")
     lines = [*without[:NAMED], *others[:NAMED]]
     if not any(found.values()):
-        tables = ", ".join(found)
-        raise UsageError("\n".join(lines) or f"table {tables}: no item is {request.state}")
+        tables = f"table{'s' if len(found) > 1 else ''} {', '.join(found)}"
+        raise UsageError("\n".join(lines) or f"{tables}: no item is {request.state}")
     for line in lines:
         say(line)
     return [log for logs in found.values() for log in sorted(logs, key=_order)]

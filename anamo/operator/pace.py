@@ -187,8 +187,9 @@ class Pace:
             return "no items"
         if not self.left:
             failed = f", {self.items_failed:,} failed" if self.items_failed else ""
-            held = f", {self.held:,} held" if self.held else ""
-            return f"finished{failed}{held}"
+            if self.held:
+                return f"nothing to do, {self.held:,} held{failed}"
+            return f"finished{failed}"
         rate, left = self.rate, self.seconds_left
         if rate is None or left is None:
             return f"no rate yet, since nothing has ended{self._longest_run()}"

@@ -50,12 +50,14 @@ class StatusRequest:
         form: `table`, `json` or `tsv`.
         samples: Whether words may be names of samples; without, all are tables.
         program: How the operator starts the program; suggested command lines begin with it.
+        bucket: What follows -b in them.
     """
 
     words: Words
     form: str
     samples: bool = True
     program: str = "python pyanamo.py"
+    bucket: str = "BUCKET"
 
 
 class Status:
@@ -69,7 +71,7 @@ class Status:
         self._form = request.form
         self._say = say
         self._retry = OperatorRetry(say)
-        self._hints = Hints(request.program, request.words.region)
+        self._hints = Hints(request.program, request.words.region, request.bucket)
         self._named: Mapping[str, ByName] = {}
         target = find_target(request.words, self._retry, samples=request.samples)
         if target.tables and target.names:

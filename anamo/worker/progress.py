@@ -173,7 +173,7 @@ def summarise(
 
 def _states(items: Counter[str]) -> str:
     counts = [f"{number:,} {_plainly(state)}" for state, number in sorted(items.items())]
-    return ", ".join(counts) or "none"
+    return ", ".join(counts) or "nothing"
 
 
 def _say_what_is_left(totals: WorkerTotals, say: Callable[[str], object]) -> None:

@@ -119,6 +119,8 @@ def test_hints_begin_with_the_program_as_it_was_started() -> None:
         "pyanamo requeue -t Align -r us-east-1 --state locked",
         "pyanamo -t Align -r us-east-1 -b BUCKET",
     ]
+    known = Hints("pyanamo", None, "logs").after_counting(counts)
+    assert known[-1][1] == "pyanamo -t Align -b logs"
 
 
 def test_a_report_is_nobody_elses_until_it_is_whole(

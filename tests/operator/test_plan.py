@@ -35,6 +35,9 @@ def test_a_table_is_counted_and_one_of_its_items_stands_for_all(run: Run, table:
     Importer(WorkflowTable(table.client, table.name)).run(items)
     shown = plan(run, table.name, *FLAGS)
     assert "7 items to do, 2 tasks each" in shown
+    # However many there are: each item is one worker's
+    assert number(shown, "workers") == 7
+    assert number(shown, "worker hours") == 0
     # A claim, a record and a finish; 0.9 renewals of two units each
     assert 7 * 14 < number(shown, "write units") < 7 * 20
 

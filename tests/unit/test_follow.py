@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from anamo.core.errors import LogMissing
 from anamo.core.record import Record
 from anamo.operator import follow
 from anamo.operator.follow import Follower
+from anamo.operator.log_writer import LogWriter
 
 
 @dataclass(frozen=True)
@@ -189,3 +191,13 @@ def test_a_task_that_is_run_again_is_followed_and_its_earlier_run_is_not(stage: 
     ]
     stage.follow()
     assert stage.written == b"123ab"
+
+
+def test_a_heading_is_written_where_another_begins(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    write = LogWriter()
+    for pieces, heading in (([b"1"], "S7"), ([b"2\n"], "S7"), ([b"3\n"], "S8"), ([b"4\n"], "S7")):
+        write(pieces, heading)
+    sys.stdout.flush()
+    assert capfdbinary.readouterr().out == (b"==> S7 <==\n12\n==> S8 <==\n3\n==> S7 <==\n4\n")

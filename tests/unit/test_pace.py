@@ -132,7 +132,7 @@ def test_what_has_ended_is_finished_and_what_failed_is_said() -> None:
     failed = [record("failed", 60, 50)] * 15
     assert str(pace(*steady(2, 10), *failed)) == "Call: finished, 15 failed"
     assert str(pace(*steady(2, 10))) == "Call: finished"
-    assert str(pace(*steady(2, 10), record("held"))) == "Call: finished, 1 held"
+    assert str(pace(*steady(2, 10), record("held"))) == "Call: nothing to do, 1 held"
     assert str(pace()) == "Call: no items"
 
 

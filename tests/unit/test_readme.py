@@ -46,10 +46,9 @@ COMMAND_LINES = [
 def test_the_flags_are_those_of_the_command_line(
     script: str, parser: Callable[[], argparse.ArgumentParser], original: Mapping[str, str]
 ) -> None:
-    documented = {
-        tuple(re.findall(r"`([^`]+)`", cells[0])): cells[1]
-        for cells in rows(section("Flags").split(f"`{script}`")[1])
-    }
+    table = rows(section("Flags").split(f"`{script}`")[1])
+    documented = {tuple(re.findall(r"`([^`]+)`", cells[0])): cells[1] for cells in table}
+    assert len(documented) == len(table), "a flag has two rows"
     actions = {
         tuple(action.option_strings): action
         for action in parser()._actions  # noqa: SLF001

@@ -108,7 +108,7 @@ def forecast(plan: Plan, indexes: Sequence[Index], price: Price) -> Forecast:
     running = _units(life, renewals)
     limits = _limits(running, _splitting(plan.typical, indexes, life, group))
     ceiling = limits[0].rate
-    rate = min(plan.workers / item_seconds, ceiling)
+    rate = min(min(plan.workers, plan.items) / item_seconds, ceiling)
     rounds = math.ceil(plan.items / plan.workers)
     imported = life.imported.units
     writes = plan.items * (sum(running.values()) + (0 if plan.imported else imported.total()))

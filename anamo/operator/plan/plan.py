@@ -128,7 +128,7 @@ def _plan(request: PlanRequest, items: int, typical: Item) -> Plan:
 def _head(request: PlanRequest, plan: Plan, found: Forecast) -> Iterator[str]:
     """Time, rate and ceiling; no line is longer than 60 columns but for the table's name."""
     tasks = plan.typical.tasks
-    each = "a task each" if tasks == 1 else f"{tasks} tasks each"
+    each = f"{count(tasks, 'task')}{'' if plan.items == 1 else ' each'}"
     what = "to do" if plan.imported else "to import"
     lowest = found.limits[0]
     yield f"{printable(request.table)}: {count(plan.items, 'item')} {what}, {each}"
@@ -142,7 +142,9 @@ def _head(request: PlanRequest, plan: Plan, found: Forecast) -> Iterator[str]:
         rest = next((limit for limit in found.limits if not limit.splits), None)
         beyond = f"{_number(rest.rate)} items a second" if rest else "no certain rate"
         yield f"          up to {beyond}, if DynamoDB splits it"
-    if plan.workers > found.helpful:
+    if plan.items <= found.helpful:
+        yield f"workers   up to {plan.items:,} help, one for each item"
+    elif plan.workers > found.helpful:
         yield f"workers   {found.helpful:,} help, {plan.workers - found.helpful:,} wait;"
         tables = math.ceil(plan.workers / found.helpful)
         yield f"          {tables} tables would keep all of them busy"
@@ -168,7 +170,7 @@ def _bill(plan: Plan, found: Forecast) -> Iterator[str]:
     for name, number, dollars in rows:
         yield f"{name:<13}{number:>17,.0f}{dollars:>14,.2f} USD"
     yield f"{'together':<30}{found.dollars:>14,.2f} USD"
-    hours = plan.workers * found.seconds / 3600
+    hours = min(plan.workers, plan.items) * found.seconds / 3600
     yield f"{'worker hours':<13}{hours:>17,.0f}   at your machines' price"
 
 
