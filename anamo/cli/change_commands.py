@@ -30,7 +30,7 @@ def _add_retry(commands: "Commands") -> None:
     made.add_argument("--nested", type=types.non_empty, metavar="TASK", default="failed",
                       help="one nested task only, by its name or argument")  # fmt: skip
     made.add_argument("--yes", action="store_true", help="do not ask")
-    made.set_defaults(state="failed", force=False, call=lambda *given: _change("requeue", *given))
+    made.set_defaults(state="failed", force=False, call=lambda *given: _change("retry", *given))
 
 
 def _add_requeue(commands: "Commands") -> None:
@@ -133,7 +133,7 @@ item of those tables, which DynamoDB bills.
 def _hold(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     from anamo.operator.change import Action, ChangeRequest
 
-    return _run(ChangeRequest(Action.HOLD, "todo", confirmed=True), arguments, say)
+    return _run(ChangeRequest(Action.HOLD, "todo", confirmed=True, implied=True), arguments, say)
 
 
 def _resume(
@@ -146,7 +146,9 @@ def _resume(
     from anamo.operator.prerequisites import Prerequisites
 
     if not arguments.after:
-        return _run(ChangeRequest(Action.RESUME, "held", confirmed=True), arguments, say)
+        return _run(
+            ChangeRequest(Action.RESUME, "held", confirmed=True, implied=True), arguments, say
+        )
     prerequisites = Prerequisites(words(arguments), arguments.after, say, progress_bar)
     if arguments.watch is None:
         prerequisites.resume()
@@ -160,11 +162,12 @@ def _change(action: str, arguments: argparse.Namespace, say: Messages) -> ExitSt
     from anamo.operator.nested_choice import FAILED_ONES, NestedChoice
 
     request = ChangeRequest(
-        action=Action(action),
+        action=Action.REQUEUE if action == "retry" else Action(action),
         state=arguments.state,
         nested=NestedChoice(arguments.nested or FAILED_ONES),
         force=arguments.force,
         confirmed=arguments.yes,
+        implied=action == "retry",
     )
     return _run(request, arguments, say)
 

@@ -83,6 +83,7 @@ class ChangeRequest:
         chosen: Which of the selected items are meant.
         force: Change items that workers have locked too.
         confirmed: Do not ask for confirmation.
+        implied: Whether the state is the command's own: a named item in another was not asked for.
     """
 
     action: Action
@@ -91,6 +92,7 @@ class ChangeRequest:
     chosen: Callable[[WorkflowTable, Record], bool] = lambda table, record: True
     force: bool = False
     confirmed: bool = False
+    implied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ class Change:
         if lacking and not anything:
             raise UsageError(f"none of the items has a nested task {asked.nested.word}")
         # Where names are enough, items that cannot be changed so were not asked for
-        if asked.state or lacking or not anything:
+        if (asked.state and not asked.implied) or lacking or not anything:
             self._not_changed += others
         else:
             self._say_some(others)

@@ -475,3 +475,15 @@ def overtaken(table: Table) -> Any:
         return forward(request)
 
     return behaviour
+
+
+def test_retry_of_a_sample_that_failed_in_one_step_only_is_complete(run: Run, small: Any) -> None:
+    align = small(workflow.item("S7", "done"))
+    call = small(workflow.item("S7", "failed"))
+    ended = run("pyanamo.py", "retry", "-t", align.name, call.name, "S7", "--yes")
+    assert ended.returncode == 0, ended.stderr
+    assert "is done, not failed; left as it is" in ended.stderr
+    assert states_by_task(call)["S7"] == "todo"
+    # Asked for by name and state, it is not
+    asked = ("requeue", "-t", align.name, "S7", "--state", "failed", "--yes")
+    assert run("pyanamo.py", *asked).returncode == 1
