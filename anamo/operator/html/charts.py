@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from anamo.core.text import count
 from anamo.operator.html.step_data import Metric, Span, StepData
 
 BINS = 48
@@ -118,7 +119,7 @@ def histogram(metric: Metric, axis: LogAxis, label: Callable[[float], str]) -> l
     for k, number in enumerate(numbers):
         if number:
             height = max(number / most * HISTOGRAM_HEIGHT, MIN_HEIGHT)
-            title = f"{label(edges[k])} to {label(edges[k + 1])}: {number:,} tasks"
+            title = f"{label(edges[k])} to {label(edges[k + 1])}: {count(number, 'task')}"
             y = HISTOGRAM_HEIGHT - height
             bars.append(Bar(k * width, y, width - 1, height, "", title))
     return bars
