@@ -20,6 +20,9 @@ SHOWN_FAILURES = 3
 
 logger = logging.getLogger(__name__)
 
+RETRIED = "retried"
+"""Not a state: what is said of an item that failed and is todo again (`--retries`)."""
+
 
 class Screen(Protocol):
     """Where the parent process shows what its worker processes do. It has one thread, since it
@@ -58,7 +61,8 @@ class WorkerTotals:
     """What all processes did.
 
     Attributes:
-        items: How many claims ended, by the state of their items then.
+        items: How many claims ended, by the state of their items then; RETRIED if that is todo
+            since tasks failed.
         by_table: The same for each table.
         done: Tasks that succeeded.
         failed: Tasks that failed and are not tried again.
@@ -96,8 +100,9 @@ class WorkerTotals:
     def add(self, message: ItemEnded | Finished) -> None:
         """Count what a process reports."""
         if isinstance(message, ItemEnded):
-            self.items[message.state] += 1
-            self.by_table[message.table][message.state] += 1
+            state = RETRIED if message.retried else message.state
+            self.items[state] += 1
+            self.by_table[message.table][state] += 1
             self.done += message.done
             if message.retried:
                 self.again += len(message.failures)
@@ -112,7 +117,7 @@ class WorkerTotals:
 
 def item_line(ended: ItemEnded, *, with_table: bool = False) -> str:
     """The line for a claim that ended: state, table, task id, tasks, seconds, what failed."""
-    state = "released" if ended.state == "todo" else ended.state
+    state = RETRIED if ended.retried else "released" if ended.state == "todo" else ended.state
     line = f"{state:<6} {f'{ended.table} ' * with_table}{ended.task_id}"
     if ended.tasks > 1 or ended.state == "todo":
         line += f"  {ended.all_done} of {ended.tasks} tasks done"

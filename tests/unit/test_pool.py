@@ -96,7 +96,7 @@ def test_what_all_processes_did_is_added_up(pool: Run) -> None:
             connection.send(ended("todo", failures=[("Task_0", "x")], retried=True))
             connection.send(Finished(held=5, kept=("a",)))
     """)
-    assert tally["items"] == {"done": 3, "failed": 3, "lost": 3, "todo": 3}
+    assert tally["items"] == {"done": 3, "failed": 3, "lost": 3, "retried": 3}
     assert (tally["done"], tally["failed"], tally["again"], tally["held"]) == (15, 6, 3, 5)
     assert (tally["errors"], tally["kept"], len(tally["seen"])) == ([], ["a"] * 3, 12)
 

@@ -34,6 +34,10 @@ FAILED = "Execution Failed: exit 3"
             "failed Task-7  1 of 2 tasks done  1.3 s  a task failed in an earlier claim",
         ),
         (ended("todo", 0), "released Task-7  0 of 1 tasks done  1.3 s"),
+        (
+            replace(ended("todo", 0, ("", FAILED)), retried=True),
+            "retried Task-7  0 of 1 tasks done  1.3 s  exit 3",
+        ),
         (ended("lost", 0), "lost   Task-7  1.3 s"),
     ],
 )
@@ -77,7 +81,11 @@ def test_the_summary_adds_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("retried", "said"), [(True, "0 failed, 1 failed and to be tried again"), (False, "1 failed")]
+    ("retried", "said"),
+    [
+        (True, "1 retried; tasks: 0 done, 0 failed, 1 failed and to be tried again"),
+        (False, "1 released; tasks: 0 done, 1 failed"),
+    ],
 )
 def test_a_failure_is_to_be_tried_again_only_if_its_item_was_given_back_for_that(
     retried: bool, said: str
@@ -85,7 +93,7 @@ def test_a_failure_is_to_be_tried_again_only_if_its_item_was_given_back_for_that
     """In an item that is released at a signal, tasks that have failed do not run again."""
     tally = WorkerTotals()
     tally.add(replace(ended("todo", 0, ("Task_0", FAILED), tasks=2), retried=retried))
-    assert summary(tally)[0] == f"items: 1 released; tasks: 0 done, {said}"
+    assert summary(tally)[0] == f"items: {said}"
 
 
 @pytest.mark.parametrize("errors", [[], ["no process"]])

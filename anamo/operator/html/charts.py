@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from anamo.core.text import count
 from anamo.operator.html.step_data import Metric
 
 BINS = 48
@@ -92,7 +93,7 @@ def histogram(
     bars = []
     for k, number in enumerate(numbers):
         if number:
-            title = f"{label(edges[k])} to {label(edges[k + 1])}: {number:,} tasks"
+            title = f"{label(edges[k])} to {label(edges[k + 1])}: {count(number, 'task')}"
             height = max(number / most * 100, MIN_HEIGHT)
             bars.append(Bar(k * width, width * 0.88, height, title))
     return bars, most
