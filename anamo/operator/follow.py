@@ -140,6 +140,9 @@ class Follower:
     def _note_claim(self, table: str, record: Record) -> None:
         """Begin anew with the tasks that another claim runs again."""
         item = record.item
+        if record.state in (State.TODO, State.HELD):
+            # Its lockID is that of the import, or of a claim that was seen if it matters
+            return
         if self._claims.get((table, item.item_id), item.lock_id) != item.lock_id:
             for stream in [*self._written]:
                 if stream[:2] == (table, item.item_id) and stream[2] not in record.logs:
