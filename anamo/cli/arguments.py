@@ -250,7 +250,7 @@ def whole_number(least: int) -> Callable[[str], int]:
 
 
 def duration(text: str) -> float:
-    """Seconds: a number, or one with s, m, h or d behind it, such as 90m."""
+    """Seconds: a number, or one followed by s, m, h or d, such as 90m."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     unit = units.get(text[-1:].lower())
     try:

@@ -22,8 +22,8 @@ EXIT_CODES = """exit codes:
   130  stopped by SIGINT"""
 
 
-WORDS = f"""Words behind -t are tables as long as there are tables of these names; the first that is
-none, and all behind it, are samples, named by taskID or itemID. A name that no table has ends the
+WORDS = f"""Words after -t are tables as long as there are tables of these names; the first that is
+not, and all after it, are samples, named by taskID or itemID. A name that no table has ends the
 command before it begins; of one that only some have, it says so and goes on. --names-from reads a
 name a line, up to a tab, and leaves a heading taskID out.
 

@@ -21,7 +21,7 @@ EXAMPLE = """  python pyanamo.py export -t Align Call > tasks.tsv
 COLUMNS = """columns of all three forms:
   table, taskID, itemID, task and argument (of a nested task), script, state (of the item),
   task_state, cause, exit_code, signal, seconds, max_rss_mb, attempts, instance, claimed, ended,
-  log (S3 address), log_range, and tag_KEY for each KEY=VALUE that a task has printed behind
+  log (S3 address), log_range, and tag_KEY for each KEY=VALUE that a task has printed after
   `PyAnamo:` and a tab; other such lines are in `tag`
 What is not known is empty, null in JSON and Parquet. In TSV, an apostrophe stands before what a
 spreadsheet would take for a formula. JSON is a list with an object on each line; Parquet needs the

@@ -146,6 +146,9 @@ class Follower:
     def _note_claim(self, table: str, record: Record) -> None:
         """Say that another claim runs its tasks again."""
         item = record.item
+        if record.state in (State.TODO, State.HELD):
+            # Its lockID is that of the import, or of a claim that was seen if it matters
+            return
         if self._claims.get((table, item.item_id), item.lock_id) != item.lock_id:
             self._say(f"{self._name(table, record)} runs again, as attempt {item.attempts}")
         self._claims[table, item.item_id] = item.lock_id

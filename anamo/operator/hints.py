@@ -39,7 +39,7 @@ class Hints:
         # Cannot be pasted: an id with control characters, or one that argparse takes for a flag
         pasteable = printable(example) == example and not example.startswith("-")
         names = [example] if pasteable else []
-        # The name comes last: right behind -t it could be taken for a table
+        # The name comes last: right after -t it could be taken for a table
         options = ["--state", "failed", "--stderr", "--tail", "20"]
         read = self.command("logs", table, *options, *names)
         again = self.command("requeue", table, "--state", "failed")

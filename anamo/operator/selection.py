@@ -147,7 +147,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _nor_table(target: Target, unknown: Sequence[str]) -> str:
-    """What is said of a word behind -t that is no table either."""
+    """What is said of a word after -t that is no table either."""
     doubtful = next((name for name in unknown if name in target.doubtful), None)
     if doubtful is None:
         return ""

@@ -1,8 +1,8 @@
 """What a command line means by its words: which tables, and which samples.
 
-Of the words behind a -t the first is a table. Each further one is a table as long as there is a
-table of that name; the first that is none, and all behind it, are task ids or itemIDs, as are the
-words that stand behind no -t. Guaranteed: tables that do not exist are found before anything is
+Of the words after a -t the first is a table. Each further one is a table as long as there is a
+table of that name; the first that is not, and all after it, are task ids or itemIDs, as are the
+words that stand after no -t. Guaranteed: tables that do not exist are found before anything is
 done.
 """
 
@@ -24,7 +24,7 @@ class Words:
     """The words of a command line.
 
     Attributes:
-        tables: Those behind each -t.
+        tables: Those after each -t.
         names: Task ids and itemIDs.
         region: The AWS region; None for the configured one.
     """
@@ -41,7 +41,7 @@ class Target:
     Attributes:
         tables: The tables that can be read, in the order of the workflow's steps.
         names: Task ids and itemIDs, each once; none for all items.
-        doubtful: Those of the names that stand behind a -t, and are no tables.
+        doubtful: Those of the names that stand after a -t, and are no tables.
         faults: Why the other tables cannot be read, by name.
     """
 
@@ -62,7 +62,7 @@ def find_target(words: Words, retry: OperatorRetry, *, samples: bool = True) -> 
     Args:
         words: The words.
         retry: Sends the requests; it learns where they go to.
-        samples: Whether a command takes any; without, all words behind -t are tables.
+        samples: Whether a command takes any; without, all words after -t are tables.
 
     Raises:
         AwsError: A request failed, and not for a table's sake.

@@ -143,7 +143,7 @@ class EmbeddedMetrics:
     done since the last one. CloudWatch Logs makes metrics of such lines by itself.
 
     Args:
-        print_line: Prints a line as it is: nothing may stand before or behind the JSON.
+        print_line: Prints a line as it is: nothing may stand before or after the JSON.
         now: The time in epoch seconds.
     """
 

@@ -130,6 +130,21 @@ def test_another_claim_begins_anew_and_an_old_object_is_not_taken_for_its(stage:
     assert "S7 (item 7) runs again, as attempt 2" in stage.said
 
 
+def test_the_first_claim_of_an_item_that_waited_is_none_again(stage: Stage) -> None:
+    stage.looks = [
+        (item("todo", "import", 0), {}),
+        (item("locked"), {SO_FAR: log(b"1")}),
+        (item("done"), {WHOLE: log(b"12")}),
+    ]
+    stage.follow()
+    assert stage.written == b"12"
+    assert stage.said == [
+        "S7 (item 7) is todo; no worker has claimed it",
+        "S7 (item 7) is locked",
+        "S7 (item 7) is done",
+    ]
+
+
 def test_a_tail_is_where_it_begins_and_stderr_can_be_all(stage: Stage) -> None:
     stage.looks = [
         (item("locked"), {SO_FAR: log(b"1\n2\n3\n", b"a\nb\n")}),
