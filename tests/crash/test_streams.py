@@ -40,7 +40,8 @@ def test_a_worker_whose_stderr_nobody_reads_does_its_work(fleet: Fleet, full_pip
 
 def test_a_worker_whose_stderr_nobody_reads_hears_a_signal(fleet: Fleet, full_pipe: Path) -> None:
     fleet.add(["true", f"{fleet.ledger.script} 600"])
-    worker = fleet.start("-v", under=stderr_to(full_pipe))
+    # Both at once: one process might take the long one first
+    worker = fleet.start("-v", "-i", "2", under=stderr_to(full_pipe))
     eventually(lambda: fleet.table.states() == {"done": 1, "locked": 1}, 60)
     eventually(fleet.ledger.starts)
     worker.signal(signal.SIGTERM)
