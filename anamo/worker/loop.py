@@ -10,7 +10,6 @@ the leases alive (`heartbeat`).
 
 import logging
 import os
-import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
@@ -24,14 +23,12 @@ from anamo.core.errors import (
     AwsError,
     DescriptorsExhausted,
     HostError,
-    ItemRefused,
     TransientError,
     internal,
 )
 from anamo.core.item import State
 from anamo.core.item_size import tail_limit
 from anamo.core.log_entry import abandoned_entry
-from anamo.core.text import count
 from anamo.worker.claim import Claim
 from anamo.worker.claimer import Claimer
 from anamo.worker.control import Control
@@ -126,7 +123,7 @@ class Worker:
         kept = self._delivery.close()
         self._partial_logs.close()
         self._heartbeat.close()
-        error = error or self._recorder.error or self._refusals()
+        error = error or self._recorder.error
         consumed = sum(
             (each.table.meter.consumed for each in self._claimers), self._logs.meter.consumed
         )
@@ -137,6 +134,11 @@ class Worker:
             consumed,
             self._control.own_signal,
             {each.table.name: each.table.meter.take_throttles() for each in self._claimers},
+            {
+                (each.table.name, item_id): refusal
+                for each in self._claimers
+                for item_id, refusal in each.refused.items()
+            },
         )
 
     def _release_rest(self) -> None:
@@ -162,24 +164,6 @@ class Worker:
             with suppress(AwsError):
                 if item := claimer.last_answer():
                     claimer.table.release(item, {}, 0)
-
-    def _refusals(self) -> ItemRefused | None:
-        """The error for items that cannot be claimed, and what to type about one of them."""
-        claimer = next((each for each in self._claimers if each.refused), None)
-        if not claimer:
-            return None
-        item_id = min(claimer.refused)
-        state, why = claimer.refused[item_id]
-        number = sum(len(each.refused) for each in self._claimers)
-        command = "remove" if state == State.TODO else "requeue"
-        region = ["-r", self._options.region] if self._options.region else []
-        words = [command, "-t", claimer.table.name, *region, "--state", state]
-        words += ["--", str(item_id)] if item_id < 0 else [str(item_id)]
-        where = f" of table {claimer.table.name}" if len(self._claimers) > 1 else ""
-        return ItemRefused(
-            f"{count(number, 'item')} cannot be claimed: item {item_id}{where}: {why}; "
-            f"to {command} it: {self._options.command} {shlex.join(words)}"
-        )
 
     def _count_left(self) -> None:
         """Have what is left counted, and the parent told: in another thread, so that nothing waits

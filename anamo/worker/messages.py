@@ -82,6 +82,7 @@ class Finished:
         consumed: Requests and units of all it did.
         own_signal: The signal that it was sent itself, if that is why it ends.
         throttles: Requests that were throttled since the last ItemEnded, by table.
+        refused: Items that it could not claim, by table and itemID: their states, and why.
     """
 
     error: str = ""
@@ -90,6 +91,7 @@ class Finished:
     consumed: ConsumedCapacity = NOTHING
     own_signal: int | None = None
     throttles: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[tuple[str, ItemId], tuple[str, str]] = field(default_factory=dict)
 
 
 class ForwardingHandler(logging.Handler):

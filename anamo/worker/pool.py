@@ -178,7 +178,8 @@ class Pool:
 
     def _note_end(self) -> None:
         self._totals.stopped = self._ending
-        self._totals.ended_early = self._ending or bool(self._totals.errors)
+        stuck = bool(self._totals.errors or self._totals.refused)
+        self._totals.ended_early = self._ending or stuck
 
     @property
     def _ending(self) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Protocol
 
 from anamo.aws.consumed_capacity import ConsumedCapacity
+from anamo.core.codec import ItemId
 from anamo.core.item import State
 from anamo.core.text import count
 from anamo.worker.in_flight_claims import ClaimSent, Run
@@ -70,6 +71,7 @@ class WorkerTotals:
         held: Items that other workers hold.
         held_exactly: Whether they do not hold more than those.
         errors: Why processes could not go on.
+        refused: Items that could not be claimed, by table and itemID: their states, and why.
         kept: Paths of the logs that S3 did not take.
         left: The claims that processes left behind, or did not take over in time.
         lost: What became of processes that died and were not replaced.
@@ -88,6 +90,7 @@ class WorkerTotals:
     held: int = 0
     held_exactly: bool = True
     errors: list[str] = field(default_factory=list)
+    refused: dict[tuple[str, ItemId], tuple[str, str]] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
     left: set[ClaimSent] = field(default_factory=set)
     lost: list[str] = field(default_factory=list)
@@ -113,6 +116,7 @@ class WorkerTotals:
             self.kept += message.kept
             self.consumed += message.consumed
             self.errors += [message.error] if message.error else []
+            self.refused |= message.refused
 
 
 def item_line(ended: ItemEnded, *, with_table: bool = False) -> str:

@@ -26,6 +26,7 @@ from anamo.core.codec import SMALLEST_ID, ItemId
 from anamo.core.errors import AnamoError, AwsError, internal
 from anamo.core.item import Item, State
 from anamo.core.log_entry import encoded_prefix
+from anamo.core.text import count
 from anamo.worker import cgroup
 from anamo.worker.claimer import Claimer
 from anamo.worker.control import Control
@@ -75,6 +76,7 @@ def work(
         totals.errors.append(str(fault))
     finally:
         screen.close()
+    totals.errors += _refusals(totals.refused, options)
     if signals.first is None:
         _look_once_more(totals, others)
     totals.consumed = sum((table.meter.consumed for table in tables), totals.consumed)
@@ -86,6 +88,21 @@ def work(
     for error in dict.fromkeys([*totals.errors, *totals.lost]):
         screen.say(error)
     return totals
+
+
+def _refusals(refused: Mapping[tuple[str, ItemId], tuple[str, str]], options: Options) -> list[str]:
+    """The error for items that cannot be claimed, if any, and what to type about one of them."""
+    if not refused:
+        return []
+    table, item_id = min(refused, key=lambda each: (options.tables.index(each[0]), each[1]))
+    state, why = refused[table, item_id]
+    command = "remove" if state == State.TODO else "requeue"
+    region = ["-r", options.region] if options.region else []
+    words = [command, "-t", table, *region, "--state", state]
+    words += ["--", str(item_id)] if item_id < 0 else [str(item_id)]
+    where = f" of table {table}" if len(options.tables) > 1 else ""
+    what = f"{count(len(refused), 'item')} cannot be claimed: item {item_id}{where}: {why}"
+    return [f"{what}; to {command} it: {options.command} {shlex.join(words)}"]
 
 
 def _status_command(options: Options) -> str:
