@@ -33,9 +33,8 @@ def free_port() -> int:
 
 def dynamodb(engine: Path, folder: Path, port: int) -> list[str]:
     """The command line of DynamoDB Local. It runs in the engine's folder."""
-    java = [str((engine / "java").resolve()), "-Djava.library.path=DynamoDBLocal_lib"]
     options = ["-sharedDb", "-dbPath", str(folder), "-port", str(port)]
-    return [*java, "-jar", "DynamoDBLocal.jar", *options]
+    return [str((engine / "java").resolve()), "-jar", "DynamoDBLocal.jar", *options]
 
 
 def s3(folder: Path, port: int) -> dict[str, str]:

@@ -97,10 +97,11 @@ class Prerequisites:
 
     def _look(self) -> Look:
         self._target.check()
+        # Also where nothing is held yet: a name that was mistyped is found before it matters
+        self._earlier.check()
         held = [table for table in self._target.tables if self._holds_any(table)]
         if not held:
             return Look([f"{table.name}: no item is held" for table in self._target.tables], [], 0)
-        self._earlier.check()
         steps = {table.name: self._states(table) for table in self._earlier.tables}
         waiting = {table: Waiting(steps) for table in self._target.tables}
         request = ChangeRequest(

@@ -123,7 +123,7 @@ class Status:
         """Print how many samples are done."""
         sentence = samples.sentence(all_steps=self.complete)
         if sentence:
-            print(f"\n{sentence}")
+            output.print_rich(f"\n{sentence}")
 
     def _counts(self) -> list[TableCounts]:
         return [count_table(table, self._retry) for table in self._tables]

@@ -132,18 +132,19 @@ def test_only_samples_that_are_through_go_on(run: Run, small: Any) -> None:
         assert states_by_task(call) == dict.fromkeys(samples, "held") | {"Through": "todo"}
 
 
-def test_a_table_of_which_nothing_is_held_costs_no_scan(run: Run, small: Any) -> None:
-    call = small(workflow.item("A", "todo"))
-    ended = run("pyanamo.py", "resume", "-t", call.name, "--after", "NoSuchTable")
-    assert (ended.returncode, ended.stdout) == (0, f"{call.name}: no item is held\n")
-
-
-def test_an_earlier_step_that_does_not_exist_is_an_error(run: Run, small: Any) -> None:
-    call = small(workflow.item("A", "held"))
+@pytest.mark.parametrize("state", ["held", "todo"])
+def test_an_earlier_step_that_does_not_exist_is_an_error(run: Run, small: Any, state: str) -> None:
+    call = small(workflow.item("A", state))
     ended = run("pyanamo.py", "resume", "-t", call.name, "--after", "NoSuchTable")
     assert ended.returncode == 3
     assert "table NoSuchTable does not exist" in ended.stderr
-    assert call.states() == {"held": 1}
+    assert call.states() == {state: 1}
+
+
+def test_where_nothing_is_held_there_is_nothing_to_do(run: Run, small: Any) -> None:
+    call, align = small(workflow.item("A", "todo")), small(workflow.item("A", "done"))
+    ended = run("pyanamo.py", "resume", "-t", call.name, "--after", align.name)
+    assert (ended.returncode, ended.stdout) == (0, f"{call.name}: no item is held\n")
 
 
 def test_watching_goes_on_until_nothing_is_held(start: Run, small: Any) -> None:
