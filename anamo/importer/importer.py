@@ -208,6 +208,7 @@ class Importer:
         self._say = say
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._fault: AwsError | None = None
         # Wakes the threads of a throttled import once it has failed or Ctrl-C was pressed
         self._sleep = sleep or self._stopped.wait
         self._retries = RetryPolicy(self._sleep)
@@ -229,7 +230,8 @@ class Importer:
             try:
                 futures = [pool.submit(self._import, batch) for batch in batches]
                 # The first that fails ends it; in their order, it would wait for a throttled one
-                for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                done = wait(futures, return_when=FIRST_EXCEPTION).done
+                for future in done:
                     future.result()
             except BaseException as error:
                 self._stopped.set()
@@ -289,6 +291,13 @@ class Importer:
         except Throttled:
             self._slow_down()
             return None
+        except AwsError as fault:
+            # Here, so that no other thread sends a further request meanwhile; of several faults the
+            # first counts, since those of threads that it ends come of it
+            with self._lock:
+                self._fault = self._fault or fault
+            self._stopped.set()
+            raise
         with self._lock:
             self._size = min(TRANSACTION_LIMIT, self._size + 5)
             self._wait = FIRST

@@ -15,6 +15,7 @@ from anamo.worker.claim import Claim
 from anamo.worker.control import Control
 from anamo.worker.options import Options
 from anamo.worker.orphans import reap_left_behind
+from anamo.worker.output_files import NONE_KEPT, OutputFiles
 from anamo.worker.recorder import Recorder
 from anamo.worker.task_process import Outcome, StopReason, TaskProcess
 
@@ -34,12 +35,14 @@ class ItemRun:
         control: Control,
         recorder: Recorder,
         environment: Mapping[str, str],
+        output_files: OutputFiles = NONE_KEPT,
     ) -> None:
         item = claim.item
         self._claim = claim
         self._options = options
         self._control = control
         self._recorder = recorder
+        self._output_files = output_files
         self._environment = {
             **environment,
             "PYANAMO_TABLE": claim.table.name,
@@ -105,8 +108,10 @@ class ItemRun:
                     self._options.timeout,
                     self._options.grace,
                     self._pids,
+                    self._output_files,
                 )
             except HostError as fault:
+                self._output_files.close()
                 self._todo.appendleft((name, script))
                 if self._running:
                     self._narrow(fault)

@@ -41,7 +41,8 @@ from anamo.worker.left import count_left
 from anamo.worker.log_delivery import LogDelivery, LogOrigin
 from anamo.worker.messages import Finished, ItemEnded
 from anamo.worker.options import Options
-from anamo.worker.orphans import reap_left_behind
+from anamo.worker.orphans import is_subreaper, reap_left_behind
+from anamo.worker.output_files import NONE_KEPT, OutputFiles
 from anamo.worker.partial_logs import PartialLogs
 from anamo.worker.recorder import LOST, Recorder
 from anamo.worker.thread import start_thread
@@ -98,6 +99,8 @@ class Worker:
             self._delivery, self._partial_logs, options.retries, control, self._claim_ended
         )
         self._host = HostRecovery(host_fault, lambda seconds: control.sleep(seconds, self._goes_on))
+        # If it is none, nobody could tell whether a process still writes to them
+        self._output_files = OutputFiles() if is_subreaper() else NONE_KEPT
         self._environment = {"PYANAMO": options.program, **os.environ}
         control.count_left = self._count_left
 
@@ -280,7 +283,14 @@ class Worker:
             self._abandon(claim, todo[0][0])
             return
         self._recorder.begin()
-        ItemRun(claim, self._options, self._control, self._recorder, self._environment).run()
+        ItemRun(
+            claim,
+            self._options,
+            self._control,
+            self._recorder,
+            self._environment,
+            self._output_files,
+        ).run()
 
     def _abandon(self, claim: Claim, name: str) -> None:
         """Fail an item whose claims keep ending without an outcome: it kills its workers."""

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Set
 from contextlib import suppress
+from pathlib import Path
 from time import monotonic, sleep
 
 import psutil
@@ -18,7 +19,7 @@ import psutil
 from anamo.worker import cgroup
 from anamo.worker.process_tree import Descendant, began_since, descendants, with_their_own
 
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 """prctl(2); neither the standard library nor psutil calls it."""
 
 KILLED_SECONDS = 5.0
@@ -35,6 +36,14 @@ def become_subreaper() -> None:
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def is_subreaper() -> bool:
+    """Whether it has become one."""
+    answer = ctypes.c_int(0)
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(answer), 0, 0, 0)
+    return bool(answer)
 
 
 def kill_tasks(
@@ -103,3 +112,14 @@ def reap_left_behind(tasks: Set[int]) -> None:
     """
     # A program that a library runs, to find credentials perhaps, is in this process's session
     reap_adopted(lambda pid: pid in tasks or os.getsid(pid) == os.getsid(0))
+
+
+def has_left_behind(tasks: Set[int]) -> bool:
+    """Whether this process has a child that is none of its tasks: the main thread of a subreaper
+    adopts what its tasks leave behind. Also if the system does not tell.
+    """
+    try:
+        children = Path("/proc/thread-self/children").read_bytes().split()
+    except OSError:
+        return True
+    return any(int(pid) not in tasks for pid in children)

@@ -1,7 +1,7 @@
 """Running one Task Script. Knows nothing of tables.
 
 Guaranteed: the task has its own session and process group; the kernel writes its output straight to
-unnamed files, which vanish with their last open descriptor whatever happens to the worker; exit
+unnamed files (`output_files`), and nothing that another task started can write to them; exit
 status, signal, run time and peak memory are the kernel's. When a task is stopped, all its processes
 are, and it has ended once they have (`task_processes` says which are found). When it ends by
 itself, processes that it left behind run on.
@@ -14,7 +14,6 @@ task's process shares the worker's memory, which Linux counts.
 """
 
 import errno
-import fcntl
 import logging
 import os
 import subprocess
@@ -33,6 +32,8 @@ from anamo.core import command_line
 from anamo.core.errors import HOST_ERRORS, HostError, with_advice
 from anamo.core.log_entry import SUCCESSFUL
 from anamo.worker import cgroup
+from anamo.worker.orphans import has_left_behind
+from anamo.worker.output_files import NONE_KEPT, OutputFiles
 from anamo.worker.process_tree import now as boot_seconds
 from anamo.worker.task_processes import TaskProcesses
 
@@ -47,6 +48,10 @@ FULL = 256 * 1024
 POLL_SECONDS = 0.05
 """Interval between polls of a stopped task whose first process has ended: the others may have
 another parent, which gets the SIGCHLD."""
+
+SHORT_SECONDS = 1.0
+"""The files for output of a task that took longer are not used again: making new ones is no longer
+a noticeable part of the time."""
 
 CGROUP_SECONDS = 5.0
 """Age at which a task gets its cgroup; `cgroup` says what that costs."""
@@ -79,6 +84,7 @@ class Outcome:
         max_rss_mb: Peak memory of its largest process, in 10^6 bytes.
         stdout, stderr: Files with the whole output. Read them with `os.pread`: processes that the
             task left behind share their offset.
+        end_file: Called with each of the files once its content is no longer needed.
     """
 
     script: str
@@ -91,6 +97,7 @@ class Outcome:
     max_rss_mb: float
     stdout: IO[bytes]
     stderr: IO[bytes]
+    end_file: Callable[[IO[bytes]], object] = IO.close
 
     @property
     def succeeded(self) -> bool:
@@ -130,9 +137,9 @@ class Outcome:
         return ""
 
     def close(self) -> None:
-        """Close the output files."""
-        self.stdout.close()
-        self.stderr.close()
+        """Close the output files, or give them back. Call it once."""
+        for file in (self.stdout, self.stderr):
+            self.end_file(file)
 
 
 class TaskProcess:
@@ -145,6 +152,7 @@ class TaskProcess:
         timeout: float | None = None,
         grace: float = 20.0,
         sessions: Callable[[], Set[int]] = frozenset,
+        output_files: OutputFiles = NONE_KEPT,
     ) -> None:
         """Start it.
 
@@ -154,6 +162,7 @@ class TaskProcess:
             timeout: Seconds after which the task is stopped.
             grace: Seconds from SIGTERM to SIGKILL after a timeout.
             sessions: The `pid` of each task that this process runs.
+            output_files: Where the files for its output come from.
 
         Raises:
             HostError: The host, not the script, prevents the start.
@@ -171,8 +180,13 @@ class TaskProcess:
         self._grace = grace
         self._seconds = 0.0
         self._ended = False
+        self._output_files = output_files
+        self._is_shared = False
+        self._left_nothing = False
         with ExitStack() as stack:
-            self._stdout, self._stderr = _output_file(stack), _output_file(stack)
+            self._stdout, self._stderr = (
+                stack.enter_context(output_files.take()) for _ in range(2)
+            )
             self._started, self._begin = _now(), monotonic()
             self._start(environment)
             # The outcome closes them
@@ -273,6 +287,7 @@ class TaskProcess:
                     if self._ended
                     else (_copy(self._stdout, stack), _copy(self._stderr, stack))
                 )
+                self._is_shared = True
             yield found
 
     @property
@@ -310,6 +325,8 @@ class TaskProcess:
             self._process.returncode = os.waitstatus_to_exitcode(status)
             self._exit = (self._process.returncode, usage.ru_maxrss * 1024 / 1e6)
             self._seconds = now - self._begin
+            if self._seconds < SHORT_SECONDS:
+                self._left_nothing = not has_left_behind(self._sessions() - {pid})
 
     def stop(self, why: StopReason, grace: float) -> None:
         """Send SIGTERM to its processes now, and SIGKILL after `grace` seconds. Of several calls,
@@ -342,6 +359,13 @@ class TaskProcess:
         times = (end, self._kill_at, self._cgroup_at)
         return min((time for time in times if time is not None), default=None)
 
+    def _end_file(self, file: IO[bytes]) -> None:
+        """Close a file for output; give it back if no other process has it open, and no thread."""
+        if self._left_nothing and not self._is_shared:
+            self._output_files.give_back(file)
+        else:
+            file.close()
+
     def _outcome(self, code: int, max_rss_mb: float) -> Outcome:
         return Outcome(
             script=self._script,
@@ -354,24 +378,8 @@ class TaskProcess:
             max_rss_mb=max_rss_mb,
             stdout=self._stdout,
             stderr=self._stderr,
+            end_file=self._end_file,
         )
-
-
-def _output_file(stack: ExitStack) -> IO[bytes]:
-    """An unnamed file, opened for append, that `stack` closes. Raises HostError if there is none.
-
-    A task may open it a second time (`>> /dev/stderr`): what it writes through one of the two must
-    not overwrite what it wrote through the other.
-    """
-    try:
-        file = stack.enter_context(
-            tempfile.TemporaryFile(prefix="pyanamo-", buffering=0)  # noqa: SIM115
-        )
-    except OSError as error:
-        raise HostError(f"no file for a task's output: {with_advice(error)}") from error
-    # TemporaryFile takes no notice of an "a" in the mode
-    fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
-    return file
 
 
 def _copy(file: IO[bytes], stack: ExitStack) -> int:

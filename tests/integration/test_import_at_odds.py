@@ -18,8 +18,8 @@ from anamo.core import transitions
 from anamo.core.codec import ItemId
 from anamo.core.errors import AccessDenied, AwsError, CredentialsExpired, Unreachable
 from anamo.core.item import Item, nested_item
+from anamo.importer.importer import THREADS, ImportTotals
 from anamo.importer.importer import Importer as OurImporter
-from anamo.importer.importer import ImportTotals
 from tests.support.environment import REGION
 from tests.support.proxy import (
     Behaviour,
@@ -337,7 +337,7 @@ def test_a_refusal_ends_all_threads_at_once(
     proxy.behaviour = on(PUT, failing(code))
     with pytest.raises(error):
         OurImporter(WorkflowTable(client, table.name), sleep=Waits()).run(items(3000))
-    assert proxy.operations[PUT] <= 8
+    assert proxy.operations[PUT] <= THREADS
     assert table.items() == []
 
 

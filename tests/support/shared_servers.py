@@ -22,12 +22,19 @@ Starts = Mapping[str, Callable[[], AbstractContextManager[str]]]
 def shared_servers(starts: Starts) -> Iterator[None]:
     """Give this process and those it starts the servers they ask for, and end them at the end."""
     with ExitStack() as stack, Listener(family="AF_UNIX", backlog=64) as listener:
-        # The kernel ends the engine with the thread that started it: this one never ends
+        # The kernel ends the engine with the thread that started it, so this one ends last
         arguments = (listener, starts, stack)
-        threading.Thread(target=_serve, args=arguments, daemon=True).start()
+        server = threading.Thread(target=_serve, args=arguments, daemon=True)
+        server.start()
         os.environ[ADDRESS] = str(listener.address)
         stack.callback(os.environ.pop, ADDRESS)
-        yield
+        try:
+            yield
+        finally:
+            # Not by closing the listener: another file may get its descriptor
+            with Client(listener.address) as connection:
+                connection.send(None)
+            server.join()
 
 
 def endpoint(name: str) -> str:
@@ -50,6 +57,8 @@ def _serve(listener: Listener, starts: Starts, stack: ExitStack) -> None:
         # A process that was killed while it asked is no reason to end the servers of the others
         with listener.accept() as connection, suppress(EOFError, ConnectionError):
             name = connection.recv()
+            if name is None:
+                return
             try:
                 if name not in urls:
                     urls[name] = stack.enter_context(starts[name]())

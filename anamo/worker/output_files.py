@@ -1,0 +1,78 @@
+"""The unnamed files that tasks write their output to.
+
+Guaranteed: a file vanishes with its last open descriptor, whatever happens to the worker. It is
+used again only once it is given back: whoever does that knows that no process can write to it.
+
+They are used again because ext4, after thousands of files have been made and deleted in a short
+time, takes as long to make two of them as the kernel takes to start a program.
+"""
+
+import fcntl
+import os
+import resource
+import tempfile
+from collections import deque
+from contextlib import suppress
+from typing import IO
+
+from anamo.core.errors import HostError, with_advice
+
+KEPT = 128
+KEPT_SHARE = 8
+"""At most this many files are kept for further tasks, and at most one for every KEPT_SHARE
+descriptors that this process may have."""
+
+
+class OutputFiles:
+    """Files for output, open for append.
+
+    The main thread of a worker process takes them, its recorder's thread gives them back.
+
+    Args:
+        most: How many are kept for further tasks.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        if most is None:
+            most = min(KEPT, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // KEPT_SHARE)
+        self._most = most
+        self._free: deque[IO[bytes]] = deque()
+
+    def take(self) -> IO[bytes]:
+        """An empty file, which the caller closes or gives back.
+
+        Raises:
+            HostError: There is none.
+        """
+        try:
+            file = (
+                self._free.pop()
+                if self._free
+                else tempfile.TemporaryFile(prefix="pyanamo-", buffering=0)  # noqa: SIM115
+            )
+        except OSError as error:
+            raise HostError(f"no file for a task's output: {with_advice(error)}") from error
+        # A task may open it a second time (`>> /dev/stderr`): what it writes through one of the two
+        # must not overwrite what it wrote through the other. TemporaryFile takes no notice of an
+        # "a" in the mode, and the last task may have set other flags
+        fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+        return file
+
+    def give_back(self, file: IO[bytes]) -> None:
+        """Keep a file for a further task, emptied; close it if there are enough."""
+        with suppress(OSError):
+            if len(self._free) < self._most:
+                if os.fstat(file.fileno()).st_size:
+                    file.truncate(0)
+                self._free.append(file)
+                return
+        file.close()
+
+    def close(self) -> None:
+        """Close those that are kept, to make room for other descriptors."""
+        while self._free:
+            self._free.pop().close()
+
+
+NONE_KEPT = OutputFiles(0)
+"""Files that are never used again."""
