@@ -14,6 +14,7 @@ import botocore.session
 from boto3.session import Session
 from botocore.config import Config
 from botocore.loaders import Loader
+from botocore.utils import determine_content_length
 
 from anamo import __version__
 from anamo.aws.faults import translated
@@ -27,6 +28,9 @@ DYNAMODB_READ_SECONDS = 8
 
 S3_READ_SECONDS = 30
 """S3 may take seconds to answer a part of a large upload."""
+
+AT_ONCE = 64 * 1024
+"""Bytes of a body that is sent with its headers."""
 
 POOL = 16
 """Connections a client keeps open; neither an importer nor a worker has more threads."""
@@ -50,7 +54,18 @@ def dynamodb_client(region: str | None, attempts: int = 2, *, renew: bool = Fals
 
 def s3_client(region: str | None, attempts: int = 3, *, renew: bool = False) -> Any:
     """An S3 client; as `dynamodb_client`."""
-    return _client("s3", region, S3_READ_SECONDS, attempts, renew)
+    client = _client("s3", region, S3_READ_SECONDS, attempts, renew)
+    # After botocore's own handler, which sets the header
+    client.meta.events.register_last("before-call.s3", _send_small_body_at_once)
+    return client
+
+
+def _send_small_body_at_once(params: dict[str, Any], **_event: object) -> None:
+    """Ask no leave of S3 before the body of a log is sent: it takes a round trip. Before a large
+    one botocore asks, so that S3 can refuse it unsent.
+    """
+    if (determine_content_length(params["body"]) or 0) <= AT_ONCE:
+        params["headers"].pop("Expect", None)
 
 
 def where(client: Any) -> str:
