@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from anamo.core.item import Item, nested_item
 from benchmarks import meter
 from benchmarks.bench import ROOT, Bench, nested, plain, singles
 from benchmarks.claiming import crowd, crowd_client
-from benchmarks.measure import Contender, Failed, Result, Sample, alternate
+from benchmarks.measure import Contender, Result, Sample, alternate
 from benchmarks.memory import have_smaps, memory
 from benchmarks.peers import Peers
+from tests.support import workflow
+from tests.support.table import Table
 
 XARGS, POOL, DATABASE = "xargs -P2", "Python pool", "database floor"
 PYANAMO = "**PyAnamo**"
 TASKS_EACH = 50
+STATUS_FLAGS = ("", "--output json", "--by-task --output tsv", "--state failed", "--html page.html")
+SHARES = {"done": 0.6, "failed": 0.02, "locked": 0.01}
+"""Of states, in a table that is asked; the rest is todo."""
 IMPORTER, WORKER = str(ROOT / "import-items-generic.py"), str(ROOT / "pyanamo.py")
 
 
@@ -160,16 +167,37 @@ def imports(bench: Bench, size: Size) -> Iterator[str]:
 
 def status(bench: Bench, size: Size) -> Iterator[str]:
     """(e) Asking a large table how far it is."""
-    yield f"### (e) `status` over {size.large:,} items\n"
-    with bench.table(singles(size.large)) as table:
-        command = [WORKER, "status", "-t", table, "-r", "us-east-1"]
-        contender = plain("status", size.large, lambda: bench.python(*command))
-        try:
-            result = alternate([contender], size.rounds)["status"]
-        except Failed as failure:
-            yield f"Not measured: {str(failure).splitlines()[0][:200]}"
-            return
-    yield f"{result.wall:.2f} s by the clock, {result.processor:.2f} s of CPU time"
+    yield f"### (e) `status` over {size.large:,} items in the middle of a run\n"
+    yield "| items | flags | s | CPU s | read units | rounds, s |"
+    yield "|---|---|---:|---:|---:|---|"
+    for tasks in (0, 3):
+        with bench.table() as name:
+            items = workflow.run_of(size.large, tasks, SHARES)
+            workflow.put_all(bench.client, Table(name, bench.client), items)
+            kind = f"{tasks} nested tasks" if tasks else "single"
+            for line in _status_of(bench, size, name):
+                yield f"| {kind} | {line}"
+
+
+def _status_of(bench: Bench, size: Size, table: str) -> Iterator[str]:
+    units: dict[str, str] = {}
+
+    def ask(flags: str) -> Sample:
+        sample = bench.python(
+            WORKER, "status", "-v", "-t", table, "-r", "us-east-1", *flags.split()
+        )
+        found = re.search(r"([0-9,.]+) read units", sample.output)
+        units[flags] = found[1] if found else ""
+        return sample
+
+    for result in alternate(
+        [plain(flags, size.large, partial(ask, flags)) for flags in STATUS_FLAGS], size.rounds
+    ).values():
+        walls = ", ".join(f"{wall:.1f}" for wall in result.walls)
+        yield (
+            f"`{result.name}` | {result.wall:.2f} | {result.processor:.2f} "
+            f"| {units[result.name]} | {walls} |"
+        )
 
 
 def memory_by_processes(bench: Bench, size: Size) -> Iterator[str]:

@@ -26,6 +26,9 @@ KILLED_SECONDS = 5.0
 """How long a process may take to vanish after SIGKILL; only the kernel can keep it longer, for a
 file system that does not answer."""
 
+CHILDREN = Path("/proc/thread-self/children")
+"""Process ids of the calling thread's children, in kernels with CONFIG_PROC_CHILDREN."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -115,11 +118,12 @@ def reap_left_behind(tasks: Set[int]) -> None:
 
 
 def has_left_behind(tasks: Set[int]) -> bool:
-    """Whether this process has a child that is none of its tasks: the main thread of a subreaper
-    adopts what its tasks leave behind. Also if the system does not tell.
+    """Whether this process has a child that is none of its tasks; True if the system does not tell.
+
+    For the main thread of a subreaper, which adopts what its tasks leave behind.
     """
     try:
-        children = Path("/proc/thread-self/children").read_bytes().split()
+        children = CHILDREN.read_bytes().split()
     except OSError:
         return True
     return any(int(pid) not in tasks for pid in children)

@@ -205,3 +205,33 @@ def test_what_a_task_left_behind_runs_on_when_a_later_one_is_stopped(
     worker.signal(signal.SIGTERM)
     worker.wait()
     assert witnesses.alive() == ["behind", "behind"]
+
+
+LATE = """\
+here=$(dirname "$0")
+wait_for() { until [ -e "$here/$1" ]; do sleep 0.02; done; }
+case $1 in
+  leave) { wait_for asked; echo late; touch "$here/written"; } & ;;
+  pause) wait_for recorded ;;
+  ask) touch "$here/asked"; wait_for written; echo mine ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("without", [None, "look_at_children"])
+def test_what_a_task_left_behind_writes_into_no_other_log(
+    without: str | None, fleet: Fleet, tmp_path: Path
+) -> None:
+    """It writes once the files of its task could have been used again."""
+    fleet.guard = without
+    script = tmp_path / "late.sh"
+    script.write_text(LATE)
+    fleet.add([f"bash {script}|leave,pause,ask"], "-n", ",")
+    worker = fleet.start()
+    eventually(lambda: fleet.table.items()[0].get("Ended_Tasks") == 1, 60)
+    (tmp_path / "recorded").touch()
+    ended = worker.wait()
+    assert ended.returncode == 0, ended.stderr
+    (item,) = fleet.table.items()
+    mine = item["Log"]["Task_2"]
+    assert ("late" in str(mine)) is (without is not None)

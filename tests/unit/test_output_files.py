@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from anamo.core.errors import HostError
-from anamo.worker import task_process
+from anamo.worker import orphans, task_process
 from anamo.worker.orphans import PR_SET_CHILD_SUBREAPER, become_subreaper
 from anamo.worker.output_files import OutputFiles
 from anamo.worker.task_process import Outcome, TaskProcess
@@ -107,6 +107,15 @@ def test_the_files_of_a_longer_task_are_not_used_again(
     files: OutputFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task_process, "SHORT_SECONDS", 0.0)
+    before = descriptors()
+    run("echo first", files).close()
+    assert descriptors() == before
+
+
+def test_files_are_not_used_again_where_the_system_does_not_tell_what_is_left(
+    files: OutputFiles, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(orphans, "CHILDREN", tmp_path / "missing")
     before = descriptors()
     run("echo first", files).close()
     assert descriptors() == before
