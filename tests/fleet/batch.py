@@ -175,10 +175,10 @@ def kill(job: Job) -> None:
 
     def all_killed() -> bool:
         found = []
-        for environ in Path("/proc").glob("[0-9]*/environ"):
+        for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it ended meanwhile, or is somebody else's
-                if mark in environ.read_bytes().split(b"\0"):
-                    found.append(int(environ.parent.name))
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    found.append(int(process.name))
         # Stopped first, so that none sees another one end
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in found:

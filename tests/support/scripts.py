@@ -121,10 +121,10 @@ class Scripts:
         """Return the ids of all processes that came of these commands and still run."""
         mark = f"{MARK}={self._mark}".encode()
         found = []
-        for environ in Path("/proc").glob("[0-9]*/environ"):
+        for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it ended meanwhile, or is somebody else's
-                if mark in environ.read_bytes().split(b"\0"):
-                    found.append(int(environ.parent.name))
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    found.append(int(process.name))
         return found
 
     def _all_killed(self) -> bool:
