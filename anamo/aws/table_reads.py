@@ -47,13 +47,15 @@ class Projection(Enum):
     """The attributes to read. Fewer of them save time and never read units: DynamoDB bills all
     that the table or the index holds of an item, even where it only counts.
 
-    COUNTS, STEP and LISTED are in ItemStateIndex, STEP in TaskStateIndex too. An index of a table
-    that the original or an earlier version made holds whole items, and LISTED gives those. STANDING
-    and WHOLE are whole items, without and with their logs; where the index does not hold them they
-    are read from the table.
+    TALLY, COUNTS, STEP and LISTED are in ItemStateIndex, STEP in TaskStateIndex too. TALLY and
+    COUNTS leave out the state, which whoever queries the index knows. An index of a table that the
+    original or an earlier version made holds whole items, and LISTED gives those. STANDING and
+    WHOLE are whole items, without and with their logs; where the index does not hold them they are
+    read from the table.
     """
 
-    COUNTS = "itemID, ItemState, taskID, Nested_Tasks, InstanceID, Lock_Date, Done_Date"
+    TALLY = "itemID, Nested_Tasks, InstanceID, Lock_Date, Done_Date"
+    COUNTS = "itemID, taskID, Nested_Tasks, InstanceID, Lock_Date, Done_Date"
     STEP = "itemID, ItemState, taskID"
     LISTED = "all that the index holds"
     STANDING = (
@@ -206,6 +208,10 @@ class TableReads(TableRequests):
         if "LastEvaluatedKey" in answer:
             first = above(key_of(decode(answer["LastEvaluatedKey"])))
             rest = None if first is None else Part(part.state, first, part.last)
+        if projection in _WITHOUT_STATE:
+            known = encode({"ItemState": part.state})
+            found = [Record.from_values(decode({**image, **known})) for image in answer["Items"]]
+            return QueryPage(found, rest)
         # What is only shown may be read at half the price
         found = self._completed(answer["Items"], projection, projection is not Projection.WHOLE)
         return QueryPage(found, rest)
@@ -340,11 +346,12 @@ class TableReads(TableRequests):
 
 
 _OF_TABLE = (Projection.STANDING, Projection.WHOLE)
+_WITHOUT_STATE = (Projection.TALLY, Projection.COUNTS)
 
 
 def _of_index(projection: Projection) -> dict[str, Any]:
     """What a query asks for: DynamoDB refuses to name what the index does not hold."""
-    if projection in (Projection.COUNTS, Projection.STEP):
+    if projection in (*_WITHOUT_STATE, Projection.STEP):
         return {"ProjectionExpression": projection.value}
     return {}
 

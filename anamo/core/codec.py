@@ -60,7 +60,11 @@ def decode(attributes: Attributes) -> dict[str, Any]:
     """
     deserialize = _deserializer()
     try:
-        return {name: deserialize(value) for name, value in attributes.items()}
+        # Most values are strings, which need no library
+        return {
+            name: value["S"] if "S" in value else deserialize(value)
+            for name, value in attributes.items()
+        }
     except (ArithmeticError, TypeError):
         return {name: _decode_tolerantly(value) for name, value in attributes.items()}
 

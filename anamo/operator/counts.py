@@ -101,9 +101,10 @@ def count_table(
     if note and whole is None:
         records = whole_items(table, retry)
     else:
-        records = _listed(table, states, retry, whole or () if note else ())
+        shown = Projection.COUNTS if note else Projection.TALLY
+        records = _listed(table, states, retry, shown, whole or () if note else ())
     for record in records:
-        _add(counts, record, table.clock.surely_past())
+        _add(counts, record, table.clock.surely_past)
         if note:
             note(record)
     counts.units = table.meter.consumed.read_units - before
@@ -112,23 +113,30 @@ def count_table(
 
 
 def _listed(
-    table: WorkflowTable, states: Collection[str], retry: OperatorRetry, whole: Collection[str]
+    table: WorkflowTable,
+    states: Collection[str],
+    retry: OperatorRetry,
+    most: Projection,
+    whole: Collection[str],
 ) -> Iterator[Record]:
-    """The items that the index lists in some states, some of these whole."""
+    """The items that the index lists in some states: of todo and done ones, which are most, `most`
+    at most; those in the states `whole` as they are in the table.
+    """
     projections = dict.fromkeys(states, Projection.LISTED)
     for state in (State.TODO.value, State.DONE.value):
         if state in projections:
-            projections[state] = Projection.COUNTS
+            projections[state] = most
     projections |= {state: Projection.WHOLE for state in projections if state in whole}
     for page in parallel_query(table, projections, retry):
         yield from with_progress(table, page.records, retry)
 
 
-def _add(counts: TableCounts, record: Record, now: float) -> None:
+def _add(counts: TableCounts, record: Record, past: Callable[[], float]) -> None:
     counts.items[record.state] += 1
     counts.tasks.update(record.task_states())
     counts.pace.add(record)
-    if record.leased(now):
-        counts.instances.add(record.item.instance_id)
-    elif record.state == State.LOCKED:
-        counts.expired += 1
+    if record.state == State.LOCKED:
+        if record.leased(past()):
+            counts.instances.add(record.item.instance_id)
+        else:
+            counts.expired += 1

@@ -84,6 +84,8 @@ def with_progress(
     without: what a record of results changes is in no index.
     """
     unclear = [each.item.item_id for each in records if each.unclear]
+    if not unclear:
+        return records
     current: dict[ItemId, Record] = {}
     for begin in range(0, len(unclear), TRANSACTION_LIMIT):
         part = unclear[begin : begin + TRANSACTION_LIMIT]

@@ -22,7 +22,7 @@ def step_of(
     counts.pace.now = now
     for item in items:
         record = Record.from_values(exact(item))
-        _add(counts, record, now)
+        _add(counts, record, lambda: now)
         step.add(record, now)
     step.counts = counts
     return step
