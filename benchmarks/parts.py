@@ -20,9 +20,15 @@ from tests.support.table import Table
 XARGS, POOL, DATABASE = "xargs -P2", "Python pool", "database floor"
 PYANAMO = "**PyAnamo**"
 TASKS_EACH = 50
-STATUS_FLAGS = ("", "--output json", "--by-task --output tsv", "--state failed", "--html page.html")
+STATUS_FLAGS = (
+    "",
+    " --output json",
+    " --by-task --output tsv",
+    " --state failed",
+    " --html page.html",
+)
 SHARES = {"done": 0.6, "failed": 0.02, "locked": 0.01}
-"""Of states, in a table that is asked; the rest is todo."""
+"""Share of items in each state of the table that is queried; the rest is todo."""
 IMPORTER, WORKER = str(ROOT / "import-items-generic.py"), str(ROOT / "pyanamo.py")
 
 
@@ -195,7 +201,7 @@ def _status_of(bench: Bench, size: Size, table: str) -> Iterator[str]:
     ).values():
         walls = ", ".join(f"{wall:.1f}" for wall in result.walls)
         yield (
-            f"`{result.name}` | {result.wall:.2f} | {result.processor:.2f} "
+            f"`status{result.name}` | {result.wall:.2f} | {result.processor:.2f} "
             f"| {units[result.name]} | {walls} |"
         )
 

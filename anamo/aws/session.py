@@ -30,7 +30,7 @@ S3_READ_SECONDS = 30
 """S3 may take seconds to answer a part of a large upload."""
 
 AT_ONCE = 64 * 1024
-"""Bytes of a body that is sent with its headers."""
+"""Largest body, in bytes, that is sent together with its headers."""
 
 POOL = 16
 """Connections a client keeps open; neither an importer nor a worker has more threads."""
@@ -61,10 +61,11 @@ def s3_client(region: str | None, attempts: int = 3, *, renew: bool = False) -> 
 
 
 def _send_small_body_at_once(params: dict[str, Any], **_event: object) -> None:
-    """Ask no leave of S3 before the body of a log is sent: it takes a round trip. Before a large
-    one botocore asks, so that S3 can refuse it unsent.
+    """Send a small body without waiting for S3's permission, which costs a round trip. For a large
+    one botocore still asks, so that S3 can refuse it before it is sent.
     """
-    if (determine_content_length(params["body"]) or 0) <= AT_ONCE:
+    size = determine_content_length(params.get("body"))
+    if size is not None and size <= AT_ONCE:
         params["headers"].pop("Expect", None)
 
 

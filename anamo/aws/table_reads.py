@@ -48,7 +48,7 @@ class Projection(Enum):
     that the table or the index holds of an item, even where it only counts.
 
     TALLY, COUNTS, STEP and LISTED are in ItemStateIndex, STEP in TaskStateIndex too. TALLY and
-    COUNTS leave out the state, which whoever queries the index knows. An index of a table that the
+    COUNTS leave out the state, which the caller already knows. An index of a table that the
     original or an earlier version made holds whole items, and LISTED gives those. STANDING and
     WHOLE are whole items, without and with their logs; where the index does not hold them they are
     read from the table.

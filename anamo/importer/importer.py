@@ -231,6 +231,7 @@ class Importer:
                 futures = [pool.submit(self._import, batch) for batch in batches]
                 # The first that fails ends it; in their order, it would wait for a throttled one
                 done = wait(futures, return_when=FIRST_EXCEPTION).done
+                self._raise_fault()
                 for future in done:
                     future.result()
             except BaseException as error:
@@ -242,6 +243,10 @@ class Importer:
                 pool.shutdown(cancel_futures=True)
                 raise
         return self._totals
+
+    def _raise_fault(self) -> None:
+        if self._fault:
+            raise self._fault
 
     def _import(self, batch: Sequence[Item]) -> None:
         """Import up to 100 items.
@@ -292,8 +297,8 @@ class Importer:
             self._slow_down()
             return None
         except AwsError as fault:
-            # Here, so that no other thread sends a further request meanwhile; of several faults the
-            # first counts, since those of threads that it ends come of it
+            # Here, so that the other threads begin nothing more. Of several faults the first one
+            # counts: later ones may only be the result of stopping the other threads
             with self._lock:
                 self._fault = self._fault or fault
             self._stopped.set()

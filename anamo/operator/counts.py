@@ -116,16 +116,16 @@ def _listed(
     table: WorkflowTable,
     states: Collection[str],
     retry: OperatorRetry,
-    most: Projection,
+    brief: Projection,
     whole: Collection[str],
 ) -> Iterator[Record]:
-    """The items that the index lists in some states: of todo and done ones, which are most, `most`
-    at most; those in the states `whole` as they are in the table.
+    """The items that the index lists in some states: of todo and done ones, usually the majority,
+    no more than `brief`; those in the states `whole` as they are in the table.
     """
     projections = dict.fromkeys(states, Projection.LISTED)
     for state in (State.TODO.value, State.DONE.value):
         if state in projections:
-            projections[state] = most
+            projections[state] = brief
     projections |= {state: Projection.WHOLE for state in projections if state in whole}
     for page in parallel_query(table, projections, retry):
         yield from with_progress(table, page.records, retry)

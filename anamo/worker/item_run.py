@@ -111,8 +111,9 @@ class ItemRun:
                     self._output_files,
                 )
             except HostError as fault:
-                self._output_files.close()
                 self._todo.appendleft((name, script))
+                if self._output_files.close():
+                    continue
                 if self._running:
                     self._narrow(fault)
                 elif pending:

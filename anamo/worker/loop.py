@@ -99,7 +99,7 @@ class Worker:
             self._delivery, self._partial_logs, options.retries, control, self._claim_ended
         )
         self._host = HostRecovery(host_fault, lambda seconds: control.sleep(seconds, self._goes_on))
-        # If it is none, nobody could tell whether a process still writes to them
+        # Unless this process is a subreaper, nobody could tell whether a task still writes to them
         self._output_files = OutputFiles() if is_subreaper() else NONE_KEPT
         self._environment = {"PYANAMO": options.program, **os.environ}
         control.count_left = self._count_left
@@ -268,6 +268,8 @@ class Worker:
             raise
 
     def _say(self, fault: TransientError) -> None:
+        # One that is kept may be the one that is needed
+        self._output_files.close()
         logger.warning("claiming: %s; trying again", fault)
 
     # Running

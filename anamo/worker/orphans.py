@@ -42,7 +42,7 @@ def become_subreaper() -> None:
 
 
 def is_subreaper() -> bool:
-    """Whether it has become one."""
+    """Whether this process is one."""
     answer = ctypes.c_int(0)
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(answer), 0, 0, 0)
@@ -118,9 +118,11 @@ def reap_left_behind(tasks: Set[int]) -> None:
 
 
 def has_left_behind(tasks: Set[int]) -> bool:
-    """Whether this process has a child that is none of its tasks; True if the system does not tell.
+    """Whether this process has a child that is not one of its tasks; also True if the system cannot
+    say.
 
-    For the main thread of a subreaper, which adopts what its tasks leave behind.
+    For the main thread of a subreaper, which adopts what its tasks leave behind. Not noticed: what
+    has gone to another PID namespace (`nsenter`).
     """
     try:
         children = CHILDREN.read_bytes().split()

@@ -1,10 +1,11 @@
 """The unnamed files that tasks write their output to.
 
 Guaranteed: a file vanishes with its last open descriptor, whatever happens to the worker. It is
-used again only once it is given back: whoever does that knows that no process can write to it.
+reused only once it is given back, and whoever does that must know that no process can still write
+to it. A task finds its files empty, unlocked and at their beginning.
 
-They are used again because ext4, after thousands of files have been made and deleted in a short
-time, takes as long to make two of them as the kernel takes to start a program.
+They are reused because ext4, once thousands of files have been created and deleted within a short
+time, takes as long to create two more as the kernel takes to start a program.
 """
 
 import fcntl
@@ -26,7 +27,7 @@ descriptors that this process may have."""
 class OutputFiles:
     """Files for output, open for append.
 
-    The main thread of a worker process takes them, its recorder's thread gives them back.
+    The main thread of a worker process takes them; it and the recorder's thread give them back.
 
     Args:
         most: How many are kept for further tasks.
@@ -54,24 +55,33 @@ class OutputFiles:
             raise HostError(f"no file for a task's output: {with_advice(error)}") from error
         # A task may open it a second time (`>> /dev/stderr`): what it writes through one of the two
         # must not overwrite what it wrote through the other. TemporaryFile takes no notice of an
-        # "a" in the mode, and the last task may have set other flags
+        # "a" in the mode. All three undo what the task before may have done
         fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+        fcntl.flock(file, fcntl.LOCK_UN)
+        file.seek(0)
         return file
 
     def give_back(self, file: IO[bytes]) -> None:
         """Keep a file for a further task, emptied; close it if there are enough."""
         with suppress(OSError):
             if len(self._free) < self._most:
-                if os.fstat(file.fileno()).st_size:
+                found = os.fstat(file.fileno())
+                # Space may be reserved beyond the end
+                if found.st_size or found.st_blocks:
                     file.truncate(0)
                 self._free.append(file)
                 return
         file.close()
 
-    def close(self) -> None:
-        """Close those that are kept, to make room for other descriptors."""
+    def close(self) -> bool:
+        """Close those that are kept, to make room for other descriptors; False if there are none.
+
+        For the main thread.
+        """
+        closed = bool(self._free)
         while self._free:
             self._free.pop().close()
+        return closed
 
 
 NONE_KEPT = OutputFiles(0)

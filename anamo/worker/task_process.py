@@ -1,10 +1,10 @@
 """Running one Task Script. Knows nothing of tables.
 
 Guaranteed: the task has its own session and process group; the kernel writes its output straight to
-unnamed files (`output_files`), and nothing that another task started can write to them; exit
-status, signal, run time and peak memory are the kernel's. When a task is stopped, all its processes
-are, and it has ended once they have (`task_processes` says which are found). When it ends by
-itself, processes that it left behind run on.
+unnamed files (`output_files`), to which no descendant of another task can write; exit status,
+signal, run time and peak memory are the kernel's. When a task is stopped, all its processes are,
+and it has ended once they have (`task_processes` says which are found). When it ends by itself,
+processes that it left behind run on.
 
 Before Python 3.12, `subprocess` holds the interpreter lock until the program has started: a program
 on a file system that hangs then stops the worker's other threads, its heartbeat among them.
@@ -50,8 +50,8 @@ POLL_SECONDS = 0.05
 another parent, which gets the SIGCHLD."""
 
 SHORT_SECONDS = 1.0
-"""The files for output of a task that took longer are not used again: making new ones is no longer
-a noticeable part of the time."""
+"""The output files of a task that took longer are not reused: creating new ones is a negligible
+part of its time."""
 
 CGROUP_SECONDS = 5.0
 """Age at which a task gets its cgroup; `cgroup` says what that costs."""
@@ -97,7 +97,7 @@ class Outcome:
     max_rss_mb: float
     stdout: IO[bytes]
     stderr: IO[bytes]
-    end_file: Callable[[IO[bytes]], object] = IO.close
+    end_file: Callable[[IO[bytes]], object] = lambda file: file.close()
 
     @property
     def succeeded(self) -> bool:
@@ -360,7 +360,9 @@ class TaskProcess:
         return min((time for time in times if time is not None), default=None)
 
     def _end_file(self, file: IO[bytes]) -> None:
-        """Close a file for output; give it back if no other process has it open, and no thread."""
+        """Close a file for output; give it back unless a process may have it open, or another
+        thread has read it.
+        """
         if self._left_nothing and not self._is_shared:
             self._output_files.give_back(file)
         else:

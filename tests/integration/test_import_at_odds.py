@@ -341,6 +341,22 @@ def test_a_refusal_ends_all_threads_at_once(
     assert table.items() == []
 
 
+def test_the_fault_that_ends_an_import_is_the_one_that_is_raised(
+    client: Any, table: Table, proxy: Proxy
+) -> None:
+    """The other threads, which wait to try again, are ended by it and fail with their own."""
+
+    def refuse_one(request: Request, forward: Forward) -> Reply | None:
+        if request.operation != PUT:
+            return forward(request)
+        refused = proxy.operations[PUT] == THREADS
+        return (failing("AccessDeniedException") if refused else cutting)(request, forward)
+
+    proxy.behaviour = refuse_one
+    with pytest.raises(AccessDenied):
+        OurImporter(WorkflowTable(client, table.name)).run(items(250))
+
+
 # Killed
 
 

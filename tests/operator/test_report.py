@@ -265,7 +265,8 @@ def test_names_that_are_filtered_can_be_copied(browser: Chrome) -> None:
     click(browser, "#copy-ids")
     names = ["Sample12", "Sample13", "Sample21", "Sample32", "Sample43", "Sample49"]
     assert browser.execute_script("return copied") == "".join(f"{name}\n" for name in names)
-    assert text_of(browser, "#said") == "6 names copied"
+    # The page says so once the clipboard has them
+    eventually(lambda: text_of(browser, "#said") == "6 names copied")
     click(browser, "#failures [data-label='killed by signal 9']")
     assert samples(browser) == ["Sample21", "Sample32"]
     assert text_of(browser, "#chosen") == "killed by signal 9 in Call \u2715"

@@ -132,6 +132,26 @@ def test_files_that_another_thread_has_read_are_not_used_again(files: OutputFile
     assert descriptors() == before
 
 
+def test_a_task_finds_its_files_at_their_beginning_and_unlocked(files: OutputFiles) -> None:
+    first = run("bash -c 'echo 1; echo 2 >&2; flock 1; flock 2'", files)
+    before = inodes(first)
+    first.close()
+    script = """bash -c 'exec 9>>/dev/stdout; flock -n 9 && perl -e "print tell(STDOUT)"'"""
+    second = run(script, files)
+    assert inodes(second) == before
+    assert printed(second) == (b"0", b"")
+    second.close()
+
+
+def test_space_that_a_task_has_reserved_is_given_back(files: OutputFiles) -> None:
+    outcome = run("fallocate -n -l 1M /dev/stdout", files)
+    assert outcome.succeeded
+    file = outcome.stdout
+    assert os.fstat(file.fileno()).st_blocks
+    outcome.close()
+    assert not os.fstat(file.fileno()).st_blocks
+
+
 def test_flags_that_a_task_sets_do_not_last(files: OutputFiles) -> None:
     script = "python3 -c 'import fcntl, os; fcntl.fcntl(1, fcntl.F_SETFL, os.O_NONBLOCK); print(1)'"
     outcome = run(script, files)
