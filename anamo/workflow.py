@@ -141,7 +141,9 @@ class Workflow:
 
     def counts(self) -> dict[str, TableCounts]:
         """How many items and tasks of each table are in each state."""
-        return {table.name: count_table(table, self._retry) for table in self._found.tables}
+        return {
+            table.name: count_table(table, self._retry, pace=True) for table in self._found.tables
+        }
 
     def records(self, *names: str, state: str | None = None) -> Iterator[tuple[str, Record]]:
         """The items, each with the name of its table; in no particular order within a table.

@@ -47,14 +47,15 @@ class Projection(Enum):
     """The attributes to read. Fewer of them save time and never read units: DynamoDB bills all
     that the table or the index holds of an item, even where it only counts.
 
-    TALLY, COUNTS, STEP and LISTED are in ItemStateIndex, STEP in TaskStateIndex too. TALLY and
-    COUNTS leave out the state, which the caller already knows. An index of a table that the
-    original or an earlier version made holds whole items, and LISTED gives those. STANDING and
-    WHOLE are whole items, without and with their logs; where the index does not hold them they are
-    read from the table.
+    SIZES, TALLY, COUNTS, STEP and LISTED are in ItemStateIndex, STEP in TaskStateIndex too. The
+    first three leave out the state, which the caller already knows, and SIZES the itemID. An index
+    of a table that the original or an earlier version made holds whole items, and LISTED gives
+    those. STANDING and WHOLE are whole items, without and with their logs; where the index does not
+    hold them they are read from the table.
     """
 
-    TALLY = "itemID, Nested_Tasks, InstanceID, Lock_Date, Done_Date"
+    SIZES = "Nested_Tasks"
+    TALLY = "itemID, Nested_Tasks, Lock_Date"
     COUNTS = "itemID, taskID, Nested_Tasks, InstanceID, Lock_Date, Done_Date"
     STEP = "itemID, ItemState, taskID"
     LISTED = "all that the index holds"
@@ -346,7 +347,7 @@ class TableReads(TableRequests):
 
 
 _OF_TABLE = (Projection.STANDING, Projection.WHOLE)
-_WITHOUT_STATE = (Projection.TALLY, Projection.COUNTS)
+_WITHOUT_STATE = (Projection.SIZES, Projection.TALLY, Projection.COUNTS)
 
 
 def _of_index(projection: Projection) -> dict[str, Any]:

@@ -10,6 +10,7 @@ a nested item of which a part was requeued counts with that part only.
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -75,9 +76,9 @@ class Pace:
     _waiting: int = 0
     _longest: int = 0
 
-    def add(self, record: Record) -> None:
-        """Add an item."""
-        states, state = record.task_states(), record.state
+    def add(self, record: Record, states: Counter[str] | None = None) -> None:
+        """Add an item; `states` are its `task_states`, where they are known."""
+        states, state = states or record.task_states(), record.state
         ended = record.tasks - states[State.TODO.value]
         self.items += 1
         self.tasks += record.tasks

@@ -125,8 +125,8 @@ class Status:
         if sentence:
             output.print_rich(f"\n{sentence}")
 
-    def _counts(self) -> list[TableCounts]:
-        return [count_table(table, self._retry) for table in self._tables]
+    def _counts(self, *, pace: bool = False) -> list[TableCounts]:
+        return [count_table(table, self._retry, pace=pace) for table in self._tables]
 
     def _note_wide_indexes(self, table: WorkflowTable) -> None:
         """Say with -v that indexes hold whole items, as those of earlier versions do, and what that
@@ -208,4 +208,4 @@ class Status:
 
     def watch(self, seconds: float) -> None:
         """Show the steps every `seconds`, in place, until no item is todo or locked."""
-        watch_counts(self._counts, seconds)
+        watch_counts(lambda: self._counts(pace=True), seconds)
