@@ -24,6 +24,7 @@ from anamo.worker.claimer import Claimer
 from anamo.worker.finder import Finder
 from anamo.worker.heartbeat import RETRY_SECONDS, SHARE
 from anamo.worker.loop import Worker
+from anamo.worker.output_files import NONE_KEPT
 from anamo.worker.recorder import RECORD_SECONDS
 from anamo.worker.turns import Turn, TurnAsked, TurnBegins
 from benchmarks.simulate.client import SimulatedClient
@@ -226,6 +227,7 @@ class SimulatedWorker:
             "_finder": finder,
             "_retries": self._retries,
             "_claims": [],
+            "_output_files": NONE_KEPT,
             "_host": SimpleNamespace(wait=lambda over: None),
             "_delivery": SimpleNamespace(has_kept_logs=False),
         }

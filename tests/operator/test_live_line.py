@@ -23,9 +23,9 @@ Run = Callable[..., Any]
 @pytest.fixture
 def worker(fleet: Fleet, table: Table, bucket: str) -> list[str]:
     """Flags of a worker for six items, of which one fails. They end one by one, and each runs for
-    longer than the line stays as it is.
+    much longer than the line stays as it is, on a busy machine, too.
     """
-    fleet.add([f"bash -c 'sleep 0.{k + 2}; exit {k // 5}'" for k in range(6)])
+    fleet.add([f"bash -c 'sleep 1.{k}; exit {k // 5}'" for k in range(6)])
     return ["-t", table.name, "-b", bucket]
 
 
