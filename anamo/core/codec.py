@@ -133,7 +133,12 @@ def whole(values: Values, name: str) -> int:
 def texts(values: Values, name: str) -> tuple[str, ...]:
     """The members of a list as strings; none where there is no list."""
     value = values.get(name)
-    return tuple(map(str, value)) if isinstance(value, list) else ()
+    return tuple(map(_written, value)) if isinstance(value, list) else ()
+
+
+def _written(value: object) -> str:
+    """A value as text: boto3's Binary has a repr only."""
+    return str(value) if isinstance(value, (str, int, Decimal)) else repr(value)
 
 
 def mapping(values: Values, name: str) -> Values:

@@ -77,6 +77,15 @@ NOW = 1_800_000_000.0
 
 @given(st.lists(images, max_size=4))
 @example([{"itemID": {"N": "1"}, "Log": {"M": {"Status": {"S": "x"}, "Seconds": {"N": "1E+125"}}}}])
+@example(
+    [
+        {
+            "itemID": {"N": "1"},
+            "TaskScript": {"S": "true"},
+            "Log": {"M": {"Status": {"S": "x"}, "Tags": {"L": [{"B": b"\x00"}, {"N": "2"}]}}},
+        }
+    ]
+)
 def test_any_items_can_be_read_and_shown(images: list[dict[str, Any]]) -> None:
     records = [Record.from_values(decode(image)) for image in images]
     step, failures, shown = StepData("T", [*item_row.KINDS]), Failures(), []
