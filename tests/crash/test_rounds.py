@@ -54,9 +54,10 @@ def test_whatever_happens_at_once_the_promises_hold(seed: int, play: Play) -> No
     ],
 )
 def test_without_a_guard_a_round_finds_it(guard: str, said: str, play: Play, fleet: Fleet) -> None:
-    fleet.guard = guard
     # What happens at once differs with the load, and not every round meets the fault
-    for seed in range(30):
+    for seed in range(12):
+        # A round puts the guard back before its end
+        fleet.guard = guard
         found = play(seed)
         if any(re.search(said, fault) for fault in found):
             break
