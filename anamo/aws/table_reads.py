@@ -47,15 +47,16 @@ class Projection(Enum):
     """The attributes to read. Fewer of them save time and never read units: DynamoDB bills all
     that the table or the index holds of an item, even where it only counts.
 
-    SIZES, TALLY, COUNTS, STEP and LISTED are in ItemStateIndex, STEP in TaskStateIndex too. The
-    first three leave out the state, which the caller already knows, and SIZES the itemID. An index
-    of a table that the original or an earlier version made holds whole items, and LISTED gives
-    those. STANDING and WHOLE are whole items, without and with their logs; where the index does not
-    hold them they are read from the table.
+    SIZES, TALLY, RUNS, COUNTS, STEP and LISTED are in ItemStateIndex, STEP in TaskStateIndex too.
+    The first four leave out the state, which the caller already knows, SIZES and RUNS the itemID.
+    An index of a table that the original or an earlier version made holds whole items, and LISTED
+    gives those. STANDING and WHOLE are whole items, without and with their logs; where the index
+    does not hold them they are read from the table.
     """
 
     SIZES = "Nested_Tasks"
     TALLY = "itemID, Nested_Tasks, Lock_Date"
+    RUNS = "taskID, Nested_Tasks, InstanceID, Lock_Date, Done_Date"
     COUNTS = "itemID, taskID, Nested_Tasks, InstanceID, Lock_Date, Done_Date"
     STEP = "itemID, ItemState, taskID"
     LISTED = "all that the index holds"
@@ -181,10 +182,10 @@ class TableReads(TableRequests):
 
     # Operators
 
-    def page(self, part: Part, projection: Projection) -> QueryPage:
-        """The first items of a part, as many as DynamoDB reads at once (1 MB); of whole items as
-        many as it reads from a table at once. An item that has changed its state since it was
-        listed is given as listed.
+    def page(self, part: Part, projection: Projection, limit: int | None = None) -> QueryPage:
+        """The first items of a part, as many as DynamoDB reads at once (1 MB), or `limit`; of whole
+        items as many as it reads from a table at once. An item that has changed its state since it
+        was listed is given as listed.
         """
         condition = "ItemState = :state"
         bounds = {":first": part.first, ":last": part.last}
@@ -197,7 +198,9 @@ class TableReads(TableRequests):
             condition += " AND itemID <= :last"
         request = _of_index(projection)
         if projection in _OF_TABLE:
-            request["Limit"] = TRANSACTION_LIMIT
+            limit = min(limit or TRANSACTION_LIMIT, TRANSACTION_LIMIT)
+        if limit:
+            request["Limit"] = limit
         answer = self.send(
             self._client.query,
             IndexName=STATE_INDEX,
@@ -347,7 +350,7 @@ class TableReads(TableRequests):
 
 
 _OF_TABLE = (Projection.STANDING, Projection.WHOLE)
-_WITHOUT_STATE = (Projection.SIZES, Projection.TALLY, Projection.COUNTS)
+_WITHOUT_STATE = (Projection.SIZES, Projection.TALLY, Projection.RUNS, Projection.COUNTS)
 
 
 def _of_index(projection: Projection) -> dict[str, Any]:

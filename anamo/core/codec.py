@@ -119,7 +119,7 @@ def text(values: Values, name: str, default: str = "") -> str:
 def number(values: Values, name: str) -> float | None:
     """A number between -LARGEST and LARGEST; None where there is none."""
     value = values.get(name)
-    if not isinstance(value, (int, Decimal)) or isinstance(value, bool):
+    if value is None or not isinstance(value, (int, Decimal)) or isinstance(value, bool):
         return None
     read = float(value)
     return read if -LARGEST < read < LARGEST else math.copysign(LARGEST, read)

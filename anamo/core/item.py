@@ -203,7 +203,7 @@ def _nested(tasks: Values) -> tuple[NestedTask, ...]:
     """The nested tasks in the order of their numbers: Task_2 before Task_10. None where one of
     them is not a map: the item is then one task without a script, which fails and says so.
     """
-    if not all(isinstance(task, dict) for task in tasks.values()):
+    if not tasks or not all(isinstance(task, dict) for task in tasks.values()):
         return ()
     return tuple(
         NestedTask(name, text(tasks[name], "Script"), text(tasks[name], "Status", State.TODO.value))

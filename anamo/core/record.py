@@ -154,6 +154,8 @@ def _epoch(stamp: str) -> float | None:
 
 def _logs(entries: Values, prefixes: Sequence[str]) -> dict[str, LogEntry]:
     """The Log of a single item is an entry; that of a nested item maps its tasks to entries."""
+    if not entries:
+        return {}
     if isinstance(entries.get("Status"), str):
         return {SINGLE: LogEntry.from_values(entries, prefixes)}
     return {

@@ -20,7 +20,7 @@ from anamo.aws.table_reads import Projection
 from anamo.core.item import State
 from anamo.core.record import Record
 from anamo.operator.pace import Pace
-from anamo.operator.table_scan import parallel_query, whole_items, with_progress
+from anamo.operator.table_scan import parallel_query, whole_items
 
 logger = logging.getLogger(__name__)
 
@@ -129,13 +129,12 @@ def _listed(
     """
     brief = {
         State.TODO.value: Projection.COUNTS if pace else Projection.TALLY,
-        State.DONE.value: Projection.COUNTS if pace else Projection.SIZES,
+        State.DONE.value: Projection.RUNS if pace else Projection.SIZES,
     }
     projections = dict.fromkeys(states, Projection.LISTED)
     projections |= {state: brief[state] for state in projections if state in brief}
     projections |= {state: Projection.WHOLE for state in projections if state in whole}
-    for page in parallel_query(table, projections, retry):
-        yield from with_progress(table, page.records, retry)
+    return parallel_query(table, projections, retry, Projection.STANDING)
 
 
 def _add(
@@ -143,7 +142,9 @@ def _add(
 ) -> None:
     counts.items[record.state] += 1
     states = record.task_states()
-    counts.tasks.update(states)
+    # Not update(), which takes longer to find out what it is given
+    for task_state, tasks in states.items():
+        counts.tasks[task_state] += tasks
     if pace:
         counts.pace.add(record, states)
     if record.state == State.LOCKED:

@@ -124,7 +124,7 @@ def _parts(line: str, record: Record, name: str) -> tuple[tuple[str, ...], list[
         if not re.fullmatch("[a-z]", word):
             own[word] = "argument"
     own[item.task_id] = "taskID"
-    own.pop("", None)
+    own = {word: kind for word, kind in own.items() if word and word in line}
     # An id inside a longer word is part of another name; the longest is tried first
     words = "|".join(map(re.escape, sorted(own, key=len, reverse=True)))
     fixed, slots = [""], []

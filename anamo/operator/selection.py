@@ -16,7 +16,7 @@ from anamo.core.codec import ItemId, key_named
 from anamo.core.errors import UsageError
 from anamo.core.item import State
 from anamo.core.record import Record
-from anamo.operator.table_scan import QUERY_THREADS, parallel_query, with_progress
+from anamo.operator.table_scan import QUERY_THREADS, parallel_query
 from anamo.operator.target import Target
 
 STATES = tuple(state.value for state in State)
@@ -49,11 +49,8 @@ def items_in_states(
     table: WorkflowTable, states: Collection[str], projection: Projection, retry: OperatorRetry
 ) -> Iterator[Record]:
     """The items in some states, in no particular order."""
-    for page in parallel_query(table, dict.fromkeys(states, projection), retry):
-        if projection is Projection.LISTED:
-            yield from with_progress(table, page.records, retry, Projection.WHOLE)
-        else:
-            yield from page.records
+    progress = Projection.WHOLE if projection is Projection.LISTED else None
+    return parallel_query(table, dict.fromkeys(states, projection), retry, progress)
 
 
 def selected_items(

@@ -12,7 +12,7 @@ from functools import partial
 from math import floor
 
 from anamo.aws.dynamodb import TRANSACTION_LIMIT
-from anamo.aws.pages import Part, QueryPage, ScanPage, Segment
+from anamo.aws.pages import Part, ScanPage, Segment
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
@@ -23,8 +23,11 @@ from anamo.core.record import Record
 QUERY_THREADS = 8
 """Queries sent at once; the client's connection pool is larger than that."""
 
+FIRST_PAGE = 500
+"""Items of the first page of a state; what comes after it is read in parallel."""
+
 RANGES = 8
-"""Ranges that a state is split into once it has more than one query page. The ids that PyAnamo
+"""Ranges that a state is split into once it has more items than that. The ids that PyAnamo
 assigns are evenly spread and other tools number items from 1, so the ranges are of equal size."""
 
 Query = tuple[Part, Projection]
@@ -74,11 +77,8 @@ def _scan(
                 yield from page.records
 
 
-def with_progress(
-    table: WorkflowTable,
-    records: Sequence[Record],
-    retry: OperatorRetry,
-    projection: Projection = Projection.STANDING,
+def _with_progress(
+    table: WorkflowTable, records: Sequence[Record], retry: OperatorRetry, projection: Projection
 ) -> Sequence[Record]:
     """Records that an index listed, with the Task Scripts of those whose tasks cannot be counted
     without: what a record of results changes is in no index.
@@ -99,46 +99,62 @@ def with_progress(
 
 
 def parallel_query(
-    table: WorkflowTable, projections: Mapping[str, Projection], retry: OperatorRetry
-) -> Iterator[QueryPage]:
+    table: WorkflowTable,
+    projections: Mapping[str, Projection],
+    retry: OperatorRetry,
+    progress: Projection | None = None,
+) -> Iterator[Record]:
     """Read the items of a table in some states.
 
     Args:
         table: The table to read.
         projections: How much of an item to read, by state.
         retry: Sends the requests; it is called from several threads.
+        progress: How much to read of an item whose tasks cannot be counted without its Task
+            Scripts, since what a record of results changes is in no index; None to leave it.
 
     Returns:
-        The query pages, in no particular order.
+        The items, in no particular order.
 
     Raises:
         AwsError: A request failed.
     """
 
-    def read(part: Part, projection: Projection) -> tuple[QueryPage, list[Query]]:
-        page = retry(lambda: table.page(part, projection))
-        if page.rest is None:
-            return page, []
-        if part.first is not None:
-            return page, [(page.rest, projection)]
-        last = retry(lambda: table.last(part.state))
-        return page, [(each, projection) for each in _split(page.rest, last)]
+    def read(part: Part, projection: Projection) -> tuple[Sequence[Record], list[Query]]:
+        records, parts = _read_part(table, part, projection, retry)
+        more = [(each, projection) for each in parts]
+        return _with_progress(table, records, retry, progress) if progress else records, more
 
     note = retry.reading(table.name)
     pool = ThreadPoolExecutor(QUERY_THREADS)
     try:
-        pending: set[Future[tuple[QueryPage, list[Query]]]] = {
+        pending: set[Future[tuple[Sequence[Record], list[Query]]]] = {
             pool.submit(read, Part(state), projection) for state, projection in projections.items()
         }
         while pending:
             ready, pending = wait(pending, return_when=FIRST_COMPLETED)
+            # All of them before the caller counts what was read: no thread should wait for that
             for future in ready:
-                page, more = future.result()
-                pending |= {pool.submit(read, *query) for query in more}
-                note(len(page.records))
-                yield page
+                pending |= {pool.submit(read, *query) for query in future.result()[1]}
+            for future in ready:
+                records, _ = future.result()
+                note(len(records))
+                yield from records
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _read_part(
+    table: WorkflowTable, part: Part, projection: Projection, retry: OperatorRetry
+) -> tuple[Sequence[Record], list[Part]]:
+    """A page of a part, and the parts that are left of it."""
+    limit = FIRST_PAGE if part.first is None else None
+    page = retry(lambda: table.page(part, projection, limit))
+    if page.rest is None:
+        return page.records, []
+    if part.first is not None:
+        return page.records, [page.rest]
+    return page.records, _split(page.rest, retry(lambda: table.last(part.state)))
 
 
 def _split(rest: Part, last: ItemId | None) -> list[Part]:
