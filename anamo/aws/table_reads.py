@@ -48,10 +48,10 @@ class Projection(Enum):
     that the table or the index holds of an item, even where it only counts.
 
     SIZES, TALLY, RUNS, COUNTS, STEP and LISTED are in ItemStateIndex, STEP in TaskStateIndex too.
-    The first four leave out the state, which the caller already knows, SIZES and RUNS the itemID.
-    An index of a table that the original or an earlier version made holds whole items, and LISTED
-    gives those. STANDING and WHOLE are whole items, without and with their logs; where the index
-    does not hold them they are read from the table.
+    The first four leave out the state, which the caller already knows; SIZES and RUNS leave out the
+    itemID, too. An index of a table that the original or an earlier version made holds whole items,
+    and LISTED gives those. STANDING and WHOLE are whole items, without and with their logs; where
+    the index does not hold them they are read from the table.
     """
 
     SIZES = "Nested_Tasks"
@@ -183,9 +183,9 @@ class TableReads(TableRequests):
     # Operators
 
     def page(self, part: Part, projection: Projection, limit: int | None = None) -> QueryPage:
-        """The first items of a part, as many as DynamoDB reads at once (1 MB), or `limit`; of whole
-        items as many as it reads from a table at once. An item that has changed its state since it
-        was listed is given as listed.
+        """The first items of a part: as many as DynamoDB reads at once (1 MB), but at most `limit`,
+        and at most 100 whole items. An item that has changed its state since it was listed is given
+        as listed.
         """
         condition = "ItemState = :state"
         bounds = {":first": part.first, ":last": part.last}

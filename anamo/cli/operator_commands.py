@@ -21,7 +21,7 @@ WATCH_SECONDS = 10.0
 """Seconds between two updates unless the command line says otherwise."""
 
 GARBAGE = 100_000
-"""How many new objects the garbage collector waits for, instead of Python's 700 to 2,000."""
+"""How many new objects the garbage collector waits for, instead of Python's 700 or 2,000."""
 
 PATIENCE_SECONDS = 900.0
 """How long `status --check --wait` waits for items that nobody holds: the default lease is 600 s,
@@ -68,8 +68,8 @@ def parser(program: str) -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     """Do what the command says."""
-    # A large table becomes millions of small objects, none of them in a cycle: the collector, which
-    # looks for cycles, would take a fifth of the time
+    # A large table becomes millions of small objects, hardly any of them in a cycle: the collector,
+    # which looks for cycles, would take a fifth of the time
     gc.set_threshold(GARBAGE)
     status: ExitStatus = arguments.call(arguments, say)
     return status

@@ -91,8 +91,8 @@ def count_table(
         note: Called with each item, in the calling thread.
         whole: States whose items are read whole if there is a `note`; None for all, from the table
             and not from the index.
-        pace: Whether to find out its pace, too, as with a `note`. It takes twice the time of
-            counting, and no more read units.
+        pace: Whether to find out its pace, too, as with a `note`. It takes longer than counting,
+            and no more read units.
 
     Raises:
         AwsError: A request failed.
@@ -142,7 +142,7 @@ def _add(
 ) -> None:
     counts.items[record.state] += 1
     states = record.task_states()
-    # Not update(), which takes longer to find out what it is given
+    # Not update(), which is slower: it first asks what kind of argument it has
     for task_state, tasks in states.items():
         counts.tasks[task_state] += tasks
     if pace:

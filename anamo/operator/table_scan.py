@@ -6,7 +6,7 @@ consistent snapshot. A table that workers use changes while it is read, and the 
 it: a query may see an item in two states, or in none.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from math import floor
@@ -24,14 +24,17 @@ QUERY_THREADS = 8
 """Queries sent at once; the client's connection pool is larger than that."""
 
 FIRST_PAGE = 500
-"""Items of the first page of a state; what comes after it is read in parallel."""
+"""Most items of a state's first page; what comes after it is read in parallel."""
 
 RANGES = 8
-"""Ranges that a state is split into once it has more items than that. The ids that PyAnamo
+"""Ranges that a state is split into once its first page is full. The ids that PyAnamo
 assigns are evenly spread and other tools number items from 1, so the ranges are of equal size."""
 
-Query = tuple[Part, Projection]
+Found = tuple[Sequence[Record], list["Job"]]
+"""Items that were read, and what else is to be read then."""
 
+Job = Callable[[], Found]
+"""Sends one request for items, in a thread of its own."""
 
 SEGMENTS = 8
 """Parts of a table that are scanned at once."""
@@ -77,27 +80,6 @@ def _scan(
                 yield from page.records
 
 
-def _with_progress(
-    table: WorkflowTable, records: Sequence[Record], retry: OperatorRetry, projection: Projection
-) -> Sequence[Record]:
-    """Records that an index listed, with the Task Scripts of those whose tasks cannot be counted
-    without: what a record of results changes is in no index.
-    """
-    unclear = [each.item.item_id for each in records if each.unclear]
-    if not unclear:
-        return records
-    current: dict[ItemId, Record] = {}
-    for begin in range(0, len(unclear), TRANSACTION_LIMIT):
-        part = unclear[begin : begin + TRANSACTION_LIMIT]
-        read = retry(partial(table.read, part, projection, consistent=False))
-        current |= {each.item.item_id: each for each in read}
-    # An item that has changed its state since it was listed is counted as listed
-    found = [current.get(each.item.item_id, each) for each in records]
-    return [
-        now if now.state == each.state else each for each, now in zip(records, found, strict=True)
-    ]
-
-
 def parallel_query(
     table: WorkflowTable,
     projections: Mapping[str, Projection],
@@ -110,8 +92,9 @@ def parallel_query(
         table: The table to read.
         projections: How much of an item to read, by state.
         retry: Sends the requests; it is called from several threads.
-        progress: How much to read of an item whose tasks cannot be counted without its Task
-            Scripts, since what a record of results changes is in no index; None to leave it.
+        progress: How much to read from the table of an item whose tasks cannot be counted without
+            its Task Scripts: the index does not show which of them have ended. None leaves items as
+            they are listed.
 
     Returns:
         The items, in no particular order.
@@ -120,22 +103,28 @@ def parallel_query(
         AwsError: A request failed.
     """
 
-    def read(part: Part, projection: Projection) -> tuple[Sequence[Record], list[Query]]:
-        records, parts = _read_part(table, part, projection, retry)
-        more = [(each, projection) for each in parts]
-        return _with_progress(table, records, retry, progress) if progress else records, more
+    def read(part: Part, projection: Projection) -> Found:
+        records, rest = _read_part(table, part, projection, retry)
+        more: list[Job] = [partial(read, each, projection) for each in rest]
+        if progress is None:
+            return records, more
+        unclear = [record for record in records if record.unclear]
+        for begin in range(0, len(unclear), TRANSACTION_LIMIT):
+            listed = unclear[begin : begin + TRANSACTION_LIMIT]
+            more.append(partial(_with_progress, table, listed, progress, retry))
+        return [record for record in records if not record.unclear], more
 
     note = retry.reading(table.name)
     pool = ThreadPoolExecutor(QUERY_THREADS)
     try:
-        pending: set[Future[tuple[Sequence[Record], list[Query]]]] = {
+        pending: set[Future[Found]] = {
             pool.submit(read, Part(state), projection) for state, projection in projections.items()
         }
         while pending:
             ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-            # All of them before the caller counts what was read: no thread should wait for that
+            # The threads have something to do while the caller counts what they have read
             for future in ready:
-                pending |= {pool.submit(read, *query) for query in future.result()[1]}
+                pending |= set(map(pool.submit, future.result()[1]))
             for future in ready:
                 records, _ = future.result()
                 note(len(records))
@@ -147,7 +136,7 @@ def parallel_query(
 def _read_part(
     table: WorkflowTable, part: Part, projection: Projection, retry: OperatorRetry
 ) -> tuple[Sequence[Record], list[Part]]:
-    """A page of a part, and the parts that are left of it."""
+    """A page of a part, and the parts that remain."""
     limit = FIRST_PAGE if part.first is None else None
     page = retry(lambda: table.page(part, projection, limit))
     if page.rest is None:
@@ -157,12 +146,27 @@ def _read_part(
     return page.records, _split(page.rest, retry(lambda: table.last(part.state)))
 
 
+def _with_progress(
+    table: WorkflowTable, listed: Sequence[Record], projection: Projection, retry: OperatorRetry
+) -> Found:
+    """Up to 100 items that an index listed, as they are in the table. An item that has changed its
+    state since then is given as listed.
+    """
+    ids = [record.item.item_id for record in listed]
+    read = retry(lambda: table.read(ids, projection, consistent=False))
+    current = {record.item.item_id: record for record in read}
+    found = [(record, current.get(record.item.item_id, record)) for record in listed]
+    return [now if now.state == record.state else record for record, now in found], []
+
+
 def _split(rest: Part, last: ItemId | None) -> list[Part]:
     """Split a part into RANGES equal ones; the last has no end: items may be added after `last`,
-    and other tools' itemIDs may be far larger than ours.
+    and other tools' itemIDs may be far larger than ours. A part of such itemIDs only stays whole.
     """
-    first = rest.first or 0
-    begin, end = floor(first), min(floor(last or 0), 1 << ID_BITS)
+    first, largest = rest.first or 0, 1 << ID_BITS
+    if not -largest <= first <= largest:
+        return [rest]
+    begin, end = floor(first), min(floor(last or 0), largest)
     width = max(end - begin, 0) // RANGES + 1
     starts = [first, *(begin + k * width for k in range(1, RANGES))]
     closed = [Part(rest.state, *each) for each in zip(starts, map(below, starts[1:]), strict=False)]

@@ -9,12 +9,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from anamo.core.item import State
+from anamo.operator.table_scan import FIRST_PAGE
 from tests.operator.conftest import HOSTILE, Workflow
 from tests.support import workflow
 from tests.support.proxy import Forward, Proxy, Reply, Request, failing, on, passing
@@ -235,6 +237,30 @@ def test_every_page_is_followed_of_ids_from_one_on_too(
     proxy.behaviour = without_pages
     cut = run(*command, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
     assert json.loads(cut.stdout)[0]["total"] < 1200, "the test would not notice"
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [*range(FIRST_PAGE)],
+        [*range(FIRST_PAGE + 1)],
+        [*range(FIRST_PAGE - 1), Decimal("1E+125")],
+        [*range(FIRST_PAGE - 1), Decimal("1E+40"), Decimal("1E+125")],
+        [Decimal("-1E+40"), Decimal("-1.5"), *range(FIRST_PAGE)],
+        [Decimal("-1E+125"), *(Decimal(f"{k}E+39") for k in range(-FIRST_PAGE, 0)), 5],
+    ],
+    ids=["full", "one-more", "ends-far-off", "goes-on-far-off", "below-0", "far-below-0"],
+)
+def test_every_item_is_listed_once_where_the_first_page_ends(
+    run: Run, small: Any, ids: list[Any]
+) -> None:
+    name = small(*(workflow.item(f"T{key}", "todo", itemID=key) for key in ids)).name
+    (counts,) = json.loads(run("pyanamo.py", "status", "-t", name, "--output", "json").stdout)
+    assert counts["todo"] == counts["total"] == len(ids)
+    listed = run("pyanamo.py", "status", "-t", name, "--state", "todo", "--output", "tsv").stdout
+    assert sorted(line.split("\t")[2] for line in listed.splitlines()[1:]) == sorted(
+        f"T{key}" for key in ids
+    )
 
 
 def test_throttling_slows_down_and_changes_nothing(
