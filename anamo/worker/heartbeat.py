@@ -13,7 +13,7 @@ from anamo.aws.clock import DatabaseClock
 from anamo.aws.table_writes import Holder
 from anamo.core.errors import AnamoError, internal
 from anamo.worker.claim import Claim
-from anamo.worker.thread import start_thread
+from anamo.worker.host import start_thread
 
 SHARE = 3
 """A lease is renewed every third of its length, so two renewals may fail before it expires."""

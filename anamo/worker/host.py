@@ -1,4 +1,4 @@
-"""After a host error: waiting until this host can run tasks again.
+"""What this host has to give: threads, and, after a host error, whether it can run tasks again.
 
 Guaranteed: a worker process claims nothing while its host cannot run tasks. It gives up after
 LASTING_SECONDS of waiting without a success in between; after UNFIT_SECONDS where it has never seen
@@ -7,10 +7,11 @@ a program run. Not guaranteed: that a host which can run a small program has roo
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from time import sleep
 
-from anamo.core.errors import HostError
+from anamo.core.errors import TOO_MANY_PROCESSES, HostError
 from anamo.worker.task_process import TaskProcess
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -28,6 +29,19 @@ PROBE_SECONDS = 10.0
 """How long a small program may take."""
 
 logger = logging.getLogger(__name__)
+
+
+def start_thread(name: str, run: Callable[[], object]) -> None:
+    """Start a thread that does not keep the process from ending.
+
+    Raises:
+        HostError: The system has no thread to give.
+    """
+    try:
+        threading.Thread(target=run, name=name, daemon=True).start()
+    except RuntimeError as error:
+        # Python does not say why; a limit of processes is the usual reason
+        raise HostError(f"no thread for the {name}: {error}; {TOO_MANY_PROCESSES}") from error
 
 
 class HostRecovery:

@@ -34,7 +34,7 @@ from anamo.worker.claimer import Claimer
 from anamo.worker.control import Control
 from anamo.worker.finder import ASK_SECONDS, Finder, Found
 from anamo.worker.heartbeat import Heartbeat
-from anamo.worker.host import HostRecovery, host_fault
+from anamo.worker.host import HostRecovery, host_fault, start_thread
 from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.item_run import ItemRun
 from anamo.worker.left import count_left
@@ -45,7 +45,6 @@ from anamo.worker.orphans import is_subreaper, reap_left_behind
 from anamo.worker.output_files import NONE_KEPT, OutputFiles
 from anamo.worker.partial_logs import PartialLogs
 from anamo.worker.recorder import LOST, Recorder
-from anamo.worker.thread import start_thread
 
 CLAIM_SECONDS = 900.0
 """How long a claim is retried while DynamoDB cannot be reached."""

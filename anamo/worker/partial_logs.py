@@ -21,10 +21,10 @@ from anamo.aws.log_store import LogStore, Packed
 from anamo.core.errors import AccessDenied, AwsError, HostError
 from anamo.core.log_entry import so_far_key
 from anamo.worker.claim import Claim
+from anamo.worker.host import start_thread
 from anamo.worker.log_delivery import LogOrigin
 from anamo.worker.log_packer import LEVEL, header_text
 from anamo.worker.task_process import TaskProcess
-from anamo.worker.thread import start_thread
 
 STREAM_LIMIT = 256 * 1024
 """Bytes of the end of each stream that are put: so an upload takes a moment, however much a task

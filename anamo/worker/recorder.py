@@ -31,10 +31,10 @@ from anamo.core.item import SINGLE, State
 from anamo.core.log_entry import LogEntry
 from anamo.worker.claim import Claim
 from anamo.worker.control import Control
+from anamo.worker.host import start_thread
 from anamo.worker.log_delivery import LogDelivery
 from anamo.worker.partial_logs import PartialLogs
 from anamo.worker.task_process import Outcome
-from anamo.worker.thread import start_thread
 
 LINGER_SECONDS = 0.05
 """Shortest time that a result waits for others of its item: fifty short tasks cost a few writes
