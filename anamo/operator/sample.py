@@ -36,7 +36,7 @@ TASK_FIELDS = (
 """Fields of an item and of its tasks in JSON and TSV. What is not known is empty, a number null in
 JSON; a single item's task has no name."""
 
-Found = Mapping[WorkflowTable, ByName]
+NamedItems = Mapping[WorkflowTable, ByName]
 """The items of samples, by table and name."""
 
 
@@ -77,7 +77,7 @@ def _task_object(name: str, argument: str, state: str, entry: LogEntry | None) -
     return dict(zip(TASK_FIELDS, values, strict=True))
 
 
-def print_samples(found: Found, names: Sequence[str], form: str, hints: Hints) -> None:
+def print_samples(found: NamedItems, names: Sequence[str], form: str, hints: Hints) -> None:
     """Print samples.
 
     Args:
@@ -110,7 +110,7 @@ def print_samples(found: Found, names: Sequence[str], form: str, hints: Hints) -
     output.print_tsv([*ITEM_FIELDS, *TASK_FIELDS], cells)
 
 
-def _print_sample(found: Found, name: str, hints: Hints) -> None:
+def _print_sample(found: NamedItems, name: str, hints: Hints) -> None:
     """Print a sample: a line for each item, below it one for each nested task and each log."""
     show = _Lines()
     records = [record for by_name in found.values() for record in by_name[name]]

@@ -30,10 +30,10 @@ RANGES = 8
 """Ranges that a state is split into once its first page is full. The ids that PyAnamo
 assigns are evenly spread and other tools number items from 1, so the ranges are of equal size."""
 
-Found = tuple[Sequence[Record], list["Job"]]
+Answer = tuple[Sequence[Record], list["Job"]]
 """Items that were read, and what else is to be read then."""
 
-Job = Callable[[], Found]
+Job = Callable[[], Answer]
 """Sends one request for items, in a thread of its own."""
 
 SEGMENTS = 8
@@ -103,7 +103,7 @@ def parallel_query(
         AwsError: A request failed.
     """
 
-    def read(part: Part, projection: Projection) -> Found:
+    def read(part: Part, projection: Projection) -> Answer:
         records, rest = _read_part(table, part, projection, retry)
         more: list[Job] = [partial(read, each, projection) for each in rest]
         if progress is None:
@@ -117,7 +117,7 @@ def parallel_query(
     note = retry.reading(table.name)
     pool = ThreadPoolExecutor(QUERY_THREADS)
     try:
-        pending: set[Future[Found]] = {
+        pending: set[Future[Answer]] = {
             pool.submit(read, Part(state), projection) for state, projection in projections.items()
         }
         while pending:
@@ -148,7 +148,7 @@ def _read_part(
 
 def _with_progress(
     table: WorkflowTable, listed: Sequence[Record], projection: Projection, retry: OperatorRetry
-) -> Found:
+) -> Answer:
     """Up to 100 items that an index listed, as they are in the table. An item that has changed its
     state since then is given as listed.
     """
