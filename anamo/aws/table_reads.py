@@ -116,18 +116,6 @@ class TableReads(TableRequests):
         )
         return list(map(Item.from_values, map(decode, answer["Items"])))
 
-    def locked(self) -> Iterator[Item]:
-        """The items that the index lists as locked, without results; a page is read when the one
-        before it is used up.
-        """
-        pages = self._pages(
-            IndexName=STATE_INDEX,
-            KeyConditionExpression="ItemState = :state",
-            ExpressionAttributeValues=encode({":state": State.LOCKED.value}),
-            ProjectionExpression=_TO_CLAIM,
-        )
-        return map(Item.from_values, map(decode, pages))
-
     def leases(
         self, start: ItemId, before: int, limit: int, instance: str | None = None
     ) -> LeasePage:
@@ -219,14 +207,6 @@ class TableReads(TableRequests):
         # What is only shown may be read at half the price
         found = self._completed(answer["Items"], projection, projection is not Projection.WHOLE)
         return QueryPage(found, rest)
-
-    def check_there(self) -> None:
-        """Ask the index for one item: an operator may do that, and not describe a table.
-
-        Raises:
-            TableMissing: There is no such table.
-        """
-        self.last_todo()
 
     def states_held(self) -> set[str]:
         """The states that items are in, other tools' included: half a read unit each.

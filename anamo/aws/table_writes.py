@@ -64,22 +64,10 @@ class Holder:
         return f".{self.attempt}" if self.attempt else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Insertion:
-    """What became of a transaction of puts.
-
-    Attributes:
-        existing: States of the items that were in the table, by itemID; nothing was written unless
-            it is empty.
-    """
-
-    existing: Mapping[ItemId, str]
-
-
 class TableWrites(TableRequests):
     """Changes items; threads may share it."""
 
-    def insert(self, items: Sequence[Item], token: str) -> Insertion:
+    def insert(self, items: Sequence[Item], token: str) -> Mapping[ItemId, str]:
         """Add up to 100 new items, all or none.
 
         Args:
@@ -88,12 +76,16 @@ class TableWrites(TableRequests):
                 because its reply was lost, for ten minutes. It is also the items' first lockID,
                 which no late write knows from an earlier life of an item that was removed.
 
+        Returns:
+            The states by itemID of those that the table had already. Nothing was written if there
+            are any.
+
         Raises:
             Throttled: The table throttles.
             TransientError: Another import is writing the same items.
         """
         puts = [self._put(item, token) for item in items]
-        return Insertion(self._transact(items, puts, token))
+        return self._transact(items, puts, token)
 
     def _put(self, item: Item, token: str) -> dict[str, Any]:
         """A transaction's write of a new item."""

@@ -259,10 +259,9 @@ class Importer:
         all_new = len(pending) == len(batch)
         while pending and not self._stopped.is_set():
             part = next(_batches(pending, self._size))
-            insertion = self._send(partial(self._table.insert, token=uuid4().hex), part)
-            if insertion is None:
+            existing = self._send(partial(self._table.insert, token=uuid4().hex), part)
+            if existing is None:
                 continue
-            existing = insertion.existing
             all_new = all_new and not existing
             settled = set(existing) or {item.item_id for item in part}
             self._count([] if existing else part, existing)

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from anamo.aws.clock import DatabaseClock
 from anamo.aws.operator_writes import Lost
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_writes import Holder, Insertion
+from anamo.aws.table_writes import Holder
 from anamo.core.codec import decode
 from anamo.core.item import Item, nested_item
 from anamo.core.log_entry import LogEntry
@@ -305,8 +305,7 @@ def _made(lost: Lost | None) -> bool:
 
 
 def _import(protocol: Protocol, table: WorkflowTable, token: str) -> bool:
-    insertion: Insertion = table.insert([protocol.new], token)
-    return not insertion.existing
+    return not table.insert([protocol.new], token)
 
 
 METHODS: Mapping[str, Callable[..., Any]] = {

@@ -33,13 +33,14 @@ from anamo.aws.operator_writes import Lost
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
 from anamo.core import transitions
-from anamo.core.codec import decode
+from anamo.core.codec import SMALLEST_ID, decode
 from anamo.core.errors import Unreachable
 from anamo.core.item import SINGLE, Item, State, nested_item, single_item
 from anamo.core.log_entry import LogEntry, abandoned_entry
 from anamo.core.record import Record
 from anamo.operator.nested_choice import requeued_tasks
 from anamo.worker.claim import Claim
+from anamo.worker.ended_leases import NEVER, PAGE
 from tests.support import sabotage
 from tests.support.actors import HandDrivenClock, LossyClient
 from tests.support.reference import Reference, Result, Results, ended, statuses
@@ -281,7 +282,7 @@ class TableMachine(RuleBasedStateMachine):
         self, pick: int, holder: Holder, wait: float, *, stale: bool, fate: str
     ) -> None:
         self.model.now += wait
-        now = [] if stale else list(self.table.locked())
+        now = [] if stale else self.table.leases(SMALLEST_ID, NEVER, PAGE).items
         self.locked = [*now, *self.locked]
         among = now or self.locked
         if not among:
@@ -509,7 +510,7 @@ class TableMachine(RuleBasedStateMachine):
     def _import(self, items: Sequence[Item], *, again: bool) -> None:
         """Import items, and send it again as the SDK does for want of a reply."""
         token = uuid4().hex
-        said = [dict(self.table.insert(items, token).existing) for _ in range(1 + again)]
+        said = [dict(self.table.insert(items, token)) for _ in range(1 + again)]
         new = {int(item.item_id): (item.task_id, SCRIPTS[item.task_id]) for item in items}
         there = self.model.insert(new, token)
         self._did("operator", Step("import", 0, "", not there, said, [there] * (1 + again)))
@@ -749,7 +750,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> None:
         if isinstance(value, transitions.Transition):
             monkeypatch.setattr(transitions, name, value)
     monkeypatch.setattr(table_writes, "already_applied", table_writes.already_applied)
-    monkeypatch.setattr(WorkflowTable, "locked", WorkflowTable.locked)
+    monkeypatch.setattr(WorkflowTable, "leases", WorkflowTable.leases)
 
 
 @pytest.mark.usefixtures("restored")

@@ -201,7 +201,7 @@ def test_items_of_another_tool_stop_no_reader(odd: Table) -> None:
         assert len(ours.read(range(1, 6), projection)) == 5
     assert [item.item_id for item in ours.todo(0, 100)] == ids
     assert ours.last_todo() == Decimal("1E+125")
-    (held,) = ours.locked()
+    (held,) = ours.look(None).locked
     assert held.lease_expires == LARGEST
     assert Record(held, 1, "", "", {}).leased(4e9)
     assert ours.states([1, 2, 9]).states == {1: "todo", 2: "todo"}
@@ -216,7 +216,7 @@ def test_items_of_another_tool_stop_no_writer(odd: Table) -> None:
     claimed = ours.claim(second, "mine", Holder("i-me", 60))
     assert isinstance(claimed, Item)
     assert again.claim(second, "another", Holder("i-me", 60)) is None, "an odd item was returned"
-    assert ours.insert([Item(2, "Odd", "true")], "token").existing == {2: "locked"}
+    assert ours.insert([Item(2, "Odd", "true")], "token") == {2: "locked"}
     (locked,) = ours.read([5], Projection.WHOLE)
     assert isinstance(ours.remove(locked, force=False), Lost)
 

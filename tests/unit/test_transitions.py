@@ -102,7 +102,7 @@ def part_of(current: Record | Lost) -> Lost | None:
 ATTEMPTS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Item], object]]] = {
     "import": (
         transitions.IMPORT,
-        lambda table, seen: not table.insert([ITEM], uuid4().hex).existing,
+        lambda table, seen: not table.insert([ITEM], uuid4().hex),
     ),
     "claim": (transitions.CLAIM, lambda table, seen: table.claim(seen, "new", HOLDER)),
     "take over": (transitions.TAKE_OVER, lambda table, seen: table.take_over(seen, "new", HOLDER)),
