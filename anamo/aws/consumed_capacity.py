@@ -1,11 +1,11 @@
 """Consumed capacity: requests, and the read and write units DynamoDB says it bills."""
 
-import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from anamo.core.capacity import write_units
 from anamo.core.codec import Values
 from anamo.core.item_size import size_of
 
@@ -66,7 +66,7 @@ class CapacityMeter:
 
         It is billed by the item's size, in the table only.
         """
-        self._add(ConsumedCapacity(1, write_units=max(1, math.ceil(size_of(item or {}) / 1024))))
+        self._add(ConsumedCapacity(1, write_units=write_units(size_of(item or {}))))
 
     def throttled(self) -> None:
         """Count a try of a request that was throttled."""

@@ -1,12 +1,11 @@
 """Creating a table, and checking that it can be used."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from anamo.aws.dynamodb import STATE_INDEX, TableExists, TableRequests
 from anamo.aws.retry import RetryPolicy
-from anamo.core.capacity import INDEX_FILE, Index
+from anamo.core.capacity import INDEX_FILE, Index, index_definitions, workflow_indexes
 from anamo.core.errors import CredentialsExpired, TableMissing, TableUnusable, Unreachable
 
 CHECK_SECONDS = 300.0
@@ -18,6 +17,9 @@ AT_ONCE = (Unreachable, CredentialsExpired)
 ACTIVATION_SECONDS = 900
 """How long to wait for a table that is being created; four indexes take a minute or two."""
 
+_KEYS = {"itemID": "N", "ItemState": "S", "taskID": "S", "InstanceID": "S", "Log_Length": "N"}
+"""The attributes of the keys of a table and its indexes, and their types."""
+
 
 class TableAdmin(TableRequests):
     """Creates a table, and waits until it can be used."""
@@ -26,15 +28,13 @@ class TableAdmin(TableRequests):
         """Create the table with on-demand billing; False if it exists."""
         indexes = [
             {key: value for key, value in index.items() if key != "ProvisionedThroughput"}
-            for index in _index_definitions()
+            for index in index_definitions()
         ]
-        names = {"itemID": "N", "ItemState": "S", "taskID": "S", "InstanceID": "S"}
-        names["Log_Length"] = "N"
         try:
             self.send(
                 self._client.create_table,
                 AttributeDefinitions=[
-                    {"AttributeName": name, "AttributeType": kind} for name, kind in names.items()
+                    {"AttributeName": name, "AttributeType": kind} for name, kind in _KEYS.items()
                 ],
                 KeySchema=[{"AttributeName": "itemID", "KeyType": "HASH"}],
                 BillingMode="PAY_PER_REQUEST",
@@ -78,9 +78,8 @@ class TableAdmin(TableRequests):
         )
 
     def indexes(self) -> list[Index]:
-        """The indexes that the table has, as DynamoDB describes them."""
-        described = self.send(self._client.describe_table)["Table"]
-        return list(map(Index.from_definition, described.get("GlobalSecondaryIndexes", [])))
+        """The indexes that the table has."""
+        return _indexes(self.send(self._client.describe_table)["Table"])
 
     def _wait_until_usable(
         self, sleep: Callable[[float], object], say: Callable[[str], object]
@@ -98,12 +97,6 @@ class TableAdmin(TableRequests):
             sleep(2)
             described = self._describe(sleep)
 
-    def wide_indexes(self) -> list[str]:
-        """The names of the indexes that hold whole items."""
-        answer = self.send(self._client.describe_table)
-        indexes = answer["Table"].get("GlobalSecondaryIndexes", [])
-        return [index["IndexName"] for index in indexes if _is_wide(index)]
-
     def _describe(self, sleep: Callable[[float], object]) -> Mapping[str, Any]:
         try:
             answer = self.send(self._client.describe_table)
@@ -115,11 +108,6 @@ class TableAdmin(TableRequests):
         return table
 
 
-def _index_definitions() -> list[dict[str, Any]]:
-    definitions: list[dict[str, Any]] = json.loads(INDEX_FILE.read_text(encoding="utf-8"))
-    return definitions
-
-
 def _check_schema(name: str, table: Mapping[str, Any]) -> None:
     """Raise TableUnusable unless key and indexes are those of a workflow table."""
     kinds = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
@@ -129,33 +117,28 @@ def _check_schema(name: str, table: Mapping[str, Any]) -> None:
             f"table {name}: its key must be itemID, a number, and nothing else; "
             "make a new table with --create-table"
         )
-    existing = {each["IndexName"]: each for each in table.get("GlobalSecondaryIndexes", [])}
-    for index in _index_definitions():
-        found = existing.get(index["IndexName"], {})
-        if found.get("KeySchema") != index["KeySchema"]:
+    existing = {index.name: index for index in _indexes(table)}
+    for index in workflow_indexes():
+        if fault := _fault(index, existing.get(index.name)):
             raise TableUnusable(
-                f"table {name}: index {index['IndexName']} is missing or has another key; "
-                f"{INDEX_FILE.name} holds the indexes a workflow table has"
-            )
-        if index["IndexName"] == STATE_INDEX and (lacking := _lacking(found, index)):
-            # Without these, workers would find items and could not claim them
-            raise TableUnusable(
-                f"table {name}: index {STATE_INDEX} does not project {', '.join(lacking)}; "
+                f"table {name}: index {index.name} {fault}; "
                 f"{INDEX_FILE.name} holds the indexes a workflow table has"
             )
 
 
-def _lacking(found: Mapping[str, Any], defined: Mapping[str, Any]) -> list[str]:
-    """The attributes that an index should hold and does not."""
-    if _is_wide(found):
-        return []
-    held = found["Projection"].get("NonKeyAttributes", [])
-    return [name for name in defined["Projection"]["NonKeyAttributes"] if name not in held]
+def _indexes(table: Mapping[str, Any]) -> list[Index]:
+    return list(map(Index.from_definition, table.get("GlobalSecondaryIndexes", [])))
 
 
-def _is_wide(index: Mapping[str, Any]) -> bool:
-    """Whether an index holds whole items."""
-    return bool(index["Projection"]["ProjectionType"] == "ALL")
+def _fault(index: Index, found: Index | None) -> str:
+    """What is wrong with an index as it was found in a table; empty if nothing is."""
+    if found is None or found.keys != index.keys:
+        return "is missing or has another key"
+    if index.name != STATE_INDEX or index.projected is None or found.projected is None:
+        return ""
+    # Without these, workers would find items and could not claim them
+    lacking = sorted(index.projected - found.projected)
+    return f"does not project {', '.join(lacking)}" if lacking else ""
 
 
 def _not_ready(table: Mapping[str, Any]) -> str:

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anamo.core.codec import Attributes
+
 INDEX_FILE = Path(__file__).resolve().parents[1] / "workflow-gsi-index.json"
 
 WRITE_BYTES = 1024
 """Bytes of an item, or of its entry in an index, for one write unit."""
 
 READ_BYTES = 4096
-"""Bytes for one read unit, or half a one where the read may lag behind."""
+"""Bytes for one read unit, or for half of one where the read may lag behind."""
 
 PARTITION_WRITES, PARTITION_READS = 1000, 3000
 """Units a second that one partition takes: of an index, all entries with one key value until they
 are split by the sort key."""
-
-Attributes = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Index:
     Attributes:
         name: Its name.
         partition_key: The attribute whose value says which partition an entry is in.
-        sort_key: The attribute that orders the entries of a partition.
+        sort_key: The attribute that orders the entries of a partition; where there is none, as in
+            an index that another tool added, the partition key.
         projected: The attributes of an entry; None is all of the item's.
     """
 
@@ -51,7 +52,13 @@ class Index:
         if projection["ProjectionType"] != "ALL":
             more = projection.get("NonKeyAttributes", [])
             projected = frozenset({*keys.values(), "itemID", *more})
-        return cls(definition["IndexName"], keys["HASH"], keys["RANGE"], projected)
+        sort_key = keys.get("RANGE", keys["HASH"])
+        return cls(definition["IndexName"], keys["HASH"], sort_key, projected)
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """The attributes that an item has to have for the index to list it."""
+        return self.partition_key, self.sort_key
 
     @property
     def wide(self) -> "Index":
@@ -60,16 +67,22 @@ class Index:
 
     def entry(self, item: Attributes | None) -> Attributes | None:
         """What the index holds of an item; None where there is none, or it lacks a key."""
-        if item is None or self.partition_key not in item or self.sort_key not in item:
+        if item is None or not all(key in item for key in self.keys):
             return None
         if self.projected is None:
             return item
         return {name: value for name, value in item.items() if name in self.projected}
 
 
+def index_definitions() -> list[dict[str, Any]]:
+    """The indexes of a workflow table, as the AWS CLI's create-table is told of them."""
+    definitions: list[dict[str, Any]] = json.loads(INDEX_FILE.read_text(encoding="utf-8"))
+    return definitions
+
+
 def workflow_indexes() -> list[Index]:
-    """Those of `workflow-gsi-index.json`."""
-    return list(map(Index.from_definition, json.loads(INDEX_FILE.read_text(encoding="utf-8"))))
+    """The indexes of a workflow table."""
+    return list(map(Index.from_definition, index_definitions()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +96,6 @@ class IndexWrite:
 
     left: int = 0
     entered: int = 0
-
-
-UNTOUCHED = IndexWrite()
 
 
 def index_write(
@@ -103,17 +113,13 @@ def index_write(
         measure: Bytes of attributes.
     """
     old, new = index.entry(before), index.entry(after)
-    if old is None or new is None:
-        return IndexWrite(_units(old, measure), _units(new, measure))
-    if any(old[key] != new[key] for key in (index.partition_key, index.sort_key)):
-        return IndexWrite(_units(old, measure), _units(new, measure))
     if old == new:
-        return UNTOUCHED
-    return IndexWrite(entered=max(_units(old, measure), _units(new, measure)))
-
-
-def _units(entry: Attributes | None, measure: Callable[[Attributes], int]) -> int:
-    return 0 if entry is None else write_units(measure(entry))
+        return IndexWrite()
+    left = 0 if old is None else write_units(measure(old))
+    entered = 0 if new is None else write_units(measure(new))
+    if old is None or new is None or any(old[key] != new[key] for key in index.keys):
+        return IndexWrite(left, entered)
+    return IndexWrite(entered=max(left, entered))
 
 
 def write_units(size: int) -> int:

@@ -135,7 +135,8 @@ class Status:
         if not logger.isEnabledFor(logging.INFO):
             return
         with suppress(AccessDenied):
-            wide = self._retry(table.wide_indexes)
+            indexes = self._retry(table.indexes)
+            wide = [index.name for index in indexes if index.projected is None]
             if wide:
                 logger.info(WIDE, table.name, ", ".join(wide), len(wide))
 

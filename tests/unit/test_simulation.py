@@ -34,6 +34,18 @@ def figures(result: Result) -> tuple[object, ...]:
     return result.ended, result.conflicts, meter.requests, meter.units, meter.throttled
 
 
+def test_an_index_of_another_tool_may_have_a_partition_key_only() -> None:
+    definition = {
+        "IndexName": "Owner",
+        "KeySchema": [{"AttributeName": "Owner", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+    index = Index.from_definition(definition)
+    owned = {"itemID": {"N": "7"}, "Owner": {"S": "me"}}
+    assert index.entry({**owned, "taskID": {"S": "Sample7"}}) == owned
+    assert index.entry({"itemID": {"N": "7"}}) is None
+
+
 def test_a_seed_gives_the_same_run() -> None:
     first, again, other = (
         figures(simulate(replace(SMALL, seed=seed), workflow_indexes(), Limits(lost=0.02)))
