@@ -2,12 +2,14 @@
 
 Guaranteed: of nested tasks a requeue sets the statuses and nothing else. If it is cut off half way,
 because an item has more of them than fit in one write, no worker runs the item, and another requeue
-completes it. A lost reply is recognised, and losing a race is a return value, as in `table_writes`.
+completes it. A replacement adds all its new items and removes all its old ones, or changes nothing.
+A lost reply is recognised, and losing a race is a return value, as in `table_writes`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from anamo.aws import table_writes
 from anamo.aws.dynamodb import ConditionFailed
@@ -15,7 +17,7 @@ from anamo.aws.table_writes import TableWrites
 from anamo.aws.update import STATUS_LIMIT, Update
 from anamo.core import transitions
 from anamo.core.codec import encode
-from anamo.core.item import NULL, NestedTask, State
+from anamo.core.item import NULL, Item, NestedTask, State
 from anamo.core.record import ENDED, Record
 from anamo.core.transitions import Transition
 
@@ -32,7 +34,7 @@ class Lost:
 
 
 class OperatorWrites(TableWrites):
-    """Requeues, holds, resumes and removes items; threads may share it."""
+    """Requeues, holds, resumes, removes and replaces items; threads may share it."""
 
     def requeue(self, seen: Record, nested: Sequence[NestedTask], force: bool) -> Lost | None:
         """Make an item todo, provided that it is still as it was seen.
@@ -140,16 +142,12 @@ class OperatorWrites(TableWrites):
         _check_source(transitions.REMOVE_PART, seen)
         left = [task.status for task in seen.item.nested if task.name not in names]
         target = State.DONE if set(left) == {State.DONE.value} else State.FAILED
-        ended, failed = sum(status in ENDED for status in left), left.count(State.FAILED.value)
-        values: dict[str, Any] = {
-            ":target": target.value,
-            ":left": len(left),
-            ":left_ended": ended,
-        }
+        ended, failures = sum(status in ENDED for status in left), left.count(State.FAILED.value)
+        values = {":target": target.value, ":left": len(left), ":left_ended": ended}
         update = Update(NULL, values | self._as_seen(seen, force=True))
         update.remove_nested(names)
         update.set("Ended_Tasks", ended)
-        update.set("Failed_Tasks", failed if ended == len(left) else 0)
+        update.set("Failed_Tasks", failures if ended == len(left) else 0)
         try:
             self._write(transitions.REMOVE_PART, seen.item.item_id, update, "NONE")
         except ConditionFailed as failed:
@@ -160,6 +158,40 @@ class OperatorWrites(TableWrites):
             applied = gone and table_writes.already_applied(current.item, target, seen.item.lock_id)
             return None if applied else Lost(current)
         return None
+
+    def replacement(self, old: Sequence[Record], new: Sequence[Item]) -> Callable[[], bool]:
+        """The write that removes items and adds others, together at most 100, all or none.
+
+        It may be sent again because its reply was lost: its token, of which `insert` says more, and
+        its time are the same each time, or DynamoDB would refuse it then.
+
+        Args:
+            old: As they were seen, in states that `transitions.REMOVE` begins in.
+            new: Items that the table does not have.
+
+        Returns:
+            Sends it. Its answer is False if an old item has changed since it was seen or a worker
+            holds it, or a new one is there; nothing was written then.
+
+        Raises:
+            Throttled: The table throttles.
+            TransientError: Another transaction writes the same items.
+        """
+        token = uuid4().hex
+        changes: list[dict[str, Any]] = [
+            {
+                "Delete": {
+                    "TableName": self.name,
+                    "Key": encode({"itemID": record.item.item_id}),
+                    "ConditionExpression": transitions.REMOVE.condition,
+                    "ExpressionAttributeValues": encode(self._as_seen(record, force=False)),
+                }
+            }
+            for record in old
+        ]
+        changes += [self._put(item, token) for item in new]
+        items = [*(record.item for record in old), *new]
+        return lambda: not self._transact(items, changes, token)
 
     def hold(self, seen: Record) -> Lost | None:
         """Keep a todo item from workers, provided that it is still as it was seen.
