@@ -26,6 +26,7 @@ from anamo.aws.pages import (
 )
 from anamo.core.codec import (
     LARGEST_ID,
+    SMALLEST_ID,
     Attributes,
     ItemId,
     Values,
@@ -127,14 +128,17 @@ class TableReads(TableRequests):
             limit: How many items are read at most, also of those that are not asked for.
             instance: Items are asked for that this InstanceID holds, too.
         """
+        wanted = "Lease_Expires < :before"
         values = {":state": State.LOCKED.value, ":start": start, ":before": before}
-        held = {":instance": instance} if instance else {}
+        if instance:
+            wanted += " OR InstanceID = :instance"
+            values[":instance"] = instance
         answer = self.send(
             self._client.query,
             IndexName=STATE_INDEX,
             KeyConditionExpression="ItemState = :state AND itemID >= :start",
-            FilterExpression="Lease_Expires < :before" + " OR InstanceID = :instance" * len(held),
-            ExpressionAttributeValues=encode(values | held),
+            FilterExpression=wanted,
+            ExpressionAttributeValues=encode(values),
             ProjectionExpression=_TO_CLAIM,
             Limit=limit,
         )
@@ -175,15 +179,11 @@ class TableReads(TableRequests):
         and at most 100 whole items. An item that has changed its state since it was listed is given
         as listed.
         """
-        condition = "ItemState = :state"
-        bounds = {":first": part.first, ":last": part.last}
-        values = {key: bound for key, bound in bounds.items() if bound is not None}
-        if part.first is not None and part.last is not None:
-            condition += " AND itemID BETWEEN :first AND :last"
-        elif part.first is not None:
-            condition += " AND itemID >= :first"
-        elif part.last is not None:
-            condition += " AND itemID <= :last"
+        values = {
+            ":state": part.state,
+            ":first": SMALLEST_ID if part.first is None else part.first,
+            ":last": LARGEST_ID if part.last is None else part.last,
+        }
         request = _of_index(projection)
         if projection in _OF_TABLE:
             limit = min(limit or TRANSACTION_LIMIT, TRANSACTION_LIMIT)
@@ -192,20 +192,20 @@ class TableReads(TableRequests):
         answer = self.send(
             self._client.query,
             IndexName=STATE_INDEX,
-            KeyConditionExpression=condition,
-            ExpressionAttributeValues=encode({":state": part.state, **values}),
+            KeyConditionExpression="ItemState = :state AND itemID BETWEEN :first AND :last",
+            ExpressionAttributeValues=encode(values),
             **request,
         )
         rest = None
         if "LastEvaluatedKey" in answer:
             first = above(key_of(decode(answer["LastEvaluatedKey"])))
             rest = None if first is None else Part(part.state, first, part.last)
+        images = answer["Items"]
         if projection in _WITHOUT_STATE:
             known = encode({"ItemState": part.state})
-            found = [Record.from_values(decode({**image, **known})) for image in answer["Items"]]
-            return QueryPage(found, rest)
+            images = [{**image, **known} for image in images]
         # What is only shown may be read at half the price
-        found = self._completed(answer["Items"], projection, projection is not Projection.WHOLE)
+        found = self._completed(images, projection, projection is not Projection.WHOLE)
         return QueryPage(found, rest)
 
     def states_held(self) -> set[str]:
@@ -291,9 +291,7 @@ class TableReads(TableRequests):
             left = unread + left
         return found
 
-    def scan(
-        self, segment: Segment, projection: Projection = Projection.STEP, consistent: bool = True
-    ) -> ScanPage:
+    def scan(self, segment: Segment, projection: Projection, consistent: bool) -> ScanPage:
         """The next items of a segment (1 MB), read from the table itself; `consistent` as in
         `read`.
         """
