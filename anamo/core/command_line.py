@@ -99,16 +99,6 @@ def _marked_words(
     return shlex.split(marked), values
 
 
-def program_as_written(script: str) -> str:
-    """The first word of a Task Script with its variables unexpanded, for messages: the value of a
-    variable may be a secret.
-
-    Args:
-        script: A command line that `split` splits into at least one word.
-    """
-    return words(script)[0]
-
-
 def _filled(word: str, values: Sequence[str]) -> str:
     return _MARKED.sub(lambda mark: values[int(mark[1])], word)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from anamo.core.codec import Values
 from anamo.core.item import Item, new_values
-from anamo.core.log_entry import MOST_PREFIXES, NOTE_LIMIT, PREFIX_LIMIT, LogEntry, log_key
+from anamo.core.log_entry import FAILED, MOST_PREFIXES, NOTE_LIMIT, PREFIX_LIMIT, LogEntry, log_key
 
 ITEM_LIMIT = 400 * 1024
 """Bytes of the largest item that DynamoDB stores, attribute names included."""
@@ -88,7 +88,7 @@ def _last(item: Item) -> str | None:
 def _largest_entry() -> int:
     """Bytes of the largest entry beside its streams and the key of its log."""
     largest = LogEntry(
-        status="Execution Failed: killed by signal 64",
+        status=f"{FAILED}killed by signal 64",
         stdout="o",
         stderr="e",
         exit_code=255,

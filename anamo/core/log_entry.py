@@ -110,6 +110,9 @@ class LogEntry:
 
 SUCCESSFUL = "Execution Successful"
 
+FAILED = "Execution Failed: "
+"""What the status of a task that failed begins with; its cause follows."""
+
 SO_FAR = "so-far"
 """What stands in the place of a lockID in the key of output so far; IAM policies name it."""
 
@@ -132,7 +135,7 @@ def abandoned_entry(claims: int, host_errors: int = 0, host_error: str = "") -> 
         said.append(f"{count(lost, 'worker')} died while holding it; does it use up the memory?")
     what = "abandoned after" if lost > 0 else "host errors in"
     return LogEntry(
-        status=f"Execution Failed: {what} {count(claims, 'claim')}",
+        status=f"{FAILED}{what} {count(claims, 'claim')}",
         stdout="",
         stderr="\n".join(said),
         exit_code=137 if lost > 0 else 1,

@@ -10,11 +10,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from anamo.core.item import NULL, SINGLE
-from anamo.core.log_entry import LogEntry
+from anamo.core.log_entry import FAILED, LogEntry
 from anamo.core.record import ENDED, Record
-
-FAILED = "Execution Failed: "
-"""What begins the status of a task that failed; its cause follows."""
 
 _KILLED = re.compile(r"killed by signal (\d+)", re.ASCII)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from anamo.core.log_entry import LogEntry
+from anamo.core.log_entry import FAILED, LogEntry
 from anamo.core.record import Record
 from anamo.core.text import natural_sort_key
 
@@ -20,9 +20,6 @@ EXAMPLES = 3
 
 LINE_LIMIT = 200
 """Characters of a line of stderr that are shown and compared."""
-
-FAILED = "Execution Failed: "
-"""The prefix of a failed task's log status."""
 
 _VARYING = re.compile(
     r"(?P<number>0[xX][0-9a-fA-F]+"

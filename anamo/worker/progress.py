@@ -10,6 +10,7 @@ from typing import Protocol
 from anamo.aws.consumed_capacity import ConsumedCapacity
 from anamo.core.codec import ItemId
 from anamo.core.item import State
+from anamo.core.log_entry import FAILED
 from anamo.core.text import count
 from anamo.worker.in_flight_claims import ClaimSent, Run
 from anamo.worker.left import Left
@@ -138,7 +139,7 @@ def item_line(ended: ItemEnded, *, with_table: bool = False) -> str:
 
 
 def _reason(status: str) -> str:
-    return status.removeprefix("Execution Failed: ")
+    return status.removeprefix(FAILED)
 
 
 def summarise(

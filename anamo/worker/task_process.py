@@ -30,7 +30,7 @@ from typing import IO
 
 from anamo.core import command_line
 from anamo.core.errors import HOST_ERRORS, HostError, with_advice
-from anamo.core.log_entry import SUCCESSFUL
+from anamo.core.log_entry import FAILED, SUCCESSFUL
 from anamo.worker import cgroup
 from anamo.worker.orphans import has_left_behind
 from anamo.worker.output_files import NONE_KEPT, OutputFiles
@@ -117,10 +117,10 @@ class Outcome:
         if self.succeeded:
             return SUCCESSFUL
         if self.stopped is StopReason.TIMEOUT:
-            return f"Execution Failed: {self.stopped.value}"
+            return f"{FAILED}{self.stopped.value}"
         if self.signal:
-            return f"Execution Failed: killed by signal {self.signal}"
-        return f"Execution Failed: exit {self.exit_code}"
+            return f"{FAILED}killed by signal {self.signal}"
+        return f"{FAILED}exit {self.exit_code}"
 
     def full_disk(self) -> str:
         """Says which disk is full now, if the one for output or that of the working directory is,
@@ -209,7 +209,8 @@ class TaskProcess:
                 raise HostError(f"no process for a task: {with_advice(error)}") from error
             missing = error.errno in _MISSING
             what = "not found" if missing else os.strerror(error.errno or 0)
-            program = command_line.program_as_written(self._script)
+            # As it is written, since the value of a variable may be a secret
+            program = command_line.words(self._script)[0]
             self._refuse(NOT_FOUND if missing else NOT_EXECUTABLE, f"{program}: {what}")
         else:
             pid = self._process.pid

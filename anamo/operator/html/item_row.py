@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anamo.core.item import NULL, Item, State
-from anamo.core.log_entry import LogEntry
+from anamo.core.log_entry import FAILED, LogEntry
 from anamo.core.record import Record
 from anamo.core.text import printable, printable_lines
-from anamo.operator.failures import FAILED
 
 DONE, BROKEN, RUNNING, WAITING, HELD, LOST = range(6)
 """Kinds of an item: `todo` is waiting; `locked` is running, and LOST once its lease has ended."""
