@@ -5,8 +5,6 @@ in the same way for all services. Codes that only one service uses are left to i
 """
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
@@ -89,15 +87,6 @@ _BY_CLASS: list[tuple[tuple[type[Exception], ...], type[AwsError], str]] = [
 def is_throttling(code: str) -> bool:
     """Whether an error code says that AWS throttles."""
     return code in _THROTTLED
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """A context that raises errors of botocore as those of `core.errors`."""
-    try:
-        yield
-    except (ClientError, BotoCoreError) as error:
-        raise translate(error) from error
 
 
 def translate(error: ClientError | BotoCoreError) -> AwsError:

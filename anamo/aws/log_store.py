@@ -41,6 +41,10 @@ PROBE = ".pyanamo-probe"
 _PROBE_TEXT = b"A worker that starts writes this to see whether it can write logs here.\n"
 
 
+_GZIP = 16 + zlib.MAX_WBITS
+"""What zlib is told to expect gzip by."""
+
+
 @dataclass(frozen=True, slots=True)
 class Packed:
     """A log object ready for S3.
@@ -61,10 +65,7 @@ class Inflate:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._member = self._new()
-
-    def _new(self) -> Any:
-        return zlib.decompressobj(16 + zlib.MAX_WBITS)
+        self._member = zlib.decompressobj(_GZIP)
 
     def __call__(self, data: bytes) -> Iterator[bytes]:
         """Decompress more bytes.
@@ -77,7 +78,7 @@ class Inflate:
         """
         while data:
             if self._member.eof:
-                self._member = self._new()
+                self._member = zlib.decompressobj(_GZIP)
             try:
                 piece = self._member.decompress(data, CHUNK)
             except zlib.error as error:

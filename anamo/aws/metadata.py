@@ -82,8 +82,8 @@ class SpotNotices:
 
     def __init__(self) -> None:
         self._metadata = InstanceMetadata()
-        self._ask = True
-        self._answered = False
+        # None until it was asked
+        self._answered: bool | None = None
         self._recommended = False
 
     def interruption(self) -> Interruption | None:
@@ -100,11 +100,10 @@ class SpotNotices:
         return self._recommended
 
     def _get(self, path: str) -> str | None:
-        if not self._ask:
+        if self._answered is False:
             return None
         value = self._metadata.get(path)
         self._answered = self._answered or self._metadata.reachable
-        self._ask = self._answered
         return value
 
 

@@ -13,11 +13,12 @@ from typing import Any, Literal
 import botocore.session
 from boto3.session import Session
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader
 from botocore.utils import determine_content_length
 
 from anamo import __version__
-from anamo.aws.faults import translated
+from anamo.aws.faults import translate
 from anamo.core.errors import AwsError, CredentialsExpired, CredentialsMissing, RegionMissing
 
 CONNECT_SECONDS = 4
@@ -29,7 +30,7 @@ DYNAMODB_READ_SECONDS = 8
 S3_READ_SECONDS = 30
 """S3 may take seconds to answer a part of a large upload."""
 
-AT_ONCE = 64 * 1024
+SMALL_BODY = 64 * 1024
 """Largest body, in bytes, that is sent together with its headers."""
 
 POOL = 16
@@ -65,7 +66,7 @@ def _send_small_body_at_once(params: dict[str, Any], **_event: object) -> None:
     one botocore still asks, so that S3 can refuse it before it is sent.
     """
     size = determine_content_length(params.get("body"))
-    if size is not None and size <= AT_ONCE:
+    if size is not None and size <= SMALL_BODY:
         params["headers"].pop("Expect", None)
 
 
@@ -87,13 +88,15 @@ def _client(
         tcp_keepalive=True,
         user_agent_extra=f"pyanamo/{__version__}",
     )
-    with translated():
+    try:
         session = _new_session() if renew else _session(os.getpid())
         found = region or session.region_name or os.environ.get("AWS_REGION")
         # With an endpoint set, botocore would accept an empty region
         if not found:
             raise RegionMissing
         return session.client(service, region_name=found, config=config)
+    except BotoCoreError as error:
+        raise translate(error) from error
 
 
 @lru_cache(maxsize=1)

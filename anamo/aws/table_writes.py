@@ -233,7 +233,7 @@ class TableWrites(TableRequests):
 
         The arguments are those of `finish`; `results` may be empty.
         """
-        update = Update(item.lock_id, dict(_FREED))
+        update = Update(item.lock_id, {":one": 1})
         # Without results the table keeps what it has, Ended_Tasks too: a record whose reply was
         # lost may have been applied
         if results:
@@ -246,7 +246,7 @@ class TableWrites(TableRequests):
         The arguments are those of `release`, and the host error.
         """
         reason = why.encode()[:HOST_ERROR_LIMIT].decode("utf-8", "ignore")
-        update = Update(item.lock_id, {**_FREED, ":zero": 0, ":why": reason})
+        update = Update(item.lock_id, {":one": 1, ":zero": 0, ":why": reason})
         if results:
             update.add_results(item, results, ended)
         return self._settle(transitions.GIVE_BACK, item.item_id, State.TODO, update)
@@ -262,7 +262,7 @@ class TableWrites(TableRequests):
             part, recorded = recorded[:STATUS_LIMIT], recorded[STATUS_LIMIT:]
             if not self.retry_part(item, part):
                 return False
-        update = Update(item.lock_id, {**_FREED, ":failures": item.failures + 1})
+        update = Update(item.lock_id, {":one": 1, ":failures": item.failures + 1})
         update.add_results(item, results, ended, again)
         update.set_todo(recorded)
         return self._settle(transitions.RETRY, item.item_id, State.TODO, update)
@@ -322,6 +322,3 @@ class TableWrites(TableRequests):
 def already_applied(item: Item | None, target: State, lock_id: str) -> bool:
     """Whether the item is what an earlier try of the same write made of it."""
     return item is not None and item.state == target.value and item.lock_id == lock_id
-
-
-_FREED = {":one": 1}

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import takewhile
 from typing import Any
 
 from anamo.core.codec import ItemId, Values, key_of, mapping, number, text, texts, whole
@@ -150,12 +151,8 @@ class Item:
 
 def _alike(lists: Sequence[Sequence[str]]) -> int:
     """How many first words all of them share."""
-    alike = 0
-    for words in zip(*lists, strict=False):
-        if len(set(words)) > 1:
-            break
-        alike += 1
-    return alike
+    alike = takewhile(lambda words: len(set(words)) == 1, zip(*lists, strict=False))
+    return len(list(alike))
 
 
 def single_item(task_id: str, script: str) -> Item:
@@ -190,13 +187,10 @@ def new_values(item: Item) -> dict[str, Any]:
         values["TaskScript"] = item.script
     else:
         values["Nested_Tasks"] = len(item.nested)
-        values["TaskScript"] = nested_values(item.nested)
+        values["TaskScript"] = {
+            task.name: {"Status": task.status, "Script": task.script} for task in item.nested
+        }
     return values
-
-
-def nested_values(nested: Sequence[NestedTask]) -> dict[str, Any]:
-    """Nested tasks as the `TaskScript` of their item."""
-    return {task.name: {"Status": task.status, "Script": task.script} for task in nested}
 
 
 def _nested(tasks: Values) -> tuple[NestedTask, ...]:

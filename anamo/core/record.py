@@ -16,7 +16,6 @@ from anamo.core.log_entry import LogEntry
 ENDED = (State.DONE.value, State.FAILED.value)
 """States of a task that does not run again by itself."""
 
-
 LAST_SECOND = 32_503_680_000
 """The year 3000: another tool may have written any date."""
 
@@ -138,8 +137,11 @@ class Record:
     @property
     def since(self) -> str:
         """When it entered its state, in UTC as ISO 8601; empty where that is not known."""
-        stamp = {State.LOCKED: self.locked, State.DONE: self.ended, State.FAILED: self.ended}
-        when = next((date for state, date in stamp.items() if state == self.state), NULL)
+        when = NULL
+        if self.state == State.LOCKED:
+            when = self.locked
+        elif self.state in ENDED:
+            when = self.ended
         return "" if when == NULL else when
 
 

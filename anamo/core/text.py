@@ -23,10 +23,11 @@ def percent(part: int, whole: int) -> str:
 
 def format_rate(rate: float) -> str:
     """Tasks per second, minute or hour: the first of them that gives at least one."""
-    unit, seconds = next(
-        (each for each in (("s", 1), ("min", 60)) if rate * each[1] >= 1), ("h", 3600)
-    )
-    return f"{rate * seconds:,.1f} tasks/{unit}"
+    if rate >= 1:
+        return f"{rate:,.1f} tasks/s"
+    if rate * 60 >= 1:
+        return f"{rate * 60:,.1f} tasks/min"
+    return f"{rate * 3600:,.1f} tasks/h"
 
 
 def format_duration(seconds: float) -> str:

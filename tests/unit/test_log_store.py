@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from anamo.aws.log_store import CHUNK, IN_MEMORY, LogStore
-from anamo.aws.session import AT_ONCE
+from anamo.aws.session import SMALL_BODY
 from anamo.aws.session import s3_client as our_client
 from anamo.core.errors import (
     AccessDenied,
@@ -108,7 +108,7 @@ def test_what_s3_says_is_told_apart(
     assert str(caught.value).startswith(f"bucket {store.bucket}: ")
 
 
-@pytest.mark.parametrize(("size", "asks"), [(1000, False), (AT_ONCE, True)])
+@pytest.mark.parametrize(("size", "asks"), [(1000, False), (SMALL_BODY, True)])
 def test_a_small_log_is_sent_at_once_and_a_large_one_once_s3_has_agreed(
     tasks: Tasks, refused: Callable[[Behaviour], LogStore], size: int, asks: bool
 ) -> None:
