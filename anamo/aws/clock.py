@@ -19,8 +19,8 @@ LAST = 9
 """Answers that are remembered; before there are so many, the host's own clock is one more voice."""
 
 NEAR_SECONDS = 5.0
-"""How far apart answers may be that agree: servers' clocks, and the drift of the host's between
-two renewals of a long lease, differ by less."""
+"""Answers agree if they are no further apart: servers' clocks differ by less, and the host's clock
+drifts less between two renewals of a long lease."""
 
 CONFIRMING = 4
 """Answers that have to agree, and three quarters of the last ones, until a time is believed to
@@ -49,7 +49,7 @@ class _Range:
 class DatabaseClock:
     """Epoch seconds by DynamoDB's servers; by the host until the first answer.
 
-    Threads may share it: what two of them learn at the same moment may be learned once.
+    Threads may share it; of two answers that arrive at the same moment, one may be forgotten.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class DatabaseClock:
         return self._monotonic() + self._offset
 
     def surely_past(self) -> float:
-        """Epoch seconds that are surely over, to tell by whether a lease has ended: the present
-        time if it is confirmed, or else the earliest that one of the last answers leaves possible.
+        """Epoch seconds that are surely over, for judging whether a lease has ended: the present
+        time if it is confirmed, else the earliest that one of the last answers leaves possible.
         """
         last, offset = self._last, self._offset
         if _Range(offset, offset).votes(last) < max(CONFIRMING, 3 / 4 * len(last)):

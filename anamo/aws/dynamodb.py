@@ -116,8 +116,8 @@ class TableRequests:
 
 
 _sending: ContextVar[TableRequests | None] = ContextVar("_sending", default=None)
-"""The table that this thread is sending a request for: tables share clients, and the events of a
-client do not say which table a request is for."""
+"""The table that this thread is sending a request for: tables share clients, whose events do not
+say which table a request is for."""
 
 
 def observed(client: Any) -> Any:
@@ -141,7 +141,7 @@ def _note_time(context: dict[str, Any], **_: Any) -> None:
 
 
 class _NotAnAnswer(Exception):
-    """What came with status 200 is not what DynamoDB answers."""
+    """What came with status 200 is no answer of DynamoDB's."""
 
 
 _MEMBERS = {
@@ -156,8 +156,8 @@ _MEMBERS = {
 def _check(parsed: Mapping[str, Any], model: OperationModel, http_response: Any) -> None:
     """Raise _NotAnAnswer for an answer that cannot be DynamoDB's.
 
-    botocore takes a body that is no JSON, the page of a proxy say, for an answer without members.
-    To an update that would mean that it was applied.
+    botocore takes a body that is not JSON, such as a proxy's page, for an answer without members:
+    after an update that would mean that it was applied.
     """
     member = _MEMBERS.get(model.name)
     if member and member not in parsed:

@@ -106,7 +106,7 @@ def translate(error: ClientError | BotoCoreError) -> AwsError:
 
 
 def _lacks_descriptors(error: BaseException | None) -> bool:
-    """Whether an error comes of one that says that no descriptor is left."""
+    """Whether an error was caused by a lack of file descriptors."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             return True
@@ -117,9 +117,9 @@ def _lacks_descriptors(error: BaseException | None) -> bool:
 def unreadable(error: Exception) -> TransientError:
     """The error for an answer that botocore could not read: it is not what the service sends.
 
-    A proxy on the way may have cut it off or replaced it. botocore raises whatever its parser meets
-    then, `AttributeError` and `UnicodeDecodeError` among others. It raises RuntimeError where the
-    source of the credentials gives it expired ones: then nothing was sent.
+    A proxy on the way may have cut it off or replaced it; botocore then lets through whatever its
+    parser raises, such as `AttributeError` or `UnicodeDecodeError`. It raises RuntimeError where
+    the source of the credentials gives expired ones: then nothing was sent.
     """
     if isinstance(error, RuntimeError) and "credentials" in str(error):
         return CredentialsExpired(f"{_excerpt(error)} — renew the credentials")

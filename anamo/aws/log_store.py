@@ -106,7 +106,7 @@ def located(address: str) -> tuple[str, str]:
 
 
 def _bounds(span: str, address: str) -> tuple[int, int | None]:
-    """First and last byte of a span; the last is None for all. Raises LogMissing if it is odd."""
+    """First and last byte of a span, the last None for all. Raises LogMissing if it is no span."""
     if not span:
         return 0, None
     match = re.fullmatch(r"([0-9]{1,15})-([0-9]{1,15})", span)
@@ -138,8 +138,8 @@ class LogStore:
     def check(self, folder: str) -> None:
         """Check that logs can be put, by putting a small object.
 
-        Nothing less tells that s3:PutObject is allowed, and the use of the bucket's KMS key. Not
-        noticed: that kms:Decrypt is denied, which only uploads in parts need.
+        Nothing less shows that s3:PutObject and the use of the bucket's KMS key are allowed. That
+        kms:Decrypt is denied, which only uploads in parts need, is not noticed.
 
         Args:
             folder: What the logs' keys begin with, as far as the last slash.

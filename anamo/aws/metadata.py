@@ -72,12 +72,12 @@ class Interruption:
 class SpotNotices:
     """Looks for EC2's notices to a Spot instance.
 
-    The interruption notice comes two minutes ahead; a rebalance recommendation may come earlier, or
-    without an interruption after it.
+    The interruption notice comes two minutes ahead; a rebalance recommendation may come earlier,
+    and need not be followed by an interruption.
 
-    A service that never answered is asked only once: a container that cannot reach it (a hop limit
-    of 1) would wait a second at each look. One that did answer may be slow while tasks use up the
-    machine.
+    A service that does not answer the first time is not asked again: a container that cannot reach
+    it (a hop limit of 1) would wait a second at each look. One that has answered is, since it may
+    be slow while tasks use up the machine.
     """
 
     def __init__(self) -> None:

@@ -86,7 +86,7 @@ class OperatorWrites(TableWrites):
         transition = transitions.REQUEUE_HELD_PART if force else transitions.REQUEUE_PART
         _check_source(transition, seen)
         item = seen.item
-        # Tells this write when it is sent again; its holder must not take it for a write of its own
+        # Shows whether this write has landed; a holder must not take it for a write of its own
         token = item.lock_id if item.state == State.FAILED else f"{item.lock_id}-requeued"
         values = {":failed": State.FAILED.value, ":token": token, ":todo": State.TODO.value}
         update = Update(token, values | self._as_seen(seen, force))
@@ -162,16 +162,16 @@ class OperatorWrites(TableWrites):
     def replacement(self, old: Sequence[Record], new: Sequence[Item]) -> Callable[[], bool]:
         """The write that removes items and adds others, together at most 100, all or none.
 
-        It may be sent again because its reply was lost: its token, of which `insert` says more, and
-        its time are the same each time, or DynamoDB would refuse it then.
+        It may be sent again because its reply was lost. Its token, of which `insert` says more, and
+        its time are then the same, or DynamoDB would refuse it.
 
         Args:
             old: As they were seen, in states that `transitions.REMOVE` begins in.
             new: Items that the table does not have.
 
         Returns:
-            Sends it. Its answer is False if an old item has changed since it was seen or a worker
-            holds it, or a new one is there; nothing was written then.
+            What sends it: False if an old item has changed since it was seen or a worker holds it,
+            or a new one is there; nothing was written then.
 
         Raises:
             Throttled: The table throttles.

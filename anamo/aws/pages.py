@@ -1,4 +1,4 @@
-"""What reads of a table give, a page at a time, and which part of the table they are asked for."""
+"""Pages of items, and the parts of a table that reads are asked for."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class LeasePage:
 
 @dataclass(frozen=True, slots=True)
 class TableLook:
-    """What a page of the table itself holds that can be claimed, now or later.
+    """What can be claimed, now or later, of a page of the table itself.
 
     Attributes:
         todo: Todo items, without those whose itemID is not a whole number.

@@ -2,7 +2,7 @@
 
 Guaranteed: waits grow and have full jitter, so that a thousand workers cut off together do not come
 back together. Not guaranteed: that a request is sent only once; the requests given here must be
-harmless when repeated, which their conditions see to.
+harmless when repeated, which writes are by their conditions.
 """
 
 import sys
@@ -85,7 +85,7 @@ class RetryPolicy:
 
 
 THROTTLED_SECONDS = 600.0
-"""A page of 1 MB takes 128 read units; at ten units a second, some other page comes first."""
+"""A page of 1 MB takes 128 read units; at ten units a second, other pages may come first."""
 
 FAULT_SECONDS = 15.0
 """For faults that either pass soon or last."""

@@ -1,7 +1,7 @@
 """Sessions and clients of boto3.
 
 Guaranteed: time-outs and retries are set here and not left to defaults that differ by version and
-service. A process makes its own session; all that it takes over at a fork is the service models.
+service. A process makes its own session; of its parent's it keeps the service models only.
 """
 
 import os
@@ -113,9 +113,9 @@ def _new_session() -> Session:
 
 @lru_cache(maxsize=1)
 def _models() -> Loader:
-    """What loads the service models and keeps them: data from files, without state.
+    """The loader that reads the service models, data in files, and keeps them.
 
-    Further sessions and forked processes would take 13 MB and 50 ms each to read them again.
+    Reading them again would take each further session and forked process 13 MB and 50 ms.
     """
     loader: Loader = botocore.session.get_session().get_component("data_loader")
     return loader

@@ -45,8 +45,8 @@ _TO_CLAIM = "itemID, taskID, ItemState, lockID, InstanceID, Lease_Expires"
 
 
 class Projection(Enum):
-    """The attributes to read. Fewer of them save time and never read units: DynamoDB bills all
-    that the table or the index holds of an item, even where it only counts.
+    """The attributes to read. Fewer of them save time but no read units: DynamoDB bills all that
+    the table or the index holds of an item, even where it only counts.
 
     SIZES, TALLY, RUNS, COUNTS, STEP and LISTED are in ItemStateIndex, STEP in TaskStateIndex too.
     The first four leave out the state, which the caller already knows; SIZES and RUNS leave out the

@@ -40,15 +40,13 @@ class Holder:
     worker: str = ""
 
     def as_process(self) -> "Holder":
-        """The same, as the worker process that calls it: the report tells by their tokens which of
+        """The same for the worker process that calls this. The report tells by the tokens which of
         a host's worker processes ran what.
         """
         return replace(self, worker=uuid4().hex[:8])
 
     def new_lock_id(self) -> str:
-        """A token for a claim, which no other claim has. Its last part is the number of the
-        attempt, if any.
-        """
+        """A token that no other claim has; it ends with the number of the attempt, if any."""
         return self.worker + uuid4().hex[len(self.worker) :] + self._suffix
 
     def held_before(self, item: Item) -> bool:

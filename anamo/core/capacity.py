@@ -1,7 +1,7 @@
 """How DynamoDB bills a write or a read: units by the size of items and of index entries.
 
-Guaranteed: the units that DynamoDB Local counts, which a test compares. Not guaranteed: those of
-indexes in transactions, which it does not count.
+Guaranteed: the same units as DynamoDB Local counts. Not guaranteed: those of indexes in
+transactions, which it does not count.
 """
 
 import json
@@ -45,7 +45,7 @@ class Index:
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> "Index":
-        """The index that CreateTable is told of, or DescribeTable tells of."""
+        """The index as CreateTable takes it and DescribeTable gives it."""
         keys = {each["KeyType"]: each["AttributeName"] for each in definition["KeySchema"]}
         projection = definition["Projection"]
         projected = None
@@ -62,7 +62,7 @@ class Index:
 
     @property
     def wide(self) -> "Index":
-        """The same with whole items."""
+        """The same index, holding whole items."""
         return Index(self.name, self.partition_key, self.sort_key, None)
 
     def entry(self, item: Attributes | None) -> Attributes | None:
@@ -75,7 +75,7 @@ class Index:
 
 
 def index_definitions() -> list[dict[str, Any]]:
-    """The indexes of a workflow table, as the AWS CLI's create-table is told of them."""
+    """The indexes of a workflow table, as CreateTable takes them."""
     definitions: list[dict[str, Any]] = json.loads(INDEX_FILE.read_text(encoding="utf-8"))
     return definitions
 

@@ -18,11 +18,11 @@ Attributes = Mapping[str, Any]
 """Attributes by name, as DynamoDB's low-level interface has them, such as `{"N": "7"}`."""
 
 LARGEST = 1e15
-"""What a larger number is read as: more than any count or time, and not too long to be shown."""
+"""Larger numbers are read as this: more than any count or time, and short enough to be shown."""
 
 ItemId = int | Decimal
-"""An itemID: an int where it is a whole number of at most 38 digits, as all of ours are. Another
-tool's may be any number that DynamoDB has, and a Decimal then."""
+"""An itemID: an int where it is a whole number of at most 38 digits, as all of ours are. Any other
+number, which only another tool writes, is a Decimal."""
 
 DIGITS = 38
 """The most digits of a number in DynamoDB."""
@@ -148,7 +148,7 @@ def mapping(values: Values, name: str) -> Values:
 
 
 def key_of(values: Values) -> ItemId:
-    """The itemID. Each item of a table has one; 0 stands for one that was not read."""
+    """The itemID; 0 where it was not read."""
     value = values.get("itemID")
     if not isinstance(value, (int, Decimal)):
         return 0
@@ -158,7 +158,7 @@ def key_of(values: Values) -> ItemId:
 
 
 def key_named(name: str) -> ItemId | None:
-    """The itemID that a text is, in any spelling of the number; None where it is not one."""
+    """The itemID that a text spells, in whatever way; None where it spells none."""
     if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", name):
         return None
     key = _decimal(name)

@@ -17,7 +17,7 @@ HOST_ERRORS = (
     errno.EROFS,
     errno.EIO,
 )
-"""Of an OSError that is the host's fault: no process, memory, space or descriptor is available."""
+"""The errno of an OSError that is the host's fault: a lack of processes, memory, space or files."""
 
 
 class AnamoError(Exception):

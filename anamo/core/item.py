@@ -67,8 +67,8 @@ class Item:
         script: A single item's command line; None in a nested one.
         nested: A nested item's tasks in the order of their numbers; empty in a single one.
         state: One of `State`, or another tool's.
-        lock_id: The token of the last claim, before that of the import; NULL in an item of another
-            tool or an earlier version that nobody has claimed.
+        lock_id: The token of the last claim, or of the import before the first; NULL in an item of
+            another tool or an earlier version that nobody has claimed.
         instance_id: The host or job of the last claim.
         lease_expires: Epoch seconds; None where no lease is held.
         attempts: Claims so far that were not given back in good order.
@@ -175,8 +175,8 @@ def _identity(content: list[object]) -> int:
 def new_values(item: Item) -> dict[str, Any]:
     """The whole item as it is imported: in its state, todo or held, and never claimed.
 
-    What says nothing yet is absent, and an index does not list an item that lacks its key: an item
-    that was never claimed stands in two indexes of four.
+    What says nothing yet is absent, and an index does not list an item that lacks its key: two of
+    the four indexes do not list an item that was never claimed.
     """
     values: dict[str, Any] = {
         "itemID": item.item_id,

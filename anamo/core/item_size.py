@@ -16,13 +16,13 @@ ITEM_LIMIT = 400 * 1024
 """Bytes of the largest item that DynamoDB stores, attribute names included."""
 
 STREAM_TAIL = 2048
-"""Most bytes of one stream of a task's output that its item holds; the whole is in S3."""
+"""The most bytes of one stream of a task's output that its item holds; all of it is in S3."""
 
 ALL_TAILS = 200_000
-"""Most bytes of output in one item, so that half of it is left for everything else."""
+"""The most bytes of output in one item, so that half of it is left for everything else."""
 
 SMALLEST_TAIL = 64
-"""Bytes each stream must have room for, or the importer refuses the line: less tells nothing."""
+"""Bytes that each stream must have room for, or the importer refuses the line: less is no help."""
 
 CLAIM_ROOM = 3_200
 """Bytes for what claims and their end write beside the log and S3_Prefixes: lockID, InstanceID (up

@@ -18,11 +18,11 @@ PREFIX_LIMIT = 64
 """Bytes of the log prefix once it is percent-encoded."""
 
 NESTED_PART_LIMIT = 100
-"""Bytes of a nested task's name in a log key, likewise. Other tools may give longer names, which
-differ anywhere: a digest stands for the rest."""
+"""Bytes of a nested task's name in a log key, likewise. Where another tool gave a longer name, a
+digest stands for the rest, since the names of an item may differ only there."""
 
 MOST_PREFIXES = 8
-"""Most `S3_Prefixes` of an item. A claim that would add one more writes whole addresses: an item
+"""The most `S3_Prefixes` of an item. A claim that would add another writes whole addresses: an item
 that is given back again and again must not grow."""
 
 TASK_PART_LIMIT = 200
@@ -114,7 +114,7 @@ FAILED = "Execution Failed: "
 """What the status of a task that failed begins with; its cause follows."""
 
 SO_FAR = "so-far"
-"""What stands in the place of a lockID in the key of output so far; IAM policies name it."""
+"""Takes the place of the lockID in the key of output so far; IAM policies name it."""
 
 
 def abandoned_entry(claims: int, host_errors: int = 0, host_error: str = "") -> LogEntry:
@@ -170,8 +170,8 @@ def log_key(prefix: str, table: str, item: Item, lock_id: str, first: str | None
 
 
 def split_address(address: str, lock_id: str) -> tuple[str, str]:
-    """What a nested task's log address shares with all others of the claim, and the rest; both
-    empty where it is not an address of the claim's.
+    """What a nested task's log address shares with the others of its claim, and the rest; both
+    empty where it is not an address of that claim.
     """
     head, mark, rest = address.rpartition(f"-{lock_id}-")
     return (head + mark, rest) if mark else ("", "")
@@ -188,8 +188,8 @@ def whole_address(written: str, prefixes: Sequence[str]) -> str:
 
 
 def so_far_key(prefix: str, table: str, item: Item) -> str:
-    """The key of the output so far of an item's tasks. It is the same for each claim, so that what
-    a worker that died has left is replaced, and deleted at the end of the item.
+    """The key of the output so far of an item's tasks. It is the same for each claim, so that the
+    next one replaces what a worker that died has left, and the end of the item deletes it.
     """
     return log_key(prefix, table, item, SO_FAR, None)
 

@@ -22,7 +22,7 @@ LAST_SECOND = 32_503_680_000
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An item as it was read.
+    """An item as it was read, with all its attributes or some.
 
     Attributes:
         item: What workers read of it.
@@ -45,7 +45,7 @@ class Record:
 
     @classmethod
     def from_values(cls, values: Values) -> "Record":
-        """The record of an item that was read, with all its attributes or some."""
+        """The record of an item that was read."""
         item = Item.from_values(values)
         return cls(
             item=item,

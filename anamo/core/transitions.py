@@ -113,10 +113,10 @@ RENEW = Transition(
     (State.LOCKED,),
     (State.LOCKED,),
     "The holder extends its lease.",
-    # A renewal that arrives after a later one would shorten the lease of a live worker. One within
-    # the same second is no such one, and may have the address of the output so far
+    # A renewal that arrives after a later one would shorten the lease of a live worker. A later one
+    # within the same second sets the same time, and may bring the address of the output so far
     f"{HELD_BY_ME} AND NOT Lease_Expires > :expires",
-    # Beside it, where there is one, the address of the output so far
+    # With the address of the output so far, where there is one
     ("Lease_Expires = :expires",),
 )
 
@@ -125,11 +125,11 @@ RECORD = Transition(
     (State.LOCKED,),
     (State.LOCKED,),
     "The holder writes the results of nested tasks that ended.",
-    # A record that arrives after a later one would set Ended_Tasks back. Its tasks are those of no
-    # other write, and have ended all or none, so the first tells for all. Ended_Tasks would not do:
-    # earlier versions leave it as it is. Nor does a record renew the lease, or it would have to be
-    # refused where a renewal overtook it. No narrow index holds what it changes: it costs units of
-    # the table only, and none of the index partition that all locked items share
+    # A record that arrives after a later one would set Ended_Tasks back. No other write has its
+    # tasks, and all of them have ended or none, so the first speaks for all. Ended_Tasks itself
+    # would not do: earlier versions leave it as it is. A record does not renew the lease, or it
+    # would have to be refused where a renewal overtook it. No narrow index holds what it changes:
+    # it costs units of the table only, and none of the index partition that all locked items share
     f"{HELD_BY_ME} AND NOT #TaskScript.#t0.#Status IN (:done, :failed)",
 )
 
@@ -140,7 +140,7 @@ FINISH = Transition(
     "The holder ends the item with its last results.",
     HELD_BY_ME,
     ("ItemState = :target", "Done_Date = :now"),
-    # Only here, since the next claim has to know what an earlier one has left in S3
+    # Log_So_Far only here, since the next claim has to know what an earlier one has left in S3
     (*_ENDED, "Log_So_Far"),
 )
 
@@ -194,9 +194,9 @@ AS_SEEN = (
 """The item is as the operator saw it, perhaps minutes ago, before answering the question. The same
 lockID is the same claim, so an item that has run again since does not match. A holder that records
 a result changes neither state nor lockID, only Ended_Tasks, or Log_Length if it is of an earlier
-version: without that, the count written back would be the old one, and a task that has failed since
-would not run again. Items may have none of these attributes; a record adds one, and no holder takes
-it away."""
+version: unless these are compared, the old count would be written back, and a task that has failed
+since would not run again. Items may have none of these attributes; a record adds one, and no holder
+takes it away."""
 
 UNHELD = "(NOT attribute_type(Lease_Expires, :number) OR Lease_Expires < :epoch)"
 """No worker holds the item. One that was cut off may have come back and renewed its lease since the
@@ -236,7 +236,7 @@ REQUEUE_HELD = Transition(
 
 _IN_PART = ("ItemState = :failed", "lockID = :token")
 
-# What is counted of a failed item in the index would no longer be so
+# The index shows how many tasks of a failed item have failed, which is about to change
 _NOT_COUNTED = ("Lease_Expires", "Failed_Tasks")
 
 REQUEUE_PART = Transition(
@@ -294,8 +294,9 @@ REMOVE_PART = Transition(
     (State.FAILED,),
     (State.FAILED, State.DONE),
     "An operator takes failed nested tasks out of an item; it is done if all others are.",
-    # Log_Length counts what has ended, so each removal changes it: of two operators' only the first
-    # finds it as seen, and a copy that arrives late changes nothing. No worker holds a failed item
+    # Log_Length counts what has ended, so each removal changes it: of two operators' removals only
+    # the first finds it as seen, and a copy that arrives late changes nothing. No worker holds a
+    # failed item
     AS_SEEN,
     ("ItemState = :target", "Nested_Tasks = :left", "Log_Length = :left_ended"),
 )
