@@ -5,6 +5,7 @@ the same item. Not guaranteed: that a Task Script exists or does what it should.
 """
 
 import sys
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +17,16 @@ from anamo.core.errors import UsageError
 from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item
 from anamo.core.item_size import SMALLEST_TAIL, tail_limit, text_size
 from anamo.core.text import count
-from anamo.importer import hints, shell_syntax
+from anamo.importer import shell_syntax
 
 SHOWN = 20
 """Bad lines that are named; the others are counted: a wrong separator makes all of them bad."""
 
 CUT = "the file ends in this line, without a line break: was it cut off?"
+
+HEADER = "is line 1 a header? Then take it out"
+
+COMMENT = "a # does not begin a comment; is it one? Then take it out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +167,12 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
                 _note_doubts(found, f"{name}:{number}", line, fields, item, layout)
         except BadLine as bad:
             header = header or (number == 1 and isinstance(bad, OtherFields))
-            comment = line.lstrip().startswith(b"#")
-            advice = [hints.COMMENT] * comment + [CUT] * (not ended)
+            advice = [COMMENT] * _is_comment(line) + [CUT] * (not ended)
             problems.append((number, "; ".join([str(bad), *advice])))
+    if header and len(problems) < found.lines:
+        problems[0] = (1, f"{problems[0][1]}; {HEADER}")
     if problems:
-        raise BadLines(name, hints.of_bad_lines(problems, found.lines) if header else problems)
+        raise BadLines(name, problems)
     if not found.lines:
         raise UsageError(f"{name}: contains no task")
     return found
@@ -264,8 +270,15 @@ def _note_doubts(
     """Note what a line that is an item may not mean, and what may be a mistake in it."""
     if not layout.literal and (warning := _warning(item)):
         found.warnings.append(f"{where}: {warning}")
-    if hint := hints.of_line(line, None if layout.nested else "".join(fields[3:])):
-        found.hints.append(f"{where}: {hint}")
+    argument = "" if layout.nested else "".join(fields[3:])
+    if _is_comment(line):
+        found.hints.append(f"{where}: {COMMENT}")
+    elif "," in argument and not set(argument) & set("'\"\\"):
+        found.hints.append(f"{where}: arguments contain ',': did you forget -n ','?")
+
+
+def _is_comment(line: bytes) -> bool:
+    return line.lstrip().startswith(b"#")
 
 
 def _warning(item: Item) -> str | None:
@@ -300,9 +313,7 @@ def _nested(task_id: str, rest: list[str], layout: Layout) -> Item:
 
 
 def _other_separator(layout: Layout) -> str:
-    other = next(
-        each for each in ("|", "\\t", ";;") if each != layout.separator.replace("\t", "\\t")
-    )
+    other = r"\t" if layout.separator == "|" else "|"
     return f"choose another separator, say -s '{other}'"
 
 
@@ -333,13 +344,10 @@ def _check_size(item: Item, table: str) -> None:
 
 
 def _fitting(item: Item, table: str) -> int:
-    """How many of the item's nested tasks, in their order, fit in one item."""
-    fits, too_many = 1, item.tasks
-    while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        part = nested_item(item.task_id, [task.script for task in item.nested[:middle]])
-        if tail_limit(part, table) >= SMALLEST_TAIL:
-            fits = middle
-        else:
-            too_many = middle
-    return fits
+    """How many of the item's nested tasks, in their order, fit in one item; at least 1."""
+
+    def too_many(tasks: int) -> bool:
+        part = nested_item(item.task_id, [task.script for task in item.nested[:tasks]])
+        return tail_limit(part, table) < SMALLEST_TAIL
+
+    return 1 + bisect_left(range(2, item.tasks), True, key=too_many)
