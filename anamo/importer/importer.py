@@ -234,14 +234,15 @@ class Importer:
                 self._raise_fault()
                 for future in done:
                     future.result()
-            except BaseException as error:
+            except KeyboardInterrupt:
                 self._stopped.set()
-                if isinstance(error, KeyboardInterrupt):
-                    with _killed_by_sigint():
-                        self._say(INTERRUPTED)
-                        pool.shutdown(cancel_futures=True)
-                pool.shutdown(cancel_futures=True)
+                with _killed_by_sigint():
+                    self._say(INTERRUPTED)
+                    pool.shutdown()
                 raise
+            finally:
+                # What is left of the batches sends nothing more
+                self._stopped.set()
         return self._totals
 
     def _raise_fault(self) -> None:
