@@ -176,17 +176,17 @@ def _status(
 
 
 def _refuse_contradictions(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    for flag in ("watch", "html"):
-        if getattr(arguments, flag) is not None and arguments.output != "table":
-            made.error(f"--{flag} is for people: leave out --output")
-    for flag in ("watch", "html", "check"):
-        if getattr(arguments, flag) not in (None, False) and (
-            arguments.names or arguments.names_from
-        ):
-            made.error(f"--{flag} is of whole tables: leave out the names")
+    shown = {"--watch": arguments.watch is not None, "--html": arguments.html is not None}
+    for flag, given in shown.items():
+        if given and arguments.output != "table":
+            made.error(f"{flag} is for people: leave out --output")
+    for flag, given in {**shown, "--check": arguments.check}.items():
+        if given and (arguments.names or arguments.names_from):
+            made.error(f"{flag} is of whole tables: leave out the names")
     forms = {"--by-task": arguments.by_task, "--state": arguments.state, "--check": arguments.check}
-    for flag in (flag for flag, given in forms.items() if given and arguments.html):
-        made.error(f"argument --html: not allowed with argument {flag}")
+    others = [flag for flag, given in forms.items() if given]
+    if arguments.html and others:
+        made.error(f"argument --html: not allowed with argument {others[0]}")
     if arguments.where and not arguments.by_task:
         made.error("--where goes with --by-task")
     if arguments.wait is not None and not arguments.check:
