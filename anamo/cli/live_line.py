@@ -24,7 +24,6 @@ from anamo.worker.progress import Screen, item_line
 DRAW_SECONDS = 0.1
 """Shortest time between two drawings: each takes a millisecond, and may come with every claim."""
 
-
 LOOK_SECONDS = 60.0
 """From one count of what is left to the next for each query page beyond the first that it took: so
 a large table, whose pages take 128 read units, is counted less often, and it stays near two units a
@@ -165,22 +164,14 @@ class ItemLines:
     """Where there is no terminal: a line for each claim that ended, or none if `quiet`."""
 
     refresh = math.inf
+    asks = False
 
     def __init__(
         self, say: Callable[[str], object], *, quiet: bool, with_table: bool = False
     ) -> None:
-        self._say = say
+        self.say = say
         self._with_table = with_table
         self._quiet = quiet
-
-    def say(self, message: str) -> None:
-        """Print a message."""
-        self._say(message)
-
-    @property
-    def asks(self) -> bool:
-        """Nothing is counted."""
-        return False
 
     def start(self, count: Callable[[], Left]) -> None:
         """Nothing is counted."""
