@@ -7,7 +7,7 @@ the same item. Not guaranteed: that a Task Script exists or does what it should.
 import sys
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,34 +82,6 @@ class OtherFields(BadLine):
     """Its fields are not those of a task; a header's are not."""
 
 
-@dataclass(slots=True)
-class _Fewest:
-    """The fewest fields and nested arguments of a line so far; 0 before the first. A last line that
-    has fewer, and no line break, may be what is left of a longer one.
-    """
-
-    fields: int = 0
-    tasks: int = 0
-
-    def add(self, fields: int, tasks: int) -> None:
-        """Take note of a line."""
-        self.fields = min(self.fields or fields, fields)
-        self.tasks = min(self.tasks or tasks, tasks)
-
-    def compare(self, fields: int, tasks: int) -> bool:
-        """Whether a line has fewer nested arguments, which is not rare enough to be refused.
-
-        Raises:
-            BadLine: It has fewer fields.
-        """
-        if fields < self.fields:
-            raise BadLine(
-                f"{fields} fields, and {self.fields} in all others: if that is right, end the file "
-                "with a line break"
-            )
-        return tasks < self.tasks
-
-
 def read(path: str, layout: Layout, tables: Sequence[str]) -> TaskFile:
     """The items of a task file.
 
@@ -148,7 +120,7 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
     """
     found = TaskFile({table: {} for table in tables})
     problems: list[tuple[int, str]] = []
-    others = _Fewest()
+    shapes: set[tuple[int, int]] = set()
     header = False
     for number, line in enumerate(lines, start=1):
         ended = line.endswith(b"\n")
@@ -158,12 +130,13 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
                 found.lines += 1
                 fields = _fields(text, layout)
                 table, item = item_of(fields, layout, tables)
-                if not ended and others.compare(len(fields), item.tasks):
+                shape = len(fields), item.tasks
+                if not ended and _is_cut_off(shape, shapes):
                     fewer = f"{count(item.tasks, 'nested argument')}, and more in all others"
                     # First, since of many warnings only the first are shown
                     found.warnings.insert(0, f"{name}:{number}: {fewer}; {CUT}")
                 add_item(found, table, item)
-                others.add(len(fields), item.tasks)
+                shapes.add(shape)
                 _note_doubts(found, f"{name}:{number}", line, fields, item, layout)
         except BadLine as bad:
             header = header or (number == 1 and isinstance(bad, OtherFields))
@@ -176,6 +149,27 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
     if not found.lines:
         raise UsageError(f"{name}: contains no task")
     return found
+
+
+def _is_cut_off(last: tuple[int, int], others: Collection[tuple[int, int]]) -> bool:
+    """Whether a last line without a line break has fewer nested arguments than all others. That is
+    not rare enough to be refused.
+
+    Args:
+        last: How many fields and nested arguments it has.
+        others: Those of the other lines.
+
+    Raises:
+        BadLine: It has fewer fields.
+    """
+    fields, tasks = last
+    fewest = min((each for each, _ in others), default=0)
+    if fields < fewest:
+        raise BadLine(
+            f"{fields} fields, and {fewest} in all others: if that is right, end the file with a "
+            "line break"
+        )
+    return tasks < min((each for _, each in others), default=0)
 
 
 def _decode(line: bytes, *, first: bool) -> str:
