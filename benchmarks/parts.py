@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from anamo.core.item import Item, nested_item
+from anamo.core.item import nested_item
 from benchmarks import meter
 from benchmarks.bench import ROOT, Bench, nested, plain, singles
 from benchmarks.claiming import crowd, crowd_client
@@ -244,32 +244,19 @@ def claims(bench: Bench, size: Size) -> Iterator[str]:
 def requests(bench: Bench, size: Size) -> Iterator[str]:
     """(h) Requests and units, counted between the worker and both servers."""
     count = size.small
-    cases: Sequence[tuple[str, list[Item], int, tuple[str, ...]]] = [
-        ("single item", singles(count), count, ("-i", "2")),
-        ("item of 3 nested tasks", nested(count // 4, 3), count // 4, ("-i", "2")),
-        (
-            f"item of {TASKS_EACH} nested tasks",
-            nested(20, TASKS_EACH),
-            20,
-            ("-i", "2", "-n", "2"),
-        ),
-        (
-            f"item of {TASKS_EACH} nested tasks of 0.2 s",
-            nested(4, TASKS_EACH, "sleep 0.2"),
-            4,
-            ("-i", "2", "-n", "2"),
-        ),
-        (
-            f"item of {TASKS_EACH} nested tasks of 1 s",
-            nested(2, TASKS_EACH, "sleep 1"),
-            2,
-            ("-i", "2", "-n", "2"),
-        ),
+    many = f"item of {TASKS_EACH} nested tasks"
+    one, two = ("-i", "2"), ("-i", "2", "-n", "2")
+    cases = [
+        ("single item", singles(count), one),
+        ("item of 3 nested tasks", nested(count // 4, 3), one),
+        (many, nested(20, TASKS_EACH), two),
+        (f"{many} of 0.2 s", nested(4, TASKS_EACH, "sleep 0.2"), two),
+        (f"{many} of 1 s", nested(2, TASKS_EACH, "sleep 1"), two),
     ]
     yield "### (h) Requests and units for each item\n"
     yield from meter.HEAD
-    for name, items, number, flags in cases:
-        yield meter.row(bench, name, items, number, flags)
+    for name, items, flags in cases:
+        yield meter.row(bench, name, items, flags)
 
 
 def load(bench: Bench, size: Size) -> Iterator[str]:
