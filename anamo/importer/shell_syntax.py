@@ -1,8 +1,7 @@
 """What a shell would act on in a Task Script, which runs without one: refusals and warnings.
 
-Guaranteed: nothing inside single quotes or behind a backslash is refused, and nothing inside double
-quotes; each refusal shows the form that works. Not guaranteed: that the text of a `bash -c '…'`
-does what it should.
+Guaranteed: no operator inside quotes or behind a backslash is refused; each refusal shows the form
+that works. Not guaranteed: that the text of a `bash -c '…'` does what it should.
 """
 
 import re
@@ -16,7 +15,7 @@ LONGEST_FORM = 100
 ZEROTH = "without the _, the argument is $0"
 
 _SUSPICIOUS = re.compile(r"[<>|;&`*?~]|\$[({]")
-"""What every refusal and warning has; most scripts have none of it, and need no closer look."""
+"""What every operator and warning has; most scripts have none of it, and need no closer look."""
 
 _QUOTED = re.compile(
     rf"""\\.|'[^']*'|"(?:[^"\\]|\\.)*"|{command_line.REFERENCE.pattern}""", re.DOTALL | re.ASCII

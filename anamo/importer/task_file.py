@@ -79,7 +79,7 @@ class BadLine(Exception):
 
 
 class OtherFields(BadLine):
-    """Its fields are not those of a task; a header's are not."""
+    """The line's fields are not those of a task; it may be a header."""
 
 
 def read(path: str, layout: Layout, tables: Sequence[str]) -> TaskFile:
@@ -261,7 +261,7 @@ def _is_shell_pipe(split: Sequence[str], layout: Layout) -> bool:
 def _note_doubts(
     found: TaskFile, where: str, line: bytes, fields: Sequence[str], item: Item, layout: Layout
 ) -> None:
-    """Note what a line that is an item may not mean, and what may be a mistake in it."""
+    """Note what may be a mistake in a line that is an item."""
     if not layout.literal and (warning := _warning(item)):
         found.warnings.append(f"{where}: {warning}")
     argument = "" if layout.nested else "".join(fields[3:])
