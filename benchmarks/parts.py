@@ -9,7 +9,7 @@ from functools import partial
 
 from anamo.core.item import nested_item
 from benchmarks import meter
-from benchmarks.bench import ROOT, Bench, nested, plain, singles
+from benchmarks.bench import ROOT, Bench, nested, singles
 from benchmarks.claiming import crowd, crowd_client
 from benchmarks.measure import Contender, Result, Sample, alternate
 from benchmarks.memory import have_smaps, memory
@@ -50,8 +50,8 @@ def _floors(bench: Bench, tasks: int) -> list[Contender]:
     pool = ["-m", "benchmarks.floor", "pool", str(tasks)]
     xargs = f"seq {tasks} | xargs -P2 -n1 true"
     return [
-        plain(XARGS, tasks, lambda: bench.run("bash", "-c", xargs)),
-        plain(POOL, tasks, lambda: bench.python(*pool)),
+        Contender(XARGS, tasks, lambda: bench.run("bash", "-c", xargs)),
+        Contender(POOL, tasks, lambda: bench.python(*pool)),
     ]
 
 
@@ -121,7 +121,7 @@ def example(bench: Bench, size: Size) -> Iterator[str]:
             "-i 2 -n 4", 48, items, lambda table: bench.work(table, "-i", "2", "-n", "4")
         ),
         bench.contender("an empty table", 1, [], bench.work),
-        plain("--help", 1, lambda: bench.python(WORKER, "--help")),
+        Contender("--help", 1, lambda: bench.python(WORKER, "--help")),
     ]
     results = alternate(contenders, max(size.rounds, 3))
     yield "### (c) The example, 16 x 3 tasks, start-up and the last look included\n"
@@ -134,7 +134,6 @@ def example(bench: Bench, size: Size) -> Iterator[str]:
 def imports(bench: Bench, size: Size) -> Iterator[str]:
     """(d) Imports beside conditional PutItem from 16 threads."""
     file = bench.folder / "import.txt"
-    first: list[str] = []
 
     def write(table: str) -> str:
         lines = (f"Sample{number}|{table}|align --fast|{number}\n" for number in range(size.lines))
@@ -142,9 +141,8 @@ def imports(bench: Bench, size: Size) -> Iterator[str]:
         return str(file)
 
     def importer(table: str) -> Sample:
-        data = write(table)
-        first[:] = [table]
-        return bench.python(IMPORTER, "-t", table, "-d", data, "-s", "|", "-r", "us-east-1")
+        command = [IMPORTER, "-t", table, "-d", write(table), "-s", "|", "-r", "us-east-1"]
+        return bench.python(*command)
 
     def puts(table: str) -> Sample:
         return bench.python("-m", "benchmarks.floor", "puts", table, write(table))
@@ -197,7 +195,7 @@ def _status_of(bench: Bench, size: Size, table: str) -> Iterator[str]:
         return sample
 
     for result in alternate(
-        [plain(flags, size.large, partial(ask, flags)) for flags in STATUS_FLAGS], size.rounds
+        [Contender(flags, size.large, partial(ask, flags)) for flags in STATUS_FLAGS], size.rounds
     ).values():
         walls = ", ".join(f"{wall:.1f}" for wall in result.walls)
         yield (
