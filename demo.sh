@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # The example of the README from end to end, on a local DynamoDB and S3: no AWS account is needed,
 # and nothing stays but the virtual environment in .demo/.
-#   ./demo.sh          runs the example
-#   ./demo.sh --shell  opens a shell in which commands of the README can be tried
+#   ./demo.sh                runs the example
+#   ./demo.sh --shell        opens a shell in which commands of the README can be tried
+#   ./demo.sh --keep FOLDER  the same; tables and logs stay in the folder
+# A command after these runs in place of the shell.
 set -euo pipefail
 from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"

@@ -16,34 +16,37 @@ unset PYTHONDONTWRITEBYTECODE
 prepared=$PWD/.test
 venv=$prepared/venv
 
-# Chromium and its driver, for the tests of the report page, from Debian's or Ubuntu's packages.
-# Without them tests would fail one after the other: better to say once what is missing.
-prepare_chromium() {
-  local packages=(chromium chromium-driver)
-  if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then
-    return
-  fi
-  if ((EUID == 0)) && command -v apt-get >/dev/null; then
-    echo "Installing ${packages[*]}" >&2
-    if apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-      apt-get install -qq --no-install-recommends "${packages[@]}" >/dev/null; then
-      return
-    fi
-  fi
-  echo "The tests of the report page need chromium and chromedriver, which are not here and could" \
-    "not be installed (as root, on Debian: apt-get install ${packages[*]})." >&2
-  exit 3
+# has PROGRAM...: whether all of them are here.
+has() {
+  local program
+  for program; do
+    command -v "$program" >/dev/null || return 1
+  done
 }
 
-# Slurm and the tools of the workflow in examples/, for long tests, from Debian's or Ubuntu's packages.
-prepare_examples() {
-  local packages=(slurm-wlm munge bwa samtools bcftools)
-  if ! command -v slurmctld bwa samtools bcftools >/dev/null && ((EUID == 0)) &&
-    command -v apt-get >/dev/null; then
-    echo "Installing ${packages[*]}" >&2
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-      apt-get install -qq --no-install-recommends "${packages[@]}" >/dev/null || true
+# install_packages NAME...: installs packages of Debian or Ubuntu, which takes root.
+install_packages() {
+  ((EUID == 0)) && has apt-get || return 1
+  echo "Installing $*" >&2
+  apt-get update -qq &&
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$@" >/dev/null
+}
+
+# Chromium and its driver, for the tests of the report page. Without them tests would fail one after
+# the other: better to say once what is missing.
+prepare_chromium() {
+  local packages=(chromium chromium-driver)
+  if ! has chromium chromedriver && ! install_packages "${packages[@]}"; then
+    echo "The tests of the report page need chromium and chromedriver, which are not here and could" \
+      "not be installed (as root, on Debian: apt-get install ${packages[*]})." >&2
+    exit 3
   fi
+}
+
+# Slurm and the tools of the workflow in examples/, for long tests.
+prepare_examples() {
+  has slurmctld munged bwa samtools bcftools ||
+    install_packages slurm-wlm munge bwa samtools bcftools || true
 }
 
 # cloud-init's modules, for the test of what instances are told when they start. As a package it would

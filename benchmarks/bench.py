@@ -50,21 +50,16 @@ class Bench:
     @contextmanager
     def table(self, items: Iterable[Item] = ()) -> Iterator[str]:
         """A workflow table with these items."""
-        name = self.new_table(items)
-        try:
-            yield name
-        finally:
-            self.client.delete_table(TableName=name)
-
-    def new_table(self, items: Iterable[Item] = ()) -> str:
-        """Make a workflow table with these items; it goes with the server."""
         table = WorkflowTable(self.client, f"Bench-{uuid.uuid4().hex[:8]}")
         if self.wide:
             create_wide(self.client, table.name)
         else:
             table.create()
-        Importer(table).run(list(items))
-        return table.name
+        try:
+            Importer(table).run(list(items))
+            yield table.name
+        finally:
+            self.client.delete_table(TableName=table.name)
 
     def run(self, *command: str, **variables: str) -> Sample:
         """Run a command, in an empty folder of its own."""
@@ -92,18 +87,11 @@ class Bench:
     ) -> Contender:
         """What works through a table of its own, made anew for each run."""
 
-        def prepare() -> Callable[[], Sample]:
-            table = self.new_table(items)
+        def work() -> Sample:
+            with self.table(items) as table:
+                return job(table)
 
-            def timed() -> Sample:
-                try:
-                    return job(table)
-                finally:
-                    self.client.delete_table(TableName=table)
-
-            return timed
-
-        return Contender(name, tasks, prepare)
+        return Contender(name, tasks, work)
 
 
 def create_wide(client: DynamoDBClient, name: str) -> None:
@@ -122,11 +110,6 @@ def create_wide(client: DynamoDBClient, name: str) -> None:
         BillingMode="PAY_PER_REQUEST",
         GlobalSecondaryIndexes=definitions,
     )
-
-
-def plain(name: str, tasks: int, job: Callable[[], Sample]) -> Contender:
-    """What needs no preparation."""
-    return Contender(name, tasks, lambda: job)
 
 
 def singles(count: int, script: str = "true") -> list[Item]:

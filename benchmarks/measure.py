@@ -66,14 +66,14 @@ def _kill_group(pid: int) -> None:
 
 @dataclass(frozen=True)
 class Contender:
-    """Something to be timed. `prepare` is called before each run, untimed; its result is the run.
+    """Something to be timed: `job` prepares what it needs, and runs a command, which is timed.
 
     tasks: how many tasks, or lines, or whatever is counted, one run goes through.
     """
 
     name: str
     tasks: int
-    prepare: Callable[[], Callable[[], Sample]]
+    job: Callable[[], Sample]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def alternate(contenders: Sequence[Contender], rounds: int) -> dict[str, Result]
     for number in range(rounds):
         for contender in contenders:
             print(f"  round {number + 1} of {rounds}: {contender.name}", file=sys.stderr)
-            samples[contender.name].append(contender.prepare()())
+            samples[contender.name].append(contender.job())
     return {
         contender.name: Result(
             contender.name,

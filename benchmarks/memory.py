@@ -51,20 +51,13 @@ def _when_all_sleep(pid: int, processes: int) -> float:
         if len(mine) == processes and all(_runs_sleep(process) for process in mine):
             break
     time.sleep(1)
-    pids = [pid, *(process.pid for process in parent.children())]
-    return sum(map(_proportional, pids)) / 1024
+    return sum(each.memory_full_info().pss for each in (parent, *parent.children())) / 2**20
 
 
 def _runs_sleep(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         return any(child.name() == "sleep" for child in process.children())
     return False
-
-
-def _proportional(pid: int) -> int:
-    """Kilobytes."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def have_smaps() -> bool:

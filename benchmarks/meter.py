@@ -68,7 +68,7 @@ def _number(units: Mapping[str, object]) -> int:
     return round(1000 * float(str(units.get("CapacityUnits", 0))))
 
 
-def row(bench: Bench, name: str, items: Sequence[Item], count: int, flags: Sequence[str]) -> str:
+def row(bench: Bench, name: str, items: Sequence[Item], flags: Sequence[str]) -> str:
     """Work through a table of these items; what that took, for each of them."""
     meter = CapacityMeter()
     with (
@@ -91,6 +91,7 @@ def row(bench: Bench, name: str, items: Sequence[Item], count: int, flags: Seque
     claims, writes, queries = (requests.pop(kind, 0) for kind in ("claim", "write", "Query"))
     of_table, of_indexes = units["write table"], units["write indexes"]
     read = units["read table"] + units["read indexes"]
+    count = len(items)
     counts = (claims, writes, puts, queries, requests.total())
     shown = " | ".join(f"{each / count:.3f}" for each in counts)
     return (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from anamo.core.item import Item, nested_item
+from anamo.core.item import nested_item
 from benchmarks import meter
-from benchmarks.bench import ROOT, Bench, nested, plain, singles
+from benchmarks.bench import ROOT, Bench, nested, singles
 from benchmarks.claiming import crowd, crowd_client
 from benchmarks.measure import Contender, Result, Sample, alternate
 from benchmarks.memory import have_smaps, memory
@@ -50,8 +50,8 @@ def _floors(bench: Bench, tasks: int) -> list[Contender]:
     pool = ["-m", "benchmarks.floor", "pool", str(tasks)]
     xargs = f"seq {tasks} | xargs -P2 -n1 true"
     return [
-        plain(XARGS, tasks, lambda: bench.run("bash", "-c", xargs)),
-        plain(POOL, tasks, lambda: bench.python(*pool)),
+        Contender(XARGS, tasks, lambda: bench.run("bash", "-c", xargs)),
+        Contender(POOL, tasks, lambda: bench.python(*pool)),
     ]
 
 
@@ -121,7 +121,7 @@ def example(bench: Bench, size: Size) -> Iterator[str]:
             "-i 2 -n 4", 48, items, lambda table: bench.work(table, "-i", "2", "-n", "4")
         ),
         bench.contender("an empty table", 1, [], bench.work),
-        plain("--help", 1, lambda: bench.python(WORKER, "--help")),
+        Contender("--help", 1, lambda: bench.python(WORKER, "--help")),
     ]
     results = alternate(contenders, max(size.rounds, 3))
     yield "### (c) The example, 16 x 3 tasks, start-up and the last look included\n"
@@ -134,7 +134,6 @@ def example(bench: Bench, size: Size) -> Iterator[str]:
 def imports(bench: Bench, size: Size) -> Iterator[str]:
     """(d) Imports beside conditional PutItem from 16 threads."""
     file = bench.folder / "import.txt"
-    first: list[str] = []
 
     def write(table: str) -> str:
         lines = (f"Sample{number}|{table}|align --fast|{number}\n" for number in range(size.lines))
@@ -142,9 +141,8 @@ def imports(bench: Bench, size: Size) -> Iterator[str]:
         return str(file)
 
     def importer(table: str) -> Sample:
-        data = write(table)
-        first[:] = [table]
-        return bench.python(IMPORTER, "-t", table, "-d", data, "-s", "|", "-r", "us-east-1")
+        command = [IMPORTER, "-t", table, "-d", write(table), "-s", "|", "-r", "us-east-1"]
+        return bench.python(*command)
 
     def puts(table: str) -> Sample:
         return bench.python("-m", "benchmarks.floor", "puts", table, write(table))
@@ -197,7 +195,7 @@ def _status_of(bench: Bench, size: Size, table: str) -> Iterator[str]:
         return sample
 
     for result in alternate(
-        [plain(flags, size.large, partial(ask, flags)) for flags in STATUS_FLAGS], size.rounds
+        [Contender(flags, size.large, partial(ask, flags)) for flags in STATUS_FLAGS], size.rounds
     ).values():
         walls = ", ".join(f"{wall:.1f}" for wall in result.walls)
         yield (
@@ -244,32 +242,19 @@ def claims(bench: Bench, size: Size) -> Iterator[str]:
 def requests(bench: Bench, size: Size) -> Iterator[str]:
     """(h) Requests and units, counted between the worker and both servers."""
     count = size.small
-    cases: Sequence[tuple[str, list[Item], int, tuple[str, ...]]] = [
-        ("single item", singles(count), count, ("-i", "2")),
-        ("item of 3 nested tasks", nested(count // 4, 3), count // 4, ("-i", "2")),
-        (
-            f"item of {TASKS_EACH} nested tasks",
-            nested(20, TASKS_EACH),
-            20,
-            ("-i", "2", "-n", "2"),
-        ),
-        (
-            f"item of {TASKS_EACH} nested tasks of 0.2 s",
-            nested(4, TASKS_EACH, "sleep 0.2"),
-            4,
-            ("-i", "2", "-n", "2"),
-        ),
-        (
-            f"item of {TASKS_EACH} nested tasks of 1 s",
-            nested(2, TASKS_EACH, "sleep 1"),
-            2,
-            ("-i", "2", "-n", "2"),
-        ),
+    many = f"item of {TASKS_EACH} nested tasks"
+    one, two = ("-i", "2"), ("-i", "2", "-n", "2")
+    cases = [
+        ("single item", singles(count), one),
+        ("item of 3 nested tasks", nested(count // 4, 3), one),
+        (many, nested(20, TASKS_EACH), two),
+        (f"{many} of 0.2 s", nested(4, TASKS_EACH, "sleep 0.2"), two),
+        (f"{many} of 1 s", nested(2, TASKS_EACH, "sleep 1"), two),
     ]
     yield "### (h) Requests and units for each item\n"
     yield from meter.HEAD
-    for name, items, number, flags in cases:
-        yield meter.row(bench, name, items, number, flags)
+    for name, items, flags in cases:
+        yield meter.row(bench, name, items, flags)
 
 
 def load(bench: Bench, size: Size) -> Iterator[str]:

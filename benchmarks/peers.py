@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.bench import Bench, plain
+from benchmarks.bench import Bench
 from benchmarks.measure import Contender, Failed, Sample
 
 
@@ -59,7 +59,7 @@ class Peers:
         yield self._shell("HyperShell hs cluster -N2", tasks, command)
 
     def _shell(self, name: str, tasks: int, command: str) -> Contender:
-        return plain(name, tasks, lambda: self._run(command))
+        return Contender(name, tasks, lambda: self._run(command))
 
     def _run(self, command: str) -> Sample:
         # So that a pipe's first failure is not hidden; each run has a folder of its own

@@ -62,10 +62,13 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say where the help is and, last, what is wrong; exit with 2."""
-        program, space, command = self.prog.partition(" ")
-        typed = f"python {program}" if program.endswith(".py") else program
-        usage = f"usage: {typed}{space}{command} --help"
+        usage = f"usage: {as_typed(self.prog)} --help"
         self.exit(2, f"{self.prog}: {usage}\n{self.prog}: {printable(message)}\n")
+
+
+def as_typed(prog: str) -> str:
+    """A program's name, and perhaps a command's, as they are typed to start it."""
+    return f"python {prog}" if prog.partition(" ")[0].endswith(".py") else prog
 
 
 def as_started(text: str, program: str) -> str:
@@ -75,8 +78,7 @@ def as_started(text: str, program: str) -> str:
         text: Names the scripts of a checkout, as `python pyanamo.py`.
         program: What was started: such a script, or a command that an installation made.
     """
-    typed = f"python {program}" if program.endswith(".py") else program
-    return re.sub(r"python (pyanamo|import-items-generic)\.py", typed, text)
+    return re.sub(r"python (pyanamo|import-items-generic)\.py", as_typed(program), text)
 
 
 def original_flags_help(aliases: Mapping[str, str]) -> str:
@@ -89,11 +91,8 @@ def without_aliases(words: Sequence[str], aliases: Mapping[str, str]) -> list[st
 
     argparse takes no word that begins with `--` for the value of a flag, so that none can be meant.
     """
-    found = []
-    for word in words:
-        flag, equals, value = word.partition("=")
-        found.append(f"{aliases.get(flag, flag)}{equals}{value}")
-    return found
+    parts = [word.partition("=") for word in words]
+    return [f"{aliases.get(flag, flag)}{equals}{value}" for flag, equals, value in parts]
 
 
 def add_table_flag(parser: argparse.ArgumentParser, kind: Callable[[str], str]) -> None:
@@ -256,10 +255,8 @@ def duration(text: str) -> float:
     try:
         seconds = float(text[:-1]) * unit if unit else float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a duration such as 90, 90m or 2h"
-        ) from None
-    if not 0 <= seconds < float("inf"):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90, 90m or 2h")
     return seconds
 

@@ -10,6 +10,7 @@ from anamo.cli import arguments as types
 from anamo.cli.command_parser import WORDS, add_command, add_words, words
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus
+from anamo.cli.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from anamo.cli.command_parser import Commands
@@ -141,7 +142,6 @@ def _resume(
 ) -> ExitStatus:
     if arguments.watch is not None and not arguments.after:
         made.error("--watch goes with --after")
-    from anamo.cli.progress_bar import progress_bar
     from anamo.operator.change import Action, ChangeRequest
     from anamo.operator.prerequisites import Prerequisites
 
@@ -173,7 +173,6 @@ def _change(action: str, arguments: argparse.Namespace, say: Messages) -> ExitSt
 
 
 def _run(request: "ChangeRequest", arguments: argparse.Namespace, say: Messages) -> ExitStatus:
-    from anamo.cli.progress_bar import progress_bar
     from anamo.operator.change import change
 
     complete = change(request, words(arguments), say, progress_bar)

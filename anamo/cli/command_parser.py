@@ -31,7 +31,7 @@ name a line, up to a tab, and leaves a heading taskID out.
 
 
 def add_command(
-    commands: "Commands", name: str, what: str, example: str, more: str = ""
+    commands: "Commands", name: str, what: str, example: str, more: str
 ) -> argparse.ArgumentParser:
     """Add a command.
 
@@ -42,7 +42,6 @@ def add_command(
         example: Command lines for --help.
         more: What --help says between the example and the exit codes.
     """
-    parts = [f"example:\n{example}", more, EXIT_CODES]
     made = commands.add_parser(
         name,
         help=what,
@@ -51,7 +50,7 @@ def add_command(
         allow_abbrev=False,
     )
     program = made.prog.partition(" ")[0]
-    made.epilog = types.as_started("\n\n".join(part for part in parts if part), program)
+    made.epilog = types.as_started(f"example:\n{example}\n\n{more}\n\n{EXIT_CODES}", program)
     types.add_common_flags(made)
     return made
 

@@ -49,8 +49,8 @@ class _Handler(logging.Handler):
 
 def configure_logging(arguments: argparse.Namespace, say: Callable[[str], object]) -> None:
     """Print warnings always, more with -v, everything of ours with --debug, by `say` alone."""
-    level = logging.DEBUG if arguments.debug else logging.INFO if arguments.verbose else None
+    level = logging.INFO if arguments.verbose else logging.WARNING
     logger = logging.getLogger("anamo")
     logger.handlers = [_Handler(say)]
     logger.propagate = False
-    logger.setLevel(logging.WARNING if level is None else level)
+    logger.setLevel(logging.DEBUG if arguments.debug else level)

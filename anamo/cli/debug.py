@@ -4,10 +4,10 @@ Guaranteed: variables are shown by a list of names, none of which holds a secret
 user name and password.
 """
 
+import logging
 import os
 import platform
 import re
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from anamo import __version__
@@ -20,18 +20,20 @@ SHOWN = re.compile(
 )
 """Environment variables that change where requests go or how the worker runs."""
 
-PACKAGES = ("boto3", "botocore")
+logger = logging.getLogger(__name__)
 
 
-def host_facts() -> Iterator[str]:
-    """Versions, then environment variables, one a line."""
-    yield f"PyAnamo {__version__}, Python {platform.python_version()}, {platform.platform()}"
-    for package in PACKAGES:
+def log_host_facts() -> None:
+    """Log versions, then environment variables, one a line."""
+    python, system = platform.python_version(), platform.platform()
+    logger.debug("PyAnamo %s, Python %s, %s", __version__, python, system)
+    for package in ("boto3", "botocore"):
         try:
-            yield f"{package} {version(package)}"
+            logger.debug("%s %s", package, version(package))
         except PackageNotFoundError:
-            yield f"{package} is not installed"
+            logger.debug("%s is not installed", package)
     for name, value in sorted(os.environ.items()):
         if SHOWN.fullmatch(name):
             # A proxy or an endpoint may be written as //USER:PASSWORD@HOST
-            yield f"{name}={value if name == 'AWS_PROFILE' else value.rpartition('@')[2]}"
+            shown = value if name == "AWS_PROFILE" else value.rpartition("@")[2]
+            logger.debug("%s=%s", name, shown)

@@ -134,8 +134,10 @@ def add_sheet_flags(made: argparse.ArgumentParser) -> None:
 
 
 SHEET = {"id": "--id", "script": "--script", "nested_over": "--nested-over"}
+"""Flags of sample sheets; the first two are required."""
 
 LINES = {"data": "-d/--data", "separator": "-s/--separator", "nested_separator": "-n"}
+"""Flags of task files; the first two are required."""
 
 
 def read_tasks(arguments: argparse.Namespace) -> "TaskFile":
@@ -148,7 +150,7 @@ def read_tasks(arguments: argparse.Namespace) -> "TaskFile":
 
     tables = types.tables(arguments)
     form, other = (LINES, SHEET) if arguments.csv is None else (SHEET, LINES)
-    missing = [flag for name, flag in list(form.items())[:2] if getattr(arguments, name) is None]
+    missing = [form[name] for name in [*form][:2] if getattr(arguments, name) is None]
     if missing:
         raise UsageError(f"the following arguments are required: {', '.join(missing)}")
     needless = [flag for name, flag in other.items() if getattr(arguments, name) is not None]

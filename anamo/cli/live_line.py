@@ -24,11 +24,10 @@ from anamo.worker.progress import Screen, item_line
 DRAW_SECONDS = 0.1
 """Shortest time between two drawings: each takes a millisecond, and may come with every claim."""
 
-
 LOOK_SECONDS = 60.0
-"""From one count of what is left to the next for each query page beyond the first that it took: so
-a large table, whose pages take 128 read units, is counted less often, and it stays near two units a
-second, or 0.001 USD an hour."""
+"""Between two counts of what is left, for each query page beyond the first. So a large table, whose
+pages take 128 read units, is counted less often, and counting takes some two units a second, or
+0.001 USD an hour."""
 
 LAST_ITEMS = 50
 """How many of the items that ended last say how long one takes."""
@@ -38,9 +37,9 @@ class LiveLine:
     """On a terminal: one line that changes, with the items done, failed, running here and left in
     the tables, the time to go and so far, and what has run longest.
 
-    What is left is counted now and then, and in between less what this worker takes. The time to go
-    takes as many items at once as had a live lease in the last count, and as long for each as those
-    that ended here. Items that are done are only counted.
+    What is left is counted now and then; in between, what this worker takes is subtracted. The time
+    to go assumes as many items at once as had a live lease in the last count, and as long for each
+    as for those that ended here last. Items that are done get no line of their own.
     """
 
     refresh = 1.0
@@ -165,22 +164,14 @@ class ItemLines:
     """Where there is no terminal: a line for each claim that ended, or none if `quiet`."""
 
     refresh = math.inf
+    asks = False
 
     def __init__(
         self, say: Callable[[str], object], *, quiet: bool, with_table: bool = False
     ) -> None:
-        self._say = say
+        self.say = say
         self._with_table = with_table
         self._quiet = quiet
-
-    def say(self, message: str) -> None:
-        """Print a message."""
-        self._say(message)
-
-    @property
-    def asks(self) -> bool:
-        """Nothing is counted."""
-        return False
 
     def start(self, count: Callable[[], Left]) -> None:
         """Nothing is counted."""

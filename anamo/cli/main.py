@@ -72,7 +72,10 @@ def run(parser: argparse.ArgumentParser, command: Command, words: list[str]) -> 
     try:
         configure_logging(arguments, say)
         if arguments.debug:
-            _log_host_facts()
+            # Here and not above, because only --debug needs it
+            from anamo.cli.debug import log_host_facts
+
+            log_host_facts()
         return command(arguments, say)
     except BrokenPipeError:
         # Such as `| head`. Python flushes stdout at exit, which would fail once more
@@ -110,10 +113,3 @@ def _complete(parser: argparse.ArgumentParser) -> None:
     except ModuleNotFoundError:
         sys.exit(ExitStatus.USAGE)
     argcomplete.autocomplete(parser)
-
-
-def _log_host_facts() -> None:
-    from anamo.cli.debug import host_facts
-
-    for fact in host_facts():
-        logger.debug("%s", fact)

@@ -8,10 +8,11 @@ import gc
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
-from anamo.cli import change_commands, export_command, plan_command
+from anamo.cli import change_commands
 from anamo.cli.command_parser import WORDS, add_command, add_words, words
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus
+from anamo.operator.plan.price import WRITE_PRICE
 
 if TYPE_CHECKING:
     from anamo.cli.command_parser import Commands
@@ -59,8 +60,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    also = (plan_command.add, export_command.add_export, *change_commands.ADD)
-    for add in (_add_status, _add_logs, *also):
+    for add in (_add_status, _add_logs, _add_plan, _add_export, *change_commands.ADD):
         add(commands)
     made.commands = commands.choices
     return made
@@ -176,17 +176,17 @@ def _status(
 
 
 def _refuse_contradictions(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    for flag in ("watch", "html"):
-        if getattr(arguments, flag) is not None and arguments.output != "table":
-            made.error(f"--{flag} is for people: leave out --output")
-    for flag in ("watch", "html", "check"):
-        if getattr(arguments, flag) not in (None, False) and (
-            arguments.names or arguments.names_from
-        ):
-            made.error(f"--{flag} is of whole tables: leave out the names")
+    shown = {"--watch": arguments.watch is not None, "--html": arguments.html is not None}
+    for flag, given in shown.items():
+        if given and arguments.output != "table":
+            made.error(f"{flag} is for people: leave out --output")
+    for flag, given in {**shown, "--check": arguments.check}.items():
+        if given and (arguments.names or arguments.names_from):
+            made.error(f"{flag} is of whole tables: leave out the names")
     forms = {"--by-task": arguments.by_task, "--state": arguments.state, "--check": arguments.check}
-    for flag in (flag for flag, given in forms.items() if given and arguments.html):
-        made.error(f"argument --html: not allowed with argument {flag}")
+    others = [flag for flag, given in forms.items() if given]
+    if arguments.html and others:
+        made.error(f"argument --html: not allowed with argument {others[0]}")
     if arguments.where and not arguments.by_task:
         made.error("--where goes with --by-task")
     if arguments.wait is not None and not arguments.check:
@@ -251,3 +251,106 @@ def _logs(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     )
     whole = write_logs(request, say)
     return ExitStatus.OK if whole else ExitStatus.AWS
+
+
+PLAN_EXAMPLE = """  python pyanamo.py plan -t Align --workers 500 --task-time 90s
+  python pyanamo.py plan -t Align --workers 500 --task-time 90s --items 1000000
+  python pyanamo.py plan -t Call --workers 64 --task-time 10m --items 400 --nested 24 -n 4"""
+
+BASIS = """Without --items, the table is counted as `status` does, and one of its todo items stands
+for all. With --items, AWS is not asked. It is arithmetic on what DynamoDB bills and on the limits
+that AWS documents; what is assumed is printed below the figures."""
+
+
+def _add_plan(commands: "Commands") -> None:
+    what = "How long a table takes, what it costs, and how many workers help."
+    made = add_command(commands, "plan", what, PLAN_EXAMPLE, BASIS)
+    add = made.add_argument
+    number = types.whole_number(1)
+    add("-t", "--table", required=True, type=types.non_empty, help="workflow table")
+    add("--workers", required=True, type=number, metavar="N",
+        help="worker processes, all together: -i on each machine")  # fmt: skip
+    add("--task-time", required=True, type=types.duration, metavar="TIME",
+        help="run time of one task, such as 90s")  # fmt: skip
+    add("--items", type=number, metavar="N", help="items to be imported, instead of the table's")
+    add("--nested", type=number, default=1, metavar="N",
+        help="with --items: nested tasks of each (default: %(default)s, single items)")  # fmt: skip
+    add("-n", "--parallel-nested", type=number, default=1, metavar="N",
+        help="nested tasks of an item that run at once (default: %(default)s)")  # fmt: skip
+    add("--wide", action="store_true",
+        help="with --items: the table has indexes that hold whole items")  # fmt: skip
+    add("--price", type=types.price, default=WRITE_PRICE, metavar="USD",
+        help="of a million write units; a read unit costs a fifth of one (default: "
+        "%(default)s, us-east-1 on demand)")  # fmt: skip
+    made.set_defaults(call=lambda *given: _plan(made, *given))
+
+
+def _plan(
+    made: argparse.ArgumentParser, arguments: argparse.Namespace, say: Messages
+) -> ExitStatus:
+    if arguments.items is None:
+        for flag, given in (("--nested", arguments.nested > 1), ("--wide", arguments.wide)):
+            if given:
+                made.error(f"{flag} goes with --items: without it, the table says so itself")
+    from anamo.operator.plan.plan import PlanRequest, print_plan
+
+    request = PlanRequest(
+        table=arguments.table,
+        region=arguments.region,
+        workers=arguments.workers,
+        task_seconds=arguments.task_time,
+        items=arguments.items,
+        nested=arguments.nested,
+        at_once=arguments.parallel_nested,
+        price=arguments.price,
+        wide=arguments.wide,
+    )
+    print_plan(request, say)
+    return ExitStatus.OK
+
+
+EXPORT_EXAMPLE = """  python pyanamo.py export -t Align Call > tasks.tsv
+  python pyanamo.py export -t Align --state failed --output json
+  python pyanamo.py export -t Align --output parquet > tasks.parquet"""
+
+COLUMNS = """columns of all three forms:
+  table, taskID, itemID, task and argument (of a nested task), script, state (of the item),
+  task_state, cause, exit_code, signal, seconds, max_rss_mb, attempts, instance, claimed, ended,
+  log (S3 address), log_range, and tag_KEY for each KEY=VALUE that a task has printed after
+  `PyAnamo:` and a tab; other such lines are in `tag`
+What is not known is empty, null in JSON and Parquet. In TSV, an apostrophe stands before what a
+spreadsheet would take for a formula. JSON is a list with an object on each line; Parquet needs the
+package pyarrow. Of a task that is to run again, cause to max_rss_mb, log and tags are those of its
+last run.
+
+A table that is being worked on changes while it is read: of each item, the export has one state
+that it was in. DynamoDB bills the whole of every item."""
+
+
+def _add_export(commands: "Commands") -> None:
+    made = add_command(
+        commands,
+        "export",
+        "A line for each task, for R, pandas and spreadsheets.",
+        EXPORT_EXAMPLE,
+        f"{COLUMNS}\n\n{WORDS}",
+    )
+    add = made.add_argument
+    add_words(made, "without one, all items")
+    add("--state", type=types.non_empty, help="only of items in this state")
+    add("--output", choices=("tsv", "json", "parquet"), default="tsv",
+        help="form of the output (default: %(default)s)")  # fmt: skip
+    made.set_defaults(call=_export)
+
+
+def _export(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
+    from anamo.aws.retry import OperatorRetry
+    from anamo.operator.export import check_form, export
+    from anamo.operator.target import find_target
+    from anamo.operator.tasks import tasks
+
+    check_form(arguments.output)
+    retry = OperatorRetry(say)
+    target = find_target(words(arguments), retry)
+    export(tasks(target, arguments.state, retry, say), arguments.output)
+    return ExitStatus.OK

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
+from typing import Any
 
 KEPT = 64 * 1024
 """Bytes that wait for a reader before messages are dropped."""
@@ -48,10 +49,10 @@ def unwaiting_stderr(program: str) -> Iterator[None]:
         sys.stderr = before
 
 
-def _is_descriptor(stream: io.TextIOBase | object, number: int) -> bool:
+def _is_descriptor(stream: Any, number: int) -> bool:
     # Something else may have taken the stream's place, which has no descriptor
     with suppress(AttributeError, OSError):
-        return bool(stream.fileno() == number)  # type: ignore[union-attr]
+        return bool(stream.fileno() == number)
     return False
 
 

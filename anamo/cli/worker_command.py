@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 SCRIPT = "pyanamo.py"
 
 PARTIAL_LOGS_SECONDS = 200.0
-"""A third of the default lease: shorter tasks cost nothing, and an item that runs for an hour 18
-uploads, or 0.0001 USD."""
+"""A third of the default lease: shorter tasks cost nothing, and an item that runs for an hour costs
+18 uploads, or 0.0001 USD."""
 
 ORIGINAL_FLAGS = {
     "--table_name": "--table",

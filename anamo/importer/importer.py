@@ -1,8 +1,8 @@
 """Writes the items of a task file to their tables.
 
 Guaranteed: an item that is in the table stays as it is, whatever its state; an import that was
-interrupted is completed by the same command; throttling slows an import down and never fails it.
-Not guaranteed: that an interrupted import has written the first lines of the file first.
+interrupted is completed by the same command; throttling slows an import down, and never makes it
+fail. Not guaranteed: that an interrupted import has written the first lines of the file first.
 """
 
 import logging
@@ -50,7 +50,7 @@ INTERRUPTED = (
 )
 
 Progress = Callable[[int], object]
-"""Told each number of items that are dealt with, by one thread at a time."""
+"""Called with how many more items have been dealt with, by one thread at a time."""
 
 OpenProgress = Callable[[str, int], AbstractContextManager[Progress]]
 """Shows how far the import of a table is; takes the table's name and the number of its items."""
@@ -84,7 +84,7 @@ class ImportOptions:
     Attributes:
         region: The AWS region; None takes that of the environment or profile.
         create: Make the tables that are missing.
-        replace: Take items away that have the task id of a line and another command.
+        replace: Remove items that have the task id of a line and another command.
         state: The state of new items: TODO, or HELD until somebody resumes them.
     """
 
@@ -171,7 +171,7 @@ def _import_beside(
 
 
 def _unless_refused(look: Callable[[], T]) -> T | None:
-    """What a look at other items finds; None where AWS refuses, since no import fails for it."""
+    """What a look at other items finds; None where AWS refuses it: no import fails for that."""
     try:
         return look()
     except AwsError as error:
@@ -191,9 +191,9 @@ class Importer:
 
     Args:
         table: Where to.
-        progress: Told each number of items dealt with.
+        progress: Called with how many more items have been dealt with.
         say: Takes messages for the user, from any thread.
-        sleep: Waits between two tries; by default until the import has failed, at most.
+        sleep: Waits between two tries; by default, no longer than until the import has failed.
     """
 
     def __init__(
@@ -234,14 +234,15 @@ class Importer:
                 self._raise_fault()
                 for future in done:
                     future.result()
-            except BaseException as error:
+            except KeyboardInterrupt:
                 self._stopped.set()
-                if isinstance(error, KeyboardInterrupt):
-                    with _killed_by_sigint():
-                        self._say(INTERRUPTED)
-                        pool.shutdown(cancel_futures=True)
-                pool.shutdown(cancel_futures=True)
+                with _killed_by_sigint():
+                    self._say(INTERRUPTED)
+                    pool.shutdown()
                 raise
+            finally:
+                # What is left of the batches sends nothing more
+                self._stopped.set()
         return self._totals
 
     def _raise_fault(self) -> None:
@@ -330,7 +331,7 @@ class Importer:
 
 @contextmanager
 def _killed_by_sigint() -> Iterator[None]:
-    """Where Ctrl-C ends the process; a notebook's goes on afterwards, and so does its handler."""
+    """A context in which Ctrl-C ends the process; a notebook's handler is back afterwards."""
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield

@@ -94,7 +94,7 @@ class Replacement:
         return self._table.last(state) is not None
 
     def old(self, items: Iterable[Item], states: Sequence[str]) -> dict[str, list[Record]]:
-        """Items with the same task ids that the task file does not have, by task id.
+        """Items of the table that have these task ids, but are not in the task file; by task id.
 
         Args:
             items: Items of the task file.

@@ -1,8 +1,7 @@
 """What a shell would act on in a Task Script, which runs without one: refusals and warnings.
 
-Guaranteed: nothing inside single quotes or behind a backslash is refused, and nothing inside double
-quotes; each refusal shows the form that works. Not guaranteed: that the text of a `bash -c '…'`
-does what it should.
+Guaranteed: no operator inside quotes or behind a backslash is refused; each refusal shows the form
+that works. Not guaranteed: that the text of a `bash -c '…'` does what it should.
 """
 
 import re
@@ -16,7 +15,7 @@ LONGEST_FORM = 100
 ZEROTH = "without the _, the argument is $0"
 
 _SUSPICIOUS = re.compile(r"[<>|;&`*?~]|\$[({]")
-"""What every refusal and warning has; most scripts have none of it, and need no closer look."""
+"""What every operator and warning has; most scripts have none of it, and need no closer look."""
 
 _QUOTED = re.compile(
     rf"""\\.|'[^']*'|"(?:[^"\\]|\\.)*"|{command_line.REFERENCE.pattern}""", re.DOTALL | re.ASCII
@@ -87,23 +86,21 @@ def warning(script: str) -> str | None:
     if not _SUSPICIOUS.search(script):
         return None
     bare = _QUOTED.sub("_", script)
-    if found := _PATTERN.search(bare):
-        return f"{found[0]} stays as it is: only a shell would replace it (bash -c '…')"
+    found = _PATTERN.search(bare)
     # In double quotes a shell runs it; but so may the program whose code it is part of
-    found = _SUBSTITUTION.search(_PLAIN.sub("_", script))
-    if found and not _CODE_FLAG.search(bare):
-        return f"{found[0]} stays as it is: only a shell would replace it (bash -c '…')"
-    return None
+    if not found and not _CODE_FLAG.search(bare):
+        found = _SUBSTITUTION.search(_PLAIN.sub("_", script))
+    if not found:
+        return None
+    return f"{found[0]} stays as it is: only a shell would replace it (bash -c '…')"
 
 
 def _in_shell(script: str, argument: str | None) -> str:
-    nested = argument is not None
-    text = f'{script} "$1"' if nested else script
-    if "'" in script or len(text) > LONGEST_FORM or (nested and unquoted_operator(argument or "")):
-        text = '… "$1"' if nested else "…"
-    if not nested:
-        return f"bash -c '{text}'"
-    return f"bash -c '{text}' _ ({ZEROTH})"
+    first = "" if argument is None else ' "$1"'
+    text = f"{script}{first}"
+    if "'" in script or len(text) > LONGEST_FORM or unquoted_operator(argument or ""):
+        text = f"…{first}"
+    return f"bash -c '{text}'" + ("" if argument is None else f" _ ({ZEROTH})")
 
 
 def _lacks_zeroth(script: str) -> bool:

@@ -5,8 +5,9 @@ the same item. Not guaranteed: that a Task Script exists or does what it should.
 """
 
 import sys
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,12 +17,16 @@ from anamo.core.errors import UsageError
 from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item
 from anamo.core.item_size import SMALLEST_TAIL, tail_limit, text_size
 from anamo.core.text import count
-from anamo.importer import hints, shell_syntax
+from anamo.importer import shell_syntax
 
 SHOWN = 20
 """Bad lines that are named; the others are counted: a wrong separator makes all of them bad."""
 
 CUT = "the file ends in this line, without a line break: was it cut off?"
+
+HEADER = "is line 1 a header? Then take it out"
+
+COMMENT = "a # does not begin a comment; is it one? Then take it out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,35 +79,7 @@ class BadLine(Exception):
 
 
 class OtherFields(BadLine):
-    """Its fields are not those of a task; a header's are not."""
-
-
-@dataclass(slots=True)
-class _Fewest:
-    """The fewest fields and nested arguments of a line so far; 0 before the first. A last line that
-    has fewer, and no line break, may be what is left of a longer one.
-    """
-
-    fields: int = 0
-    tasks: int = 0
-
-    def add(self, fields: int, tasks: int) -> None:
-        """Take note of a line."""
-        self.fields = min(self.fields or fields, fields)
-        self.tasks = min(self.tasks or tasks, tasks)
-
-    def compare(self, fields: int, tasks: int) -> bool:
-        """Whether a line has fewer nested arguments, which is not rare enough to be refused.
-
-        Raises:
-            BadLine: It has fewer fields.
-        """
-        if fields < self.fields:
-            raise BadLine(
-                f"{fields} fields, and {self.fields} in all others: if that is right, end the file "
-                "with a line break"
-            )
-        return tasks < self.tasks
+    """The line's fields are not those of a task; it may be a header."""
 
 
 def read(path: str, layout: Layout, tables: Sequence[str]) -> TaskFile:
@@ -143,7 +120,7 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
     """
     found = TaskFile({table: {} for table in tables})
     problems: list[tuple[int, str]] = []
-    others = _Fewest()
+    shapes: set[tuple[int, int]] = set()
     header = False
     for number, line in enumerate(lines, start=1):
         ended = line.endswith(b"\n")
@@ -153,23 +130,46 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
                 found.lines += 1
                 fields = _fields(text, layout)
                 table, item = item_of(fields, layout, tables)
-                if not ended and others.compare(len(fields), item.tasks):
+                shape = len(fields), item.tasks
+                if not ended and _is_cut_off(shape, shapes):
                     fewer = f"{count(item.tasks, 'nested argument')}, and more in all others"
                     # First, since of many warnings only the first are shown
                     found.warnings.insert(0, f"{name}:{number}: {fewer}; {CUT}")
                 add_item(found, table, item)
-                others.add(len(fields), item.tasks)
+                shapes.add(shape)
                 _note_doubts(found, f"{name}:{number}", line, fields, item, layout)
         except BadLine as bad:
             header = header or (number == 1 and isinstance(bad, OtherFields))
-            comment = line.lstrip().startswith(b"#")
-            advice = [hints.COMMENT] * comment + [CUT] * (not ended)
+            advice = [COMMENT] * _is_comment(line) + [CUT] * (not ended)
             problems.append((number, "; ".join([str(bad), *advice])))
+    if header and len(problems) < found.lines:
+        problems[0] = (1, f"{problems[0][1]}; {HEADER}")
     if problems:
-        raise BadLines(name, hints.of_bad_lines(problems, found.lines) if header else problems)
+        raise BadLines(name, problems)
     if not found.lines:
         raise UsageError(f"{name}: contains no task")
     return found
+
+
+def _is_cut_off(last: tuple[int, int], others: Collection[tuple[int, int]]) -> bool:
+    """Whether a last line without a line break has fewer nested arguments than all others. That is
+    not rare enough to be refused.
+
+    Args:
+        last: How many fields and nested arguments it has.
+        others: Those of the other lines.
+
+    Raises:
+        BadLine: It has fewer fields.
+    """
+    fields, tasks = last
+    fewest = min((each for each, _ in others), default=0)
+    if fields < fewest:
+        raise BadLine(
+            f"{fields} fields, and {fewest} in all others: if that is right, end the file with a "
+            "line break"
+        )
+    return tasks < min((each for _, each in others), default=0)
 
 
 def _decode(line: bytes, *, first: bool) -> str:
@@ -261,11 +261,18 @@ def _is_shell_pipe(split: Sequence[str], layout: Layout) -> bool:
 def _note_doubts(
     found: TaskFile, where: str, line: bytes, fields: Sequence[str], item: Item, layout: Layout
 ) -> None:
-    """Note what a line that is an item may not mean, and what may be a mistake in it."""
+    """Note what may be a mistake in a line that is an item."""
     if not layout.literal and (warning := _warning(item)):
         found.warnings.append(f"{where}: {warning}")
-    if hint := hints.of_line(line, None if layout.nested else "".join(fields[3:])):
-        found.hints.append(f"{where}: {hint}")
+    argument = "" if layout.nested else "".join(fields[3:])
+    if _is_comment(line):
+        found.hints.append(f"{where}: {COMMENT}")
+    elif "," in argument and not set(argument) & set("'\"\\"):
+        found.hints.append(f"{where}: arguments contain ',': did you forget -n ','?")
+
+
+def _is_comment(line: bytes) -> bool:
+    return line.lstrip().startswith(b"#")
 
 
 def _warning(item: Item) -> str | None:
@@ -300,9 +307,7 @@ def _nested(task_id: str, rest: list[str], layout: Layout) -> Item:
 
 
 def _other_separator(layout: Layout) -> str:
-    other = next(
-        each for each in ("|", "\\t", ";;") if each != layout.separator.replace("\t", "\\t")
-    )
+    other = r"\t" if layout.separator == "|" else "|"
     return f"choose another separator, say -s '{other}'"
 
 
@@ -333,13 +338,10 @@ def _check_size(item: Item, table: str) -> None:
 
 
 def _fitting(item: Item, table: str) -> int:
-    """How many of the item's nested tasks, in their order, fit in one item."""
-    fits, too_many = 1, item.tasks
-    while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        part = nested_item(item.task_id, [task.script for task in item.nested[:middle]])
-        if tail_limit(part, table) >= SMALLEST_TAIL:
-            fits = middle
-        else:
-            too_many = middle
-    return fits
+    """How many of the item's nested tasks, in their order, fit in one item; at least 1."""
+
+    def too_many(tasks: int) -> bool:
+        part = nested_item(item.task_id, [task.script for task in item.nested[:tasks]])
+        return tail_limit(part, table) < SMALLEST_TAIL
+
+    return 1 + bisect_left(range(2, item.tasks), True, key=too_many)

@@ -29,6 +29,12 @@ try again by itself."""
 THROTTLED = "ThrottlingException"
 
 
+META = SimpleNamespace(
+    region_name="us-east-1", events=SimpleNamespace(register=lambda *_, **__: None)
+)
+"""What a client says of itself."""
+
+
 class SimulatedClient:
     """The client of one process.
 
@@ -43,9 +49,7 @@ class SimulatedClient:
     def __init__(
         self, database: Any, meter: Meter, limits: Limits, time: VirtualTime, seed: int
     ) -> None:
-        self.meta = SimpleNamespace(
-            region_name="us-east-1", events=SimpleNamespace(register=lambda *_, **__: None)
-        )
+        self.meta = META
         self._database = database
         self._meter = meter
         self._limits = limits

@@ -56,13 +56,9 @@ class Meter:
         self.throttled: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
 
-    def total(self, kind: str, *, of_table: bool | None = None) -> float:
-        """Units of a kind, "write" or "read": all, those of the table or those of the indexes."""
-        return sum(
-            units
-            for (unit, place), units in self.units.items()
-            if unit == kind and of_table in (None, place == "table")
-        )
+    def total(self, kind: str) -> float:
+        """Units of a kind, "write" or "read"."""
+        return sum(units for (unit, _), units in self.units.items() if unit == kind)
 
 
 class SimulatedDatabase:
@@ -182,9 +178,7 @@ class SimulatedDatabase:
 
     # Parts of requests
 
-    def _write(
-        self, key: Any, before: Image | None, after: Image | None, table_factor: int = 1
-    ) -> float:
+    def _write(self, key: Any, before: Image | None, after: Image, table_factor: int = 1) -> float:
         sizes = [image.size for image in (before, after) if image]
         uses: list[Use] = [
             (self._table, position(key), float(table_factor * write_units(max(sizes))))
@@ -196,16 +190,13 @@ class SimulatedDatabase:
                     place = self._place(index, image[index.partition_key]["S"])
                     uses.append((place, _sort_key(image[index.sort_key]), float(units)))
         self._take("write", uses)
-        if after is None:
-            del self.images[key]
-        else:
-            self.images[key] = after
+        self.images[key] = after
         if before is not None and len(self._order) == len(self.images):
             self._order.wrote(key)
         self._list_later(key, before, after)
         return sum(units for _, _, units in uses)
 
-    def _list_later(self, key: Any, before: Image | None, after: Image | None) -> None:
+    def _list_later(self, key: Any, before: Image | None, after: Image) -> None:
         """Have the indexes show a write after their lag, and each item's writes in their order."""
         changes: list[Callable[[], None]] = []
         for index in self._indexes:

@@ -27,7 +27,7 @@ from anamo.worker.loop import Worker
 from anamo.worker.output_files import NONE_KEPT
 from anamo.worker.recorder import RECORD_SECONDS
 from anamo.worker.turns import Turn, TurnAsked, TurnBegins
-from benchmarks.simulate.client import SimulatedClient
+from benchmarks.simulate.client import META, SimulatedClient
 from benchmarks.simulate.database import Meter
 from benchmarks.simulate.sizes import Image
 from benchmarks.simulate.virtual_time import Event, VirtualTime
@@ -312,11 +312,6 @@ def imported_image(item: Item) -> Image:
         puts.extend(request["TransactItems"])
         return {}
 
-    client: Any = SimpleNamespace(
-        meta=SimpleNamespace(
-            region_name="us-east-1", events=SimpleNamespace(register=lambda *_, **__: None)
-        ),
-        transact_write_items=transact_write_items,
-    )
+    client: Any = SimpleNamespace(meta=META, transact_write_items=transact_write_items)
     WorkflowTable(client, TABLE).insert([item], "0" * 32)
     return Image(puts[0]["Put"]["Item"])

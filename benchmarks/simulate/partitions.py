@@ -75,9 +75,8 @@ SAMPLE = 1_000
 
 @dataclass
 class Partition:
-    """One partition: from a sort key on, up to the next partition's."""
+    """One partition."""
 
-    first: Any
     writes: Bucket
     reads: Bucket
     hot_since: float | None = None
@@ -128,13 +127,13 @@ class KeyRange:
     def __init__(self, limits: Limits, firsts: list[Any], draw: random.Random) -> None:
         self._limits = limits
         self._draw = draw
-        self.partitions = [self._new(first) for first in firsts]
+        self.partitions = [self._new() for _ in firsts]
         self._firsts = firsts[1:]
 
-    def _new(self, first: Any) -> Partition:
+    def _new(self) -> Partition:
         limits = self._limits
         writes = Bucket(limits.partition_writes, limits.burst)
-        return Partition(first, writes, Bucket(limits.partition_reads, limits.burst))
+        return Partition(writes, Bucket(limits.partition_reads, limits.burst))
 
     def at(self, key: Any) -> Partition:
         """The partition of a sort key."""
@@ -169,6 +168,6 @@ class KeyRange:
         if not above:
             return
         index = self.partitions.index(partition) + 1
-        self.partitions.insert(index, self._new(above[0]))
+        self.partitions.insert(index, self._new())
         self._firsts.insert(index - 1, above[0])
         partition.seen = []

@@ -51,10 +51,10 @@ class VirtualTime:
         self.at(self.now + max(seconds, 0.0), getcurrent().switch)
         self._scheduler.switch()
 
-    def run(self, until: float = math.inf) -> None:
-        """Run all jobs to their ends, or to a time. Raises what a job raises."""
+    def run(self) -> None:
+        """Run all jobs to their ends. Raises what a job raises."""
         self._scheduler = getcurrent()
-        while self._due and self._due[0][0] <= until:
+        while self._due:
             self.now, _, call = heapq.heappop(self._due)
             call()
 
