@@ -45,9 +45,9 @@ class LogsRequest:
 
     words: Words
     state: str | None
-    nested: str | None
-    stderr: bool
-    tail: int | None
+    nested: str | None = None
+    stderr: bool = False
+    tail: int | None = None
     follow: bool = False
 
 
