@@ -61,14 +61,9 @@ def export(tasks: Iterable[Task], form: str) -> None:
     with TemporaryFile("w+", encoding="ascii") as file:
         rows = _Rows(file, (task.row() for task in tasks))
         if form == "tsv":
-            cells = ([_cell(row.get(name)) for name in rows.columns] for row in rows)
-            output.print_tsv(rows.columns, cells)
+            output.print_tsv(rows.columns, ([*map(row.get, rows.columns)] for row in rows))
         else:
             _write_parquet(rows)
-
-
-def _cell(value: object) -> object:
-    return "" if value is None else value
 
 
 def _print_json(rows: Iterable[Row]) -> None:

@@ -78,4 +78,4 @@ def print_hints(hints: list[Hint]) -> None:
     for reason, command in hints:
         console.print(f"  {printable(reason)}:", style="dim")
         # Never wrapped, so that it can be copied
-        console.print(f"    {printable(command)}", soft_wrap=True)
+        output.print_unwrapped(console, f"    {command}")

@@ -150,15 +150,26 @@ def escaped(value: object, style: str = "") -> "RenderableType":
     return Text(printable(str(value)), style=style)
 
 
+def print_unwrapped(console: "Console", text: str, style: str = "") -> None:
+    """Print a line as it is, however long, with control characters escaped."""
+    console.print(printable(text), style=style or None, soft_wrap=True)
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
     print(json.dumps(value, indent=2))
 
 
+def readable_time(stamp: str) -> str:
+    """An ISO 8601 timestamp without its "T" and "Z"."""
+    return stamp.replace("T", " ").removesuffix("Z")
+
+
 def print_tsv(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a line of headings, then a line for each row."""
+    """Print a line of headings, then a line for each row; a cell of None is empty."""
     for row in chain([headings], rows):
-        print("\t".join(printable(_inert(str(value))) for value in row))
+        cells = ("" if value is None else str(value) for value in row)
+        print("\t".join(printable(_inert(cell)) for cell in cells))
 
 
 def _inert(cell: str) -> str:
