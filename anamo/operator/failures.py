@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from anamo.core.log_entry import LogEntry
 from anamo.core.record import Record
+from anamo.core.task import FAILED
 from anamo.core.text import natural_sort_key
 
 EXAMPLES = 3
@@ -20,9 +21,6 @@ EXAMPLES = 3
 
 LINE_LIMIT = 200
 """Characters of a line of stderr that are shown and compared."""
-
-FAILED = "Execution Failed: "
-"""The prefix of a failed task's log status."""
 
 _VARYING = re.compile(
     r"(?P<number>0[xX][0-9a-fA-F]+"
@@ -62,8 +60,10 @@ class FailureGroup:
     @property
     def line(self) -> str:
         """The last line of stderr, with the names of what differs in place of it."""
-        shown = [f"<{slot.kind}>" if slot.text is None else slot.text for slot in self._slots]
-        return "".join(map("".join, zip(self._fixed, [*shown, ""], strict=True)))
+        line = self._fixed[0]
+        for slot, fixed in zip(self._slots, self._fixed[1:], strict=True):
+            line += (f"<{slot.kind}>" if slot.text is None else slot.text) + fixed
+        return line
 
     def add(self, task_id: str, slots: list[_Slot]) -> None:
         """Add a task."""

@@ -36,9 +36,7 @@ class Hints:
     def after_failures(self, failures: Failures, table: str) -> list[Hint]:
         """What to do about the failed tasks of a table; there is at least one."""
         example = next(iter(failures)).examples[0]
-        # Cannot be pasted: an id with control characters, or one that argparse takes for a flag
-        pasteable = printable(example) == example and not example.startswith("-")
-        names = [example] if pasteable else []
+        names = [example] if pasteable(example) else []
         # The name comes last: right after -t it could be taken for a table
         options = ["--state", "failed", "--stderr", "--tail", "20"]
         read = self.command("logs", table, *options, *names)
@@ -70,6 +68,11 @@ class Hints:
             start = self.command("", counts.table, "-b", self.bucket)
             hints.append((f"no worker is running on {counts.table} now; start one", start))
         return hints
+
+
+def pasteable(task_id: str) -> bool:
+    """Whether a task id can be typed: no control characters, and no flag to argparse."""
+    return printable(task_id) == task_id and not task_id.startswith("-")
 
 
 def print_hints(hints: list[Hint]) -> None:

@@ -90,9 +90,10 @@ class Pace:
             if span:
                 seconds = max(span[1] - span[0], SHORTEST)
                 last = (span[1], seconds, max(record.tasks, 1))
-                (heapq.heappush if len(self._last) < LAST_ITEMS else heapq.heappushpop)(
-                    self._last, last
-                )
+                if len(self._last) < LAST_ITEMS:
+                    heapq.heappush(self._last, last)
+                else:
+                    heapq.heappushpop(self._last, last)
         elif record.leased(self.now):
             self.running += 1
             age = max(self.now - span[0], 0.0) if span else 0.0

@@ -19,8 +19,8 @@ from typing import Any
 from anamo.core.item import NULL, Item, State
 from anamo.core.log_entry import LogEntry
 from anamo.core.record import Record
+from anamo.core.task import FAILED
 from anamo.core.text import printable, printable_lines
-from anamo.operator.failures import FAILED
 
 DONE, BROKEN, RUNNING, WAITING, HELD, LOST = range(6)
 """Kinds of an item: `todo` is waiting; `locked` is running, and LOST once its lease has ended."""
