@@ -79,8 +79,8 @@ def count_table(
     table: WorkflowTable,
     retry: OperatorRetry,
     note: Callable[[Record], object] | None = None,
-    whole: Collection[str] | None = (State.FAILED.value,),
     *,
+    whole: bool = False,
     pace: bool = False,
 ) -> TableCounts:
     """Count the items and tasks of a table.
@@ -88,9 +88,8 @@ def count_table(
     Args:
         table: The table to count.
         retry: Sends the requests.
-        note: Called with each item, in the calling thread.
-        whole: States whose items are read whole if there is a `note`; None for all, from the table
-            and not from the index.
+        note: Called with each item, in the calling thread; failed ones have their logs.
+        whole: Whether all have, and are read from the table and not from the index.
         pace: Whether to find out its pace, too, as with a `note`. It takes longer than counting,
             and no more read units.
 
@@ -103,10 +102,10 @@ def count_table(
     states = retry(table.states_held)
     # Here, once answers have set the clock, and before the records, whatever reading them takes
     counts.pace.now = table.clock.now()
-    if note and whole is None:
+    if whole:
         records = whole_items(table, retry)
     else:
-        records = _listed(table, states, retry, whole or () if note else (), pace=pace)
+        records = _listed(table, states, retry, failures=note is not None, pace=pace)
     for record in records:
         _add(counts, record, table.clock.surely_past, pace=pace)
         if note:
@@ -120,21 +119,20 @@ def _listed(
     table: WorkflowTable,
     states: Collection[str],
     retry: OperatorRetry,
-    whole: Collection[str],
     *,
+    failures: bool,
     pace: bool,
 ) -> Iterator[Record]:
     """The items that the index lists in some states: of todo and done ones, usually the majority,
-    no more than is needed; those in the states `whole` as they are in the table.
+    no more than is needed; with `failures`, failed ones whole.
     """
-    brief = {
+    projections = {
         State.TODO.value: Projection.COUNTS if pace else Projection.TALLY,
         State.DONE.value: Projection.RUNS if pace else Projection.SIZES,
+        State.FAILED.value: Projection.WHOLE if failures else Projection.LISTED,
     }
-    projections = dict.fromkeys(states, Projection.LISTED)
-    projections |= {state: brief[state] for state in projections if state in brief}
-    projections |= {state: Projection.WHOLE for state in projections if state in whole}
-    return parallel_query(table, projections, retry, Projection.STANDING)
+    by_state = {state: projections.get(state, Projection.LISTED) for state in states}
+    return parallel_query(table, by_state, retry, Projection.STANDING)
 
 
 def _add(

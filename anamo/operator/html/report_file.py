@@ -137,5 +137,5 @@ def _read_step(table: WorkflowTable, kinds: list[str], retry: OperatorRetry) -> 
     def note(record: Record) -> None:
         step.add(record, table.clock.surely_past())
 
-    step.counts = count_table(table, retry, note, whole=None)
+    step.counts = count_table(table, retry, note, whole=True)
     return step
