@@ -10,6 +10,7 @@ from anamo.cli import arguments as types
 from anamo.cli.command_parser import add_command
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus
+from anamo.operator.plan.price import WRITE_PRICE
 
 if TYPE_CHECKING:
     from anamo.cli.command_parser import Commands
@@ -21,8 +22,6 @@ EXAMPLE = """  python pyanamo.py plan -t Align --workers 500 --task-time 90s
 MORE = """Without --items, the table is counted as `status` does, and one of its todo items stands
 for all. With --items, AWS is not asked. It is arithmetic on what DynamoDB bills and on the limits
 that AWS documents; what is assumed is printed below the figures."""
-
-WRITE_PRICE = 0.625
 
 
 def add(commands: "Commands") -> None:

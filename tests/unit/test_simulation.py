@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from anamo.aws.update import GROUP_LIMIT
-from anamo.cli import plan_command
 from anamo.core.capacity import PARTITION_WRITES, Index, workflow_indexes
 from anamo.core.item import nested_item, single_item
-from anamo.operator.plan import item_life, price
+from anamo.operator.plan import item_life
 from anamo.operator.plan.forecast import Plan, forecast
 from anamo.operator.plan.price import Price
 from anamo.worker import heartbeat, recorder
@@ -161,7 +160,6 @@ def test_the_plan_has_the_constants_of_what_it_stands_for() -> None:
     assert item_life.BRIEF_FACTOR == recorder.BRIEF_FACTOR
     assert item_life.LINGER_SECONDS == recorder.LINGER_SECONDS
     assert item_life.RENEWALS == heartbeat.SHARE
-    assert plan_command.WRITE_PRICE == price.WRITE_PRICE
 
 
 def test_a_hundred_nested_tasks_of_an_hour_are_written_one_by_one() -> None:
