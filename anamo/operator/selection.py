@@ -25,7 +25,7 @@ MANY = 100
 """More names than that are found by reading the tables: each name takes a query for each state."""
 
 NAMED = 20
-"""How many names are listed in a message."""
+"""How many names are listed in a message, and how many messages about one item each are said."""
 
 Selected = tuple[WorkflowTable, Record]
 
