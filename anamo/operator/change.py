@@ -73,12 +73,13 @@ class ChangeRequest:
 
     Attributes:
         action: What to do.
-        state: Items in this state only; None, which needs names, for each that can be changed so.
+        state: Items in this state only; None, which needs names, for any that the action begins in.
         nested: Which nested tasks run again, or, where it is one, are removed.
         chosen: Which of the selected items are meant.
-        force: Change items that workers have locked too.
+        force: Also change items that workers have locked.
         confirmed: Do not ask for confirmation.
-        implied: Whether the state is the command's own: a named item in another was not asked for.
+        implied: Whether the command chose the state, not the operator: a named item in another
+            state is then said, and not counted as left out.
     """
 
     action: Action

@@ -5,8 +5,8 @@ up to six hours old. States of other tools are found too (`WorkflowTable.states_
 under their own names. Not guaranteed: a consistent snapshot, see `parallel_query`.
 
 DynamoDB bills all that an index holds of an item even for a query that only counts, so the query
-pages that count the items also tell how many tasks they have. How far the nested tasks of an item
-are that a worker holds, or has given back, is read from the table.
+pages that count the items also tell how many tasks they have. How many nested tasks have ended in
+an item that a worker holds, or has given back, is read from the table.
 """
 
 import logging
@@ -88,10 +88,10 @@ def count_table(
     Args:
         table: The table to count.
         retry: Sends the requests.
-        note: Called with each item, in the calling thread; failed ones have their logs.
-        whole: Whether all have, and are read from the table and not from the index.
-        pace: Whether to find out its pace, too, as with a `note`. It takes longer than counting,
-            and no more read units.
+        note: Called with each item, in the calling thread; failed ones are whole.
+        whole: Whether all are, read from the table and not from the index.
+        pace: Whether to find out the pace, too, as with a `note`. It takes longer than counting,
+            but no more read units.
 
     Raises:
         AwsError: A request failed.
@@ -100,7 +100,7 @@ def count_table(
     before = table.meter.consumed.read_units
     counts = TableCounts(table.name)
     states = retry(table.states_held)
-    # Here, once answers have set the clock, and before the records, whatever reading them takes
+    # Once an answer has set the clock, and before the records, however long reading them takes
     counts.pace.now = table.clock.now()
     if whole:
         records = whole_items(table, retry)

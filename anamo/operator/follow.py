@@ -1,8 +1,8 @@
 """`pyanamo.py logs --follow`: what tasks print, until their items have ended.
 
-Guaranteed: of each stream every byte is written once, in its order, however often it is looked; the
-last of it comes from the whole log. Not guaranteed: what a task printed within one interval beyond
-what its worker puts in S3; it is said how much that is.
+Guaranteed: every byte of a stream is written once and in order, however many looks that takes; the
+last come from the whole log. Not guaranteed: what a task printed within one interval beyond what
+its worker puts in S3; a message says how much that is.
 """
 
 import re
@@ -185,7 +185,7 @@ class Follower:
     def _write_new(
         self, stream: Stream, record: Record, pieces: Iterable[bytes], begin: int
     ) -> None:
-        """Write what is new of a stream, of which there are pieces from a byte on."""
+        """Write what is new of a stream; `pieces` are its bytes from `begin` on."""
         name = self._name(stream[0], record, stream[2])
         if self._request.stderr and stream[3] != STDERR:
             return
@@ -209,7 +209,7 @@ class Follower:
     def _counted(
         self, stream: Stream, pieces: Iterable[bytes], position: int, written: int
     ) -> Iterator[bytes]:
-        """The pieces from byte `written` on; takes note of where they end."""
+        """The part of the pieces from byte `written` on; notes where they end."""
         for piece in pieces:
             new = piece[max(written - position, 0) :]
             position += len(piece)

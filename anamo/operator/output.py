@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 UNBOUNDED = 10_000
 """Width in columns if stdout is neither a terminal nor COLUMNS set, so that no line is wrapped."""
 
-# A spreadsheet takes quotes at the beginning away, and full-width signs for the others
+# A spreadsheet drops quotes at the beginning, and takes full-width signs for ordinary ones
 _FORMULA = re.compile(r'"*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]')
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([Ee][+-]?\d+)?", re.ASCII)
@@ -101,7 +101,7 @@ def fit(
             return _copy(table, kept), dropped
         dropped += [heading] * any(column.header == heading for column in kept)
         kept = [column for column in kept if column.header != heading]
-    # Without what cannot be dropped there is nothing to print: words are broken only then
+    # What is left cannot be dropped: words are broken only now
     return _copy(table, kept), dropped
 
 

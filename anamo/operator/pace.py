@@ -6,7 +6,7 @@ nothing works changes nothing, and the first look already knows the rate.
 
 Guaranteed: no time to go is given while nothing works, or before anything has ended. Not
 guaranteed: that earlier claims of an item count, since the table keeps the last one only; nor that
-a nested item of which a part was requeued counts with that part only.
+only the part of a nested item that was requeued counts.
 """
 
 import heapq
@@ -20,8 +20,8 @@ from anamo.core.record import Record
 from anamo.core.text import count, format_duration, format_rate, percent
 
 RECENT_SECONDS = 60.0
-"""Over which the number of items that run at once is averaged: items of a tenth of a second are
-seen running, or not, by chance."""
+"""Time over which the number of items that run at once is averaged: whether an item of a tenth of a
+second is seen running is chance."""
 
 PAUSE_SECONDS = 10.0
 """Longest pause between two items that still counts as work."""
@@ -33,7 +33,7 @@ SHORTEST = 0.5
 """Seconds that an item takes at least: dates are whole seconds."""
 
 OVERDUE = 0.1
-"""What runs longer than expected is expected to run for this share of its age again."""
+"""What has run longer than expected is expected to run on for this share of its age."""
 
 Span = tuple[float, float]
 """Begin and end in epoch seconds."""

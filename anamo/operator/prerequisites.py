@@ -1,4 +1,4 @@
-"""`pyanamo.py resume --after`: let samples go on that earlier steps have done.
+"""`pyanamo.py resume --after`: let samples go on that earlier steps are done with.
 
 Guaranteed: an item is resumed only if every item of its task id was done, in each of the earlier
 steps, when their tables were read, and each has at least one. Tables are read themselves, not their
@@ -65,7 +65,7 @@ class Prerequisites:
         self._progress_bar = progress_bar
 
     def resume(self) -> None:
-        """Resume what may go on, and print how many items that were and what the others wait for.
+        """Resume what may go on; print how many items those were, and what the others wait for.
 
         Raises:
             UsageError: A name is unknown.

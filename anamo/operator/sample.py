@@ -1,6 +1,6 @@
 """Samples through every step: the items that names mean, each with its tasks.
 
-Guaranteed: each nested task is shown by name and argument, what has not run yet too; a log's
+Guaranteed: each nested task is shown by name and argument, even if it has not run yet; a log's
 address is never wrapped, so that it can be copied.
 """
 

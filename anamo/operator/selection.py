@@ -1,7 +1,7 @@
 """Which items an operator means.
 
 A name is a task id, which several items may share, or else an itemID. Guaranteed: a name that no
-table has is reported before anything is done; one that only some of the tables have is said.
+table has is reported before anything is done; a message names one that only some tables have.
 """
 
 from collections import defaultdict

@@ -47,7 +47,7 @@ class Status:
         form: `table`, `json` or `tsv`.
         hints: Makes the suggested command lines.
         say: Prints a message.
-        samples: Whether words may be names of samples; without, all are tables.
+        samples: Whether words may be names of samples; if not, all are tables.
 
     Attributes:
         complete: Whether all of the tables could be read; those that could not are said.

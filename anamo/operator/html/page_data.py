@@ -77,8 +77,8 @@ class PageData:
         return f'{to_json(head)[:-1]},"items":[{rows}]}}'
 
     def _detailed(self) -> list[list[bool]]:
-        """For each row of each step, whether the page has room for its details. Of the priority
-        that has not room for all, the steps get equal parts.
+        """For each row of each step, whether the page has room for its details. Where there is room
+        for a part of a priority only, the steps get equal shares of it.
         """
         sizes = [
             sum(each) for each in zip(*(step.details.sizes for step in self._steps), strict=True)

@@ -1,4 +1,4 @@
-"""The report's file: tables are read, and it is written, once or again and again."""
+"""The report's file, which is written once or at intervals, each time from the tables."""
 
 import math
 import os
@@ -57,7 +57,7 @@ def write_report(
         tables: The tables, in the order of the workflow's steps.
         hints: Makes the suggested command lines.
         retry: Sends the requests.
-        seconds: Have the page load itself again so often, until no item is todo or locked.
+        seconds: Have the page load itself again at this interval until no item is todo or locked.
         all_steps: Whether the tables are all that were asked for.
 
     Raises:
