@@ -8,7 +8,7 @@ of a group is shown as it is.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from anamo.core.log_entry import LogEntry
@@ -117,6 +117,18 @@ def _common(one: _Slot, other: _Slot) -> _Slot:
 
 def _parts(line: str, record: Record, name: str) -> tuple[tuple[str, ...], list[_Slot]]:
     """A line as what is the same in similar lines, and the slots between."""
+    fixed, slots = [""], []
+    for kind, text in _pieces(line, _own_words(line, record, name)):
+        if kind:
+            slots.append(_Slot(kind, text))
+            fixed.append("")
+        else:
+            fixed[-1] += text
+    return tuple(fixed), slots
+
+
+def _own_words(line: str, record: Record, name: str) -> dict[str, str]:
+    """The words of a line that are a task's own, with the kind of each."""
     item = record.item
     own = {str(item.item_id): "itemID", name: "Task"}
     for word in item.arguments.get(name, "").split():
@@ -124,22 +136,21 @@ def _parts(line: str, record: Record, name: str) -> tuple[tuple[str, ...], list[
         if not re.fullmatch("[a-z]", word):
             own[word] = "argument"
     own[item.task_id] = "taskID"
-    own = {word: kind for word, kind in own.items() if word and word in line}
+    return {word: kind for word, kind in own.items() if word and word in line}
+
+
+def _pieces(line: str, own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """A line in pieces, each with the kind of slot that it is, or "" for none."""
     # An id inside a longer word is part of another name; the longest is tried first
     words = "|".join(map(re.escape, sorted(own, key=len, reverse=True)))
-    fixed, slots = [""], []
-    for position, piece in enumerate(
-        re.split(rf"(?<![0-9A-Za-z])({words})(?![0-9A-Za-z])", line) if words else [line]
-    ):
+    parts = re.split(rf"(?<![0-9A-Za-z])({words})(?![0-9A-Za-z])", line) if words else [line]
+    for position, part in enumerate(parts):
         if position % 2:
-            slots.append(_Slot(own[piece], piece))
-            fixed.append("")
+            yield own[part], part
             continue
         end = 0
-        for match in _VARYING.finditer(piece):
-            fixed[-1] += piece[end : match.start()]
-            slots.append(_Slot(match.lastgroup or "", match[0]))
-            fixed.append("")
+        for match in _VARYING.finditer(part):
+            yield "", part[end : match.start()]
+            yield match.lastgroup or "", match[0]
             end = match.end()
-        fixed[-1] += piece[end:]
-    return tuple(fixed), slots
+        yield "", part[end:]
