@@ -54,6 +54,27 @@ class TableCounts:
         """Begin with a pace of nothing."""
         self.pace = Pace(self.table, 0.0)
 
+    def add(self, record: Record, past: Callable[[], float], *, pace: bool = True) -> None:
+        """Count an item.
+
+        Args:
+            record: The item.
+            past: Gives epoch seconds that are surely over, asked only where a lease depends on it.
+            pace: Whether its pace counts, too.
+        """
+        self.items[record.state] += 1
+        states = record.task_states()
+        # Not update(), which is slower: it first asks what kind of argument it has
+        for task_state, tasks in states.items():
+            self.tasks[task_state] += tasks
+        if pace:
+            self.pace.add(record, states)
+        if record.state == State.LOCKED:
+            if record.leased(past()):
+                self.instances.add(record.item.instance_id)
+            else:
+                self.expired += 1
+
     @property
     def workers(self) -> int:
         """How many instances hold a live lease."""
@@ -107,7 +128,7 @@ def count_table(
     else:
         records = _listed(table, states, retry, failures=note is not None, pace=pace)
     for record in records:
-        _add(counts, record, table.clock.surely_past, pace=pace)
+        counts.add(record, table.clock.surely_past, pace=pace)
         if note:
             note(record)
     counts.units = table.meter.consumed.read_units - before
@@ -133,20 +154,3 @@ def _listed(
     }
     by_state = {state: projections.get(state, Projection.LISTED) for state in states}
     return parallel_query(table, by_state, retry, Projection.STANDING)
-
-
-def _add(
-    counts: TableCounts, record: Record, past: Callable[[], float], *, pace: bool = True
-) -> None:
-    counts.items[record.state] += 1
-    states = record.task_states()
-    # Not update(), which is slower: it first asks what kind of argument it has
-    for task_state, tasks in states.items():
-        counts.tasks[task_state] += tasks
-    if pace:
-        counts.pace.add(record, states)
-    if record.state == State.LOCKED:
-        if record.leased(past()):
-            counts.instances.add(record.item.instance_id)
-        else:
-            counts.expired += 1
