@@ -115,7 +115,7 @@ class Workflow:
             nested: Separator of nested arguments; None where each line is one task.
             create: Make tables that are missing.
             hold: Add items as held.
-            replace: Take away items that have the task id of a line and another command.
+            replace: Remove items that have the task id of a line and another command.
 
         Returns:
             What became of the items of each table.

@@ -60,8 +60,8 @@ class NestedChoice:
 def requeued_tasks(
     record: Record, all_tasks: bool = False, only: Collection[str] = ()
 ) -> list[NestedTask]:
-    """The nested tasks as they are after a requeue. Those run again that are not done; or all; or
-    those named in `only`, and what is todo anyway.
+    """The nested tasks as they are after a requeue: those that are not done run again, or all of
+    them, or those in `only` beside what is todo already.
     """
 
     def again(task: NestedTask) -> bool:

@@ -106,7 +106,7 @@ def fit(
 
 
 def _width(columns: Sequence["Column"], gap: int) -> int:
-    """The width of columns of which only the widest is wrapped, and only between words."""
+    """The width of columns if only the widest is wrapped, and only between words."""
     from rich.cells import cell_len
 
     sizes = []
@@ -119,7 +119,7 @@ def _width(columns: Sequence["Column"], gap: int) -> int:
 
 
 def _copy(table: "Table", columns: Sequence["Column"]) -> "Table":
-    """A table with some columns of another, of which only the widest is wrapped."""
+    """A table with some columns of another; only the widest is wrapped."""
     copy = text_table(gap=table.padding[1])
     sizes = [max(len(str(cell)) for cell in [column.header, *column.cells]) for column in columns]
     for column, size in zip(columns, sizes, strict=True):
@@ -144,7 +144,7 @@ def print_fitting(table: "Table", droppable: Sequence[str]) -> None:
 
 
 def escaped(value: object, style: str = "") -> "RenderableType":
-    """Text in which control characters are escaped."""
+    """Text with its control characters escaped."""
     from rich.text import Text
 
     return Text(printable(str(value)), style=style)

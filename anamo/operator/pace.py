@@ -1,7 +1,7 @@
 """How fast the tasks of a table end, when the rest will have ended, and how long machines worked.
 
-All of it comes from the records: from when each item was last claimed (Lock_Date) until it ended
-(Done_Date), or until now while its lease is alive, on which instance (InstanceID). So time in which
+All of it comes from the records: when each item was last claimed (Lock_Date), when it ended
+(Done_Date; now, while its lease is alive), and on which instance (InstanceID). Time in which
 nothing works changes nothing, and the first look already knows the rate.
 
 Guaranteed: no time to go is given while nothing works, or before anything has ended. Not
@@ -238,11 +238,11 @@ def overall(paces: Sequence[Pace]) -> str:
 
 
 def machine_hours(paces: Iterable[Pace]) -> float:
-    """For how many hours instances worked on the items of some tables: for each instance (EC2
+    """The hours in which instances worked on the items of some tables: for each instance (EC2
     instance, Batch job or host) the time in which it held at least one of them, and pauses of up to
-    PAUSE_SECONDS. Items at once on one instance count once.
+    PAUSE_SECONDS.
 
-    Of each item only the last claim counts; what a worker that died had begun does not, nor does
+    Only the last claim of each item counts. What a worker that died had begun does not, nor does
     the time in which an instance was idle, started or ended.
     """
     spans: dict[str, list[Span]] = {}

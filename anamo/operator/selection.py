@@ -22,7 +22,7 @@ from anamo.operator.target import Target
 STATES = tuple(state.value for state in State)
 
 MANY = 100
-"""More names than that are found by reading the tables: each name takes a query for each state."""
+"""Above so many names, whole tables are read: each name takes a query for each state."""
 
 NAMED = 20
 """How many names are listed in a message, and how many messages about one item each are said."""

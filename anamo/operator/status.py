@@ -189,7 +189,7 @@ class Status:
         return gate.check() if patience is None else gate.wait(patience)
 
     def report(self, path: str, seconds: float | None) -> None:
-        """Write the HTML report about all steps to a file; with `seconds`, write it anew so often
+        """Write the HTML report about all steps to a file; with `seconds`, again at that interval
         until no item is todo or locked.
         """
         # Imported here: the other forms do not need the template library

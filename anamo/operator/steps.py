@@ -87,8 +87,8 @@ class Samples:
     def __init__(self, steps: int) -> None:
         self._every = (1 << steps) - 1
         self._open, self._failed = 1 << steps, 2 << steps
-        # A number each, since there may be a hundred thousand: in which steps it has items, whether
-        # one of them is not done, whether one has failed
+        # One number for each, since there may be a hundred thousand: a bit for each step that has
+        # items of it, one for an item that is not done, one for an item that failed
         self._bits: dict[str, int] = defaultdict(int)
 
     def note(self, step: int, task_id: str, state: str) -> None:

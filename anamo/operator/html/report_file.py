@@ -106,8 +106,8 @@ def watch_report(
 
 
 def _replace(target: Path, content: bytes) -> None:
-    """Make the file anew, all at once: a browser that reloads it meanwhile gets the old report or
-    the new one.
+    """Replace the file in one step: a browser that reloads it meanwhile gets the old report or the
+    new one.
 
     In a folder that others may write to, nobody can lead the writes elsewhere by a link: the part
     is opened with O_EXCL, under a name that cannot be guessed. Until it is whole, it is the user's
