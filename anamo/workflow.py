@@ -32,7 +32,7 @@ from anamo.core.task import Task
 from anamo.importer import task_file
 from anamo.importer.importer import ImportOptions, ImportTotals, import_all
 from anamo.operator import tasks
-from anamo.operator.change import Action, Change, ChangeRequest, ProgressBar
+from anamo.operator.change import Action, Change, ChangeRequest
 from anamo.operator.counts import TableCounts, count_table
 from anamo.operator.nested_choice import FAILED_ONES, NestedChoice
 from anamo.operator.target import Target, Words, find_target
@@ -93,8 +93,7 @@ class Workflow:
         return found
 
     def _target(self, names: tuple[str, ...]) -> Target:
-        unique = [*dict.fromkeys(names)]
-        return Target(self._found.tables, unique, [], {})
+        return Target(self._found.tables, [*dict.fromkeys(names)], [], {})
 
     # Import
 
@@ -116,7 +115,7 @@ class Workflow:
             nested: Separator of nested arguments; None where each line is one task.
             create: Make tables that are missing.
             hold: Add items as held.
-            replace: Take away items that have the task id of a line and another command.
+            replace: Remove items that have the task id of a line and another command.
 
         Returns:
             What became of the items of each table.
@@ -135,7 +134,7 @@ class Workflow:
             logger.warning("%s", warning)
         state = State.HELD if hold else State.TODO
         options = ImportOptions(self._region, create, replace, state)
-        return dict(import_all(found, options, logger.info, lambda *given: _unseen()))
+        return dict(import_all(found, options, logger.info, _no_progress_bar))
 
     # What is there
 
@@ -182,15 +181,14 @@ class Workflow:
             UsageError: A name or the state is unknown, or there is neither; nothing was changed.
         """
         left: list[str] = []
-        bar: ProgressBar = lambda *given: _unseen()  # noqa: E731
         request = ChangeRequest(
             Action.REQUEUE, state, NestedChoice(nested), force=force, confirmed=True
         )
-        change = Change(request, self._target(names), self._retry, left.append, bar)
-        outcome = change.run()
+        target = self._target(names)
+        outcome = Change(request, target, self._retry, left.append, _no_progress_bar).run()
         return Requeued(outcome.changed, tuple(left))
 
 
-def _unseen() -> AbstractContextManager[Callable[[int], object]]:
-    """Takes the progress that nobody looks at."""
+def _no_progress_bar(*_: object) -> AbstractContextManager[Callable[[int], object]]:
+    """Stands in for a progress bar, at which nobody looks."""
     return nullcontext(lambda items: None)

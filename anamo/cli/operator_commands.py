@@ -148,18 +148,14 @@ def _status(
 ) -> ExitStatus:
     _refuse_contradictions(made, arguments)
     # Here and not above, because --help needs none of it
-    from anamo.operator.status import Status, StatusRequest
+    from anamo.operator.hints import Hints
+    from anamo.operator.status import Status
 
     program = types.as_started("python pyanamo.py", say.program)
+    hints = Hints(program, arguments.region, types.environment_bucket() or "BUCKET")
     whole_tables = arguments.check or arguments.html or arguments.watch is not None
-    request = StatusRequest(
-        words(arguments),
-        arguments.output,
-        not whole_tables,
-        program,
-        types.environment_bucket() or "BUCKET",
-    )
-    status = Status(request, say)
+    samples = not whole_tables
+    status = Status(words(arguments), arguments.output, hints, say, samples=samples)
     if arguments.check:
         return _check(status, arguments.wait)
     if arguments.by_task:

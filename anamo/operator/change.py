@@ -1,10 +1,9 @@
 """`pyanamo.py requeue`, `remove`, `hold` and `resume`: change the state of items, or delete them.
 
-Guaranteed: nothing is requeued or removed before the operator has confirmed it, of all tables in
-one question; an item is changed
-by conditional writes, one unless more than 200 nested tasks run again, and only if it is still as
-the operator was shown it; an item that a worker has locked is changed only with --force. That
-worker then finds its claim lost and writes nothing.
+Guaranteed: nothing is requeued or removed before the operator has confirmed it, for all tables in
+one question. An item is changed only if it is still as the operator was shown it, by one
+conditional write, or by several where more than 200 nested tasks run again. An item that a worker
+has locked is changed only with --force; that worker then finds its claim lost and writes nothing.
 """
 
 import sys
@@ -26,7 +25,7 @@ from anamo.core.item import State
 from anamo.core.record import Record
 from anamo.core.text import count
 from anamo.operator.nested_choice import NestedChoice
-from anamo.operator.selection import selected_items
+from anamo.operator.selection import NAMED, selected_items
 from anamo.operator.target import Target, Words, find_target
 
 WRITE_THREADS = 8
@@ -34,9 +33,6 @@ WRITE_THREADS = 8
 
 TRIES = 20
 """How many times an item is read again because its holder has recorded results meanwhile."""
-
-NAMED = 20
-"""How many of the items that are not changed are named."""
 
 LOCKED = "is locked by {}, whose lease has not ended; left as it is (--force takes it)"
 
@@ -63,7 +59,6 @@ _DONE = {
     Action.RESUME: "resumed",
 }
 
-
 _BEGINS_IN = {
     Action.REQUEUE: (transitions.REQUEUE, transitions.REQUEUE_HELD),
     Action.REMOVE: (transitions.REMOVE, transitions.REMOVE_HELD),
@@ -78,12 +73,13 @@ class ChangeRequest:
 
     Attributes:
         action: What to do.
-        state: Items in this state only; None, which needs names, for each that can be changed so.
+        state: Items in this state only; None, which needs names, for any that the action begins in.
         nested: Which nested tasks run again, or, where it is one, are removed.
         chosen: Which of the selected items are meant.
-        force: Change items that workers have locked too.
+        force: Also change items that workers have locked.
         confirmed: Do not ask for confirmation.
-        implied: Whether the state is the command's own: a named item in another was not asked for.
+        implied: Whether the command chose the state, not the operator: a named item in another
+            state is then said, and not counted as left out.
     """
 
     action: Action
@@ -158,14 +154,14 @@ class Change:
     def _select(self) -> dict[WorkflowTable, list[Record]]:
         """The items to change, by table."""
         asked = self._request
-        possible = self._states()
-        states = [asked.state] if asked.state else possible
-        if not asked.state and not self._target.names:
-            known = " or ".join(filter(None, [", ".join(possible[:-1]), possible[-1]]))
-            raise UsageError(f"which items? Give a TASKID, or --state {known} for all of them")
         others: list[str] = []
         found = selected_items(
-            self._target, states, Projection.STANDING, self._retry, self._say, others.append
+            self._target,
+            self._states(),
+            Projection.STANDING,
+            self._retry,
+            self._say,
+            others.append,
         )
         selected: dict[WorkflowTable, list[Record]] = {table: [] for table in self._target.tables}
         lacking = 0
@@ -174,8 +170,9 @@ class Change:
                 continue
             if asked.nested.is_one and not record.tasks_named(asked.nested.word):
                 lacking += 1
-                lacks = f"has no nested task {asked.nested.word}; left as it is"
-                others += [f"{self._name(table, record)} {lacks}"] if self._target.names else []
+                if self._target.names:
+                    lacks = f"has no nested task {asked.nested.word}; left as it is"
+                    others.append(f"{self._name(table, record)} {lacks}")
             elif self._may_change(table, record):
                 selected[table].append(record)
         anything = any(selected.values()) or self._not_changed
@@ -189,10 +186,11 @@ class Change:
         return selected
 
     def _states(self) -> list[str]:
-        """The states of items that can be changed so.
+        """The states of the items that are meant: that of --state, or each that can be changed so.
 
         Raises:
-            UsageError: --state says another than that of which nested tasks can be removed.
+            UsageError: There is neither a state nor a name, or the state is another than that of
+                which nested tasks can be removed.
         """
         asked = self._request
         begins_in = _BEGINS_IN[asked.action]
@@ -203,8 +201,13 @@ class Change:
                     "--nested takes a nested task out of failed items only; for others, correct "
                     "the line and import it with --replace"
                 )
-        sources = [state.value for each in begins_in for state in each.sources]
-        return [*dict.fromkeys(sources)]
+        if asked.state:
+            return [asked.state]
+        possible = [*dict.fromkeys(state.value for each in begins_in for state in each.sources)]
+        if not self._target.names:
+            known = _listed(possible, "or")
+            raise UsageError(f"which items? Give a TASKID, or --state {known} for all of them")
+        return possible
 
     def _may_change(self, table: WorkflowTable, record: Record) -> bool:
         if self._removes_part and (why := self._request.nested.cannot_be_removed(record)):
@@ -343,10 +346,14 @@ def sentence(action: Action, table: str, items: int, part: str = "") -> str:
 def _counted(records: Sequence[Record]) -> str:
     """How many items are in which state, such as "1 failed and 2 done items"."""
     *some, (state, items) = sorted(Counter(record.state for record in records).items())
-    before = "".join(f"{n:,} {other}, " for other, n in some).removesuffix(", ")
-    return (
-        f"{before} and {count(items, f'{state} item')}" if some else count(items, f"{state} item")
-    )
+    parts = [f"{n:,} {other}" for other, n in some]
+    return _listed([*parts, count(items, f"{state} item")], "and")
+
+
+def _listed(parts: Sequence[str], word: str) -> str:
+    """The parts as a sentence lists them, with "and" or "or" before the last."""
+    *some, last = parts
+    return f"{', '.join(some)} {word} {last}" if some else last
 
 
 def _same_claim(current: Record, seen: Record) -> bool:

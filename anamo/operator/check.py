@@ -66,8 +66,8 @@ class Gate:
         """Look again until nothing is left, or nobody works on what is left.
 
         Args:
-            patience: Seconds after which items are given up that no live worker holds. It should be
-                longer than a lease: the next worker may wait for one to end.
+            patience: Seconds after which items that no live worker holds are given up. It should be
+                longer than a lease: the next worker may have to wait for one to end.
 
         Raises:
             AwsError: A request failed.
@@ -92,7 +92,7 @@ class Gate:
         return [count_table(table, self._retry) for table in self._tables]
 
     def _judge(self, counted: Sequence[TableCounts]) -> Verdict:
-        """Print the states, and compare them. What the index counts as ended is read once more."""
+        """Print the states and judge them. Where the index has nothing left, the table is read."""
         states = {each.table: each.items for each in counted}
         if not any(map(_left, states.values())):
             for table in self._tables:

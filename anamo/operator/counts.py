@@ -5,8 +5,8 @@ up to six hours old. States of other tools are found too (`WorkflowTable.states_
 under their own names. Not guaranteed: a consistent snapshot, see `parallel_query`.
 
 DynamoDB bills all that an index holds of an item even for a query that only counts, so the query
-pages that count the items also tell how many tasks they have. How far the nested tasks of an item
-are that a worker holds, or has given back, is read from the table.
+pages that count the items also tell how many tasks they have. How many nested tasks have ended in
+an item that a worker holds, or has given back, is read from the table.
 """
 
 import logging
@@ -54,6 +54,27 @@ class TableCounts:
         """Begin with a pace of nothing."""
         self.pace = Pace(self.table, 0.0)
 
+    def add(self, record: Record, past: Callable[[], float], *, pace: bool = True) -> None:
+        """Count an item.
+
+        Args:
+            record: The item.
+            past: Gives epoch seconds that are surely over, asked only where a lease depends on it.
+            pace: Whether its pace counts, too.
+        """
+        self.items[record.state] += 1
+        states = record.task_states()
+        # Not update(), which is slower: it first asks what kind of argument it has
+        for task_state, tasks in states.items():
+            self.tasks[task_state] += tasks
+        if pace:
+            self.pace.add(record, states)
+        if record.state == State.LOCKED:
+            if record.leased(past()):
+                self.instances.add(record.item.instance_id)
+            else:
+                self.expired += 1
+
     @property
     def workers(self) -> int:
         """How many instances hold a live lease."""
@@ -79,8 +100,8 @@ def count_table(
     table: WorkflowTable,
     retry: OperatorRetry,
     note: Callable[[Record], object] | None = None,
-    whole: Collection[str] | None = (State.FAILED.value,),
     *,
+    whole: bool = False,
     pace: bool = False,
 ) -> TableCounts:
     """Count the items and tasks of a table.
@@ -88,11 +109,10 @@ def count_table(
     Args:
         table: The table to count.
         retry: Sends the requests.
-        note: Called with each item, in the calling thread.
-        whole: States whose items are read whole if there is a `note`; None for all, from the table
-            and not from the index.
-        pace: Whether to find out its pace, too, as with a `note`. It takes longer than counting,
-            and no more read units.
+        note: Called with each item, in the calling thread; failed ones are whole.
+        whole: Whether all are, read from the table and not from the index.
+        pace: Whether to find out the pace, too, as with a `note`. It takes longer than counting,
+            but no more read units.
 
     Raises:
         AwsError: A request failed.
@@ -101,14 +121,14 @@ def count_table(
     before = table.meter.consumed.read_units
     counts = TableCounts(table.name)
     states = retry(table.states_held)
-    # Here, once answers have set the clock, and before the records, whatever reading them takes
+    # Once an answer has set the clock, and before the records, however long reading them takes
     counts.pace.now = table.clock.now()
-    if note and whole is None:
+    if whole:
         records = whole_items(table, retry)
     else:
-        records = _listed(table, states, retry, whole or () if note else (), pace=pace)
+        records = _listed(table, states, retry, failures=note is not None, pace=pace)
     for record in records:
-        _add(counts, record, table.clock.surely_past, pace=pace)
+        counts.add(record, table.clock.surely_past, pace=pace)
         if note:
             note(record)
     counts.units = table.meter.consumed.read_units - before
@@ -120,35 +140,17 @@ def _listed(
     table: WorkflowTable,
     states: Collection[str],
     retry: OperatorRetry,
-    whole: Collection[str],
     *,
+    failures: bool,
     pace: bool,
 ) -> Iterator[Record]:
     """The items that the index lists in some states: of todo and done ones, usually the majority,
-    no more than is needed; those in the states `whole` as they are in the table.
+    no more than is needed; with `failures`, failed ones whole.
     """
-    brief = {
+    projections = {
         State.TODO.value: Projection.COUNTS if pace else Projection.TALLY,
         State.DONE.value: Projection.RUNS if pace else Projection.SIZES,
+        State.FAILED.value: Projection.WHOLE if failures else Projection.LISTED,
     }
-    projections = dict.fromkeys(states, Projection.LISTED)
-    projections |= {state: brief[state] for state in projections if state in brief}
-    projections |= {state: Projection.WHOLE for state in projections if state in whole}
-    return parallel_query(table, projections, retry, Projection.STANDING)
-
-
-def _add(
-    counts: TableCounts, record: Record, past: Callable[[], float], *, pace: bool = True
-) -> None:
-    counts.items[record.state] += 1
-    states = record.task_states()
-    # Not update(), which is slower: it first asks what kind of argument it has
-    for task_state, tasks in states.items():
-        counts.tasks[task_state] += tasks
-    if pace:
-        counts.pace.add(record, states)
-    if record.state == State.LOCKED:
-        if record.leased(past()):
-            counts.instances.add(record.item.instance_id)
-        else:
-            counts.expired += 1
+    by_state = {state: projections.get(state, Projection.LISTED) for state in states}
+    return parallel_query(table, by_state, retry, Projection.STANDING)

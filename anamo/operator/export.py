@@ -2,8 +2,8 @@
 
 Guaranteed: the tasks of a table of any size are not held in memory. TSV and Parquet, which begin
 with their columns and have one for each tag, go through a temporary file: nothing is printed before
-all of the tables has been read. Not guaranteed: that a JSON export is complete which an error has
-ended; it lacks its last line.
+all of the tables has been read. Not guaranteed: that a JSON export is complete if an error ends it;
+it then lacks its last line.
 """
 
 import json
@@ -61,14 +61,9 @@ def export(tasks: Iterable[Task], form: str) -> None:
     with TemporaryFile("w+", encoding="ascii") as file:
         rows = _Rows(file, (task.row() for task in tasks))
         if form == "tsv":
-            cells = ([_cell(row.get(name)) for name in rows.columns] for row in rows)
-            output.print_tsv(rows.columns, cells)
+            output.print_tsv(rows.columns, ([*map(row.get, rows.columns)] for row in rows))
         else:
             _write_parquet(rows)
-
-
-def _cell(value: object) -> object:
-    return "" if value is None else value
 
 
 def _print_json(rows: Iterable[Row]) -> None:
@@ -81,7 +76,7 @@ def _print_json(rows: Iterable[Row]) -> None:
 
 
 class _Rows:
-    """Rows that are kept in a file: each is read from it again.
+    """Rows that are kept in a file, and read again from there.
 
     Attributes:
         columns: The names of all fields that a row has.

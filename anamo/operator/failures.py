@@ -8,11 +8,12 @@ of a group is shown as it is.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from anamo.core.log_entry import FAILED, LogEntry
 from anamo.core.record import Record
+from anamo.core.task import FAILED
 from anamo.core.text import natural_sort_key
 
 EXAMPLES = 3
@@ -59,8 +60,10 @@ class FailureGroup:
     @property
     def line(self) -> str:
         """The last line of stderr, with the names of what differs in place of it."""
-        shown = [f"<{slot.kind}>" if slot.text is None else slot.text for slot in self._slots]
-        return "".join(map("".join, zip(self._fixed, [*shown, ""], strict=True)))
+        line = self._fixed[0]
+        for slot, fixed in zip(self._slots, self._fixed[1:], strict=True):
+            line += (f"<{slot.kind}>" if slot.text is None else slot.text) + fixed
+        return line
 
     def add(self, task_id: str, slots: list[_Slot]) -> None:
         """Add a task."""
@@ -114,6 +117,18 @@ def _common(one: _Slot, other: _Slot) -> _Slot:
 
 def _parts(line: str, record: Record, name: str) -> tuple[tuple[str, ...], list[_Slot]]:
     """A line as what is the same in similar lines, and the slots between."""
+    fixed, slots = [""], []
+    for kind, text in _pieces(line, _own_words(line, record, name)):
+        if kind:
+            slots.append(_Slot(kind, text))
+            fixed.append("")
+        else:
+            fixed[-1] += text
+    return tuple(fixed), slots
+
+
+def _own_words(line: str, record: Record, name: str) -> dict[str, str]:
+    """The words of a line that are a task's own, with the kind of each."""
     item = record.item
     own = {str(item.item_id): "itemID", name: "Task"}
     for word in item.arguments.get(name, "").split():
@@ -121,22 +136,21 @@ def _parts(line: str, record: Record, name: str) -> tuple[tuple[str, ...], list[
         if not re.fullmatch("[a-z]", word):
             own[word] = "argument"
     own[item.task_id] = "taskID"
-    own = {word: kind for word, kind in own.items() if word and word in line}
+    return {word: kind for word, kind in own.items() if word and word in line}
+
+
+def _pieces(line: str, own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """A line in pieces, each with the kind of slot that it is, or "" for none."""
     # An id inside a longer word is part of another name; the longest is tried first
     words = "|".join(map(re.escape, sorted(own, key=len, reverse=True)))
-    fixed, slots = [""], []
-    for position, piece in enumerate(
-        re.split(rf"(?<![0-9A-Za-z])({words})(?![0-9A-Za-z])", line) if words else [line]
-    ):
+    parts = re.split(rf"(?<![0-9A-Za-z])({words})(?![0-9A-Za-z])", line) if words else [line]
+    for position, part in enumerate(parts):
         if position % 2:
-            slots.append(_Slot(own[piece], piece))
-            fixed.append("")
+            yield own[part], part
             continue
         end = 0
-        for match in _VARYING.finditer(piece):
-            fixed[-1] += piece[end : match.start()]
-            slots.append(_Slot(match.lastgroup or "", match[0]))
-            fixed.append("")
+        for match in _VARYING.finditer(part):
+            yield "", part[end : match.start()]
+            yield match.lastgroup or "", match[0]
             end = match.end()
-        fixed[-1] += piece[end:]
-    return tuple(fixed), slots
+        yield "", part[end:]

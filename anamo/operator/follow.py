@@ -1,15 +1,16 @@
 """`pyanamo.py logs --follow`: what tasks print, until their items have ended.
 
-Guaranteed: of each stream every byte is written once, in its order, however often it is looked; the
-last of it comes from the whole log. Not guaranteed: what a task printed within one interval beyond
-what its worker puts in S3; it is said how much that is.
+Guaranteed: every byte of a stream is written once and in order, however many looks that takes; the
+last come from the whole log. Not guaranteed: what a task printed within one interval beyond what
+its worker puts in S3; a message says how much that is.
 """
 
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
-from typing import Any, Protocol
+from itertools import chain, groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from anamo.aws.log_store import LogStore, located
 from anamo.aws.retry import OperatorRetry
@@ -23,6 +24,9 @@ from anamo.core.record import ENDED, Record
 from anamo.operator.log_filter import HEADER, STDERR, Tail, only_tasks, sections
 from anamo.operator.log_writer import LogWriter
 
+if TYPE_CHECKING:
+    from anamo.operator.logs import LogsRequest
+
 FOLLOW_SECONDS = 5.0
 """Between two looks; each reads the items whole."""
 
@@ -34,29 +38,13 @@ _FIELD = re.compile(
 )
 
 
-class Wanted(Protocol):
-    """What is asked for of each log; see `logs.LogsRequest`."""
-
-    @property
-    def nested(self) -> str | None:
-        """The name or the argument of one nested task; None for all."""
-
-    @property
-    def stderr(self) -> bool:
-        """Only stderr."""
-
-    @property
-    def tail(self) -> int | None:
-        """How many last lines of each stream at the beginning; None for all."""
-
-
 class Follower:
     """Follows the output of items.
 
     Args:
         client: A boto3 client of S3.
         retry: Sends the requests to DynamoDB.
-        wanted: What is asked for.
+        request: What to show of each log; `tail` is about the beginning only.
         write: Writes what is new.
         say: Prints a message.
         sleep: Waits for some seconds.
@@ -66,14 +54,14 @@ class Follower:
         self,
         client: Any,
         retry: OperatorRetry,
-        wanted: Wanted,
+        request: "LogsRequest",
         write: LogWriter,
         say: Callable[[str], object],
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._client = client
         self._retry = retry
-        self._wanted = wanted
+        self._request = request
         self._write = write
         self._say = say
         self._sleep = sleep
@@ -126,7 +114,7 @@ class Follower:
         return state in (State.TODO, State.LOCKED)
 
     def _is_wanted(self, record: Record, name: str) -> bool:
-        nested = self._wanted.nested
+        nested = self._request.nested
         return nested is None or name in record.tasks_named(nested)
 
     def _name(self, table: str, record: Record, task: str = "") -> str:
@@ -158,7 +146,7 @@ class Follower:
         if not entry.s3:
             return
         bucket, key = located(entry.s3)
-        log = sections(LogStore(self._client, bucket).read(key, entry.s3_range))
+        log = LogStore(self._client, bucket).read(key, entry.s3_range)
         lock = b""
         try:
             for section, pieces in _by_section(log):
@@ -180,7 +168,7 @@ class Follower:
         )
         fields: dict[bytes, bytes] = {}
         try:
-            for section, rest in _by_section(sections(shown)):
+            for section, rest in _by_section(shown):
                 if section == HEADER:
                     found = dict(_FIELD.findall(b"".join(rest)))
                     # That of stderr is only a heading
@@ -197,11 +185,11 @@ class Follower:
     def _write_new(
         self, stream: Stream, record: Record, pieces: Iterable[bytes], begin: int
     ) -> None:
-        """Write what is new of a stream, of which there are pieces from a byte on."""
+        """Write what is new of a stream; `pieces` are its bytes from `begin` on."""
         name = self._name(stream[0], record, stream[2])
-        if self._wanted.stderr and stream[3] != STDERR:
+        if self._request.stderr and stream[3] != STDERR:
             return
-        tail = self._wanted.tail if stream not in self._written else None
+        tail = self._request.tail if stream not in self._written else None
         written = self._written.get(stream, 0)
         if begin > written and tail is None:
             self._say(
@@ -221,7 +209,7 @@ class Follower:
     def _counted(
         self, stream: Stream, pieces: Iterable[bytes], position: int, written: int
     ) -> Iterator[bytes]:
-        """The pieces from byte `written` on; takes note of where they end."""
+        """The part of the pieces from byte `written` on; notes where they end."""
         for piece in pieces:
             new = piece[max(written - position, 0) :]
             position += len(piece)
@@ -229,23 +217,7 @@ class Follower:
             yield new
 
 
-def _by_section(
-    pieces: Iterable[tuple[str, bytes]],
-) -> Iterator[tuple[str, list[bytes] | Iterator[bytes]]]:
-    """The pieces of each section together: those of a header as a list."""
-    source = iter(pieces)
-    pending = next(source, None)
-
-    def rest(section: str) -> Iterator[bytes]:
-        nonlocal pending
-        while pending and pending[0] == section:
-            yield pending[1]
-            pending = next(source, None)
-
-    while pending:
-        section = pending[0]
-        found = rest(section)
-        yield section, [*found] if section == HEADER else found
-        # What was not asked for
-        for _ in found:
-            pass
+def _by_section(pieces: Iterable[bytes]) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The sections of logs one after another, each with its pieces."""
+    for section, group in groupby(sections(pieces), key=itemgetter(0)):
+        yield section, (piece for _, piece in group)

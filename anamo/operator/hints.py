@@ -36,9 +36,7 @@ class Hints:
     def after_failures(self, failures: Failures, table: str) -> list[Hint]:
         """What to do about the failed tasks of a table; there is at least one."""
         example = next(iter(failures)).examples[0]
-        # Cannot be pasted: an id with control characters, or one that argparse takes for a flag
-        pasteable = printable(example) == example and not example.startswith("-")
-        names = [example] if pasteable else []
+        names = [example] if pasteable(example) else []
         # The name comes last: right after -t it could be taken for a table
         options = ["--state", "failed", "--stderr", "--tail", "20"]
         read = self.command("logs", table, *options, *names)
@@ -72,10 +70,15 @@ class Hints:
         return hints
 
 
+def pasteable(task_id: str) -> bool:
+    """Whether a task id can be typed: no control characters, and no flag to argparse."""
+    return printable(task_id) == task_id and not task_id.startswith("-")
+
+
 def print_hints(hints: list[Hint]) -> None:
     """Print reasons, each with its command line below."""
     console = output.stdout_console()
     for reason, command in hints:
         console.print(f"  {printable(reason)}:", style="dim")
         # Never wrapped, so that it can be copied
-        console.print(f"    {printable(command)}", soft_wrap=True)
+        output.print_unwrapped(console, f"    {command}")

@@ -77,7 +77,7 @@ def print_items(items: list[dict[str, Any]], form: str) -> None:
             item["state"],
             f"{item['tasks_ended']:,}/{item['tasks_total']:,}",
             item["instance"] or "-",
-            _readable_time(item["since"]),
+            output.readable_time(item["since"]) or "-",
             _joined(item["exit_codes"]) or "-",
             item["stderr"] or "-",
         ]
@@ -93,8 +93,3 @@ def _sort_key(item: dict[str, Any]) -> tuple[object, ...]:
 
 def _joined(value: object) -> object:
     return ",".join(map(str, value)) if isinstance(value, list) else value
-
-
-def _readable_time(stamp: str) -> str:
-    """An ISO 8601 timestamp without its "T" and "Z"."""
-    return stamp.replace("T", " ").removesuffix("Z") or "-"

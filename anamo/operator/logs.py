@@ -20,14 +20,11 @@ from anamo.core.text import natural_sort_key
 from anamo.operator.follow import Follower
 from anamo.operator.log_filter import filter_log, only_tasks
 from anamo.operator.log_writer import LogWriter
-from anamo.operator.selection import Selected, selected_items
+from anamo.operator.selection import NAMED, Selected, selected_items
 from anamo.operator.target import Target, Words, find_target
 
 S3_SECONDS = 100.0
 """How long the first bytes of a log may take: three attempts."""
-
-NAMED = 20
-"""How many items without a log are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +42,9 @@ class LogsRequest:
 
     words: Words
     state: str | None
-    nested: str | None
-    stderr: bool
-    tail: int | None
+    nested: str | None = None
+    stderr: bool = False
+    tail: int | None = None
     follow: bool = False
 
 
@@ -64,7 +61,7 @@ class TaskLog:
         byte_range: The bytes of the object that hold the log, first-last; "" for all.
         note: What the log entry says about the object.
         running: Whether the object has the output so far of the tasks that run.
-        without: Nested tasks that it may have, and that are not to be shown.
+        without: Whether the nested task of a name is left out of what is shown of that.
     """
 
     table: str
@@ -72,8 +69,8 @@ class TaskLog:
     item_id: ItemId
     task: str
     address: str
-    byte_range: str
-    note: str
+    byte_range: str = ""
+    note: str = ""
     running: bool = False
     without: Callable[[str], bool] = lambda name: False
 
@@ -219,5 +216,13 @@ def _so_far(table: str, record: Record, meant: Sequence[str]) -> TaskLog:
     def without(name: str) -> bool:
         return record.has_ended(name) or bool(meant and name not in meant)
 
-    item, task = record.item, " ".join(map(record.task_title, meant))
-    return TaskLog(table, item.task_id, item.item_id, task, item.log_so_far, "", "", True, without)
+    item = record.item
+    return TaskLog(
+        table,
+        item.task_id,
+        item.item_id,
+        task=" ".join(map(record.task_title, meant)),
+        address=item.log_so_far,
+        running=True,
+        without=without,
+    )

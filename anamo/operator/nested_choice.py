@@ -8,7 +8,7 @@ from anamo.core.item import NestedTask, State
 from anamo.core.record import ENDED, Record
 
 FAILED_ONES, ALL = "failed", "all"
-"""What may be said instead of a nested task's name."""
+"""What may stand in place of a nested task's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class NestedChoice:
 def requeued_tasks(
     record: Record, all_tasks: bool = False, only: Collection[str] = ()
 ) -> list[NestedTask]:
-    """The nested tasks as they are after a requeue: those that are not done run again, or all, or
-    `only` those beside what is todo.
+    """The nested tasks as they are after a requeue: those that are not done run again, or all of
+    them, or those in `only` beside what is todo already.
     """
 
     def again(task: NestedTask) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 UNBOUNDED = 10_000
 """Width in columns if stdout is neither a terminal nor COLUMNS set, so that no line is wrapped."""
 
-# A spreadsheet takes quotes at the beginning away, and full-width signs for the others
+# A spreadsheet drops quotes at the beginning, and takes full-width signs for ordinary ones
 _FORMULA = re.compile(r'"*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]')
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([Ee][+-]?\d+)?", re.ASCII)
@@ -101,12 +101,12 @@ def fit(
             return _copy(table, kept), dropped
         dropped += [heading] * any(column.header == heading for column in kept)
         kept = [column for column in kept if column.header != heading]
-    # Without what cannot be dropped there is nothing to print: words are broken only then
+    # What is left cannot be dropped: words are broken only now
     return _copy(table, kept), dropped
 
 
 def _width(columns: Sequence["Column"], gap: int) -> int:
-    """The width of columns of which only the widest is wrapped, and only between words."""
+    """The width of columns if only the widest is wrapped, and only between words."""
     from rich.cells import cell_len
 
     sizes = []
@@ -119,7 +119,7 @@ def _width(columns: Sequence["Column"], gap: int) -> int:
 
 
 def _copy(table: "Table", columns: Sequence["Column"]) -> "Table":
-    """A table with some columns of another, of which only the widest is wrapped."""
+    """A table with some columns of another; only the widest is wrapped."""
     copy = text_table(gap=table.padding[1])
     sizes = [max(len(str(cell)) for cell in [column.header, *column.cells]) for column in columns]
     for column, size in zip(columns, sizes, strict=True):
@@ -144,10 +144,15 @@ def print_fitting(table: "Table", droppable: Sequence[str]) -> None:
 
 
 def escaped(value: object, style: str = "") -> "RenderableType":
-    """Text in which control characters are escaped."""
+    """Text with its control characters escaped."""
     from rich.text import Text
 
     return Text(printable(str(value)), style=style)
+
+
+def print_unwrapped(console: "Console", text: str, style: str = "") -> None:
+    """Print a line as it is, however long, with control characters escaped."""
+    console.print(printable(text), style=style or None, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -155,10 +160,16 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
+def readable_time(stamp: str) -> str:
+    """An ISO 8601 timestamp without its "T" and "Z"."""
+    return stamp.replace("T", " ").removesuffix("Z")
+
+
 def print_tsv(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a line of headings, then a line for each row."""
+    """Print a line of headings, then a line for each row; a cell of None is empty."""
     for row in chain([headings], rows):
-        print("\t".join(printable(_inert(str(value))) for value in row))
+        cells = ("" if value is None else str(value) for value in row)
+        print("\t".join(printable(_inert(cell)) for cell in cells))
 
 
 def _inert(cell: str) -> str:

@@ -1,12 +1,12 @@
 """How fast the tasks of a table end, when the rest will have ended, and how long machines worked.
 
-All of it comes from the records: from when each item was last claimed (Lock_Date) until it ended
-(Done_Date), or until now while its lease is alive, on which instance (InstanceID). So time in which
+All of it comes from the records: when each item was last claimed (Lock_Date), when it ended
+(Done_Date; now, while its lease is alive), and on which instance (InstanceID). Time in which
 nothing works changes nothing, and the first look already knows the rate.
 
 Guaranteed: no time to go is given while nothing works, or before anything has ended. Not
 guaranteed: that earlier claims of an item count, since the table keeps the last one only; nor that
-a nested item of which a part was requeued counts with that part only.
+only the part of a nested item that was requeued counts.
 """
 
 import heapq
@@ -20,8 +20,8 @@ from anamo.core.record import Record
 from anamo.core.text import count, format_duration, format_rate, percent
 
 RECENT_SECONDS = 60.0
-"""Over which the number of items that run at once is averaged: items of a tenth of a second are
-seen running, or not, by chance."""
+"""Time over which the number of items that run at once is averaged: whether an item of a tenth of a
+second is seen running is chance."""
 
 PAUSE_SECONDS = 10.0
 """Longest pause between two items that still counts as work."""
@@ -33,7 +33,7 @@ SHORTEST = 0.5
 """Seconds that an item takes at least: dates are whole seconds."""
 
 OVERDUE = 0.1
-"""What runs longer than expected is expected to run for this share of its age again."""
+"""What has run longer than expected is expected to run on for this share of its age."""
 
 Span = tuple[float, float]
 """Begin and end in epoch seconds."""
@@ -90,9 +90,10 @@ class Pace:
             if span:
                 seconds = max(span[1] - span[0], SHORTEST)
                 last = (span[1], seconds, max(record.tasks, 1))
-                (heapq.heappush if len(self._last) < LAST_ITEMS else heapq.heappushpop)(
-                    self._last, last
-                )
+                if len(self._last) < LAST_ITEMS:
+                    heapq.heappush(self._last, last)
+                else:
+                    heapq.heappushpop(self._last, last)
         elif record.leased(self.now):
             self.running += 1
             age = max(self.now - span[0], 0.0) if span else 0.0
@@ -237,11 +238,11 @@ def overall(paces: Sequence[Pace]) -> str:
 
 
 def machine_hours(paces: Iterable[Pace]) -> float:
-    """For how many hours instances worked on the items of some tables: for each instance (EC2
+    """The hours in which instances worked on the items of some tables: for each instance (EC2
     instance, Batch job or host) the time in which it held at least one of them, and pauses of up to
-    PAUSE_SECONDS. Items at once on one instance count once.
+    PAUSE_SECONDS.
 
-    Of each item only the last claim counts; what a worker that died had begun does not, nor does
+    Only the last claim of each item counts. What a worker that died had begun does not, nor does
     the time in which an instance was idle, started or ended.
     """
     spans: dict[str, list[Span]] = {}

@@ -1,4 +1,4 @@
-"""`pyanamo.py resume --after`: let samples go on that earlier steps have done.
+"""`pyanamo.py resume --after`: let samples go on that earlier steps are done with.
 
 Guaranteed: an item is resumed only if every item of its task id was done, in each of the earlier
 steps, when their tables were read, and each has at least one. Tables are read themselves, not their
@@ -65,28 +65,26 @@ class Prerequisites:
         self._progress_bar = progress_bar
 
     def resume(self) -> None:
-        """Resume what may go on, and print how many items that were and what the others wait for.
+        """Resume what may go on; print how many items those were, and what the others wait for.
 
         Raises:
             UsageError: A name is unknown.
             AwsError: A request failed.
         """
-        print(*self._look().lines, sep="\n")
+        print(*self._look(self._say).lines, sep="\n")
 
     def watch(self, seconds: float, sleep: Callable[[float], object] = time.sleep) -> None:
         """Do so every `seconds` until nothing waits any more; print what is new, with the time."""
         said: set[str] = set()
         waiting: Sequence[str] | None = None
-        say = self._say
 
         def say_once(message: str) -> None:
             if message not in said:
                 said.add(message)
-                say(message)
+                self._say(message)
 
-        self._say = say_once
         while True:
-            look = self._look()
+            look = self._look(say_once)
             if look.resumed or look.waiting != waiting:
                 print(time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()))
                 print(*look.lines, sep="\n", flush=True)
@@ -95,7 +93,7 @@ class Prerequisites:
             waiting = look.waiting
             sleep(seconds)
 
-    def _look(self) -> Look:
+    def _look(self, say: Callable[[str], object]) -> Look:
         self._target.check()
         # Also where nothing is held yet: a name that was mistyped is found before it matters
         self._earlier.check()
@@ -110,7 +108,7 @@ class Prerequisites:
             chosen=lambda table, record: waiting[table].may_go_on(record.item.task_id),
             confirmed=True,
         )
-        change = Change(request, self._target, self._retry, self._say, self._progress_bar)
+        change = Change(request, self._target, self._retry, say, self._progress_bar)
         changed = change.run().changed
         lines: list[str] = []
         still: list[str] = []
@@ -119,8 +117,9 @@ class Prerequisites:
                 lines.append(f"{table.name}: no item is held")
                 continue
             lines.append(sentence(Action.RESUME, table.name, changed[table.name]))
-            lines += waiting[table].lines(table.name)
-            still += waiting[table].lines(table.name)
+            reasons = waiting[table].lines(table.name)
+            lines += reasons
+            still += reasons
         return Look(lines, still, sum(changed.values()))
 
     def _holds_any(self, table: WorkflowTable) -> bool:

@@ -1,7 +1,7 @@
 """Which items an operator means.
 
 A name is a task id, which several items may share, or else an itemID. Guaranteed: a name that no
-table has is reported before anything is done; one that only some of the tables have is said.
+table has is reported before anything is done; a message names one that only some tables have.
 """
 
 from collections import defaultdict
@@ -22,10 +22,10 @@ from anamo.operator.target import Target
 STATES = tuple(state.value for state in State)
 
 MANY = 100
-"""More names than that are found by reading the tables: each name takes a query for each state."""
+"""Above so many names, whole tables are read: each name takes a query for each state."""
 
 NAMED = 20
-"""How many names are listed in a message."""
+"""How many names are listed in a message, and how many messages about one item each are said."""
 
 Selected = tuple[WorkflowTable, Record]
 

@@ -1,9 +1,8 @@
 """`pyanamo.py status`: the progress of the workflow, in one of several forms."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,7 +27,6 @@ from anamo.operator.selection import (
     named_items,
 )
 from anamo.operator.steps import Samples
-from anamo.operator.summary import StepSummary
 from anamo.operator.target import Words, find_target
 from anamo.operator.watch import watch_counts
 
@@ -41,45 +39,41 @@ WIDE = (
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class StatusRequest:
-    """Which tables to show, and how.
-
-    Attributes:
-        words: Tables, in the order of the workflow's steps, and names of samples.
-        form: `table`, `json` or `tsv`.
-        samples: Whether words may be names of samples; without, all are tables.
-        program: How the operator starts the program; suggested command lines begin with it.
-        bucket: What follows -b in them.
-    """
-
-    words: Words
-    form: str
-    samples: bool = True
-    program: str = "python pyanamo.py"
-    bucket: str = "BUCKET"
-
-
 class Status:
     """Shows tables on stdout. Every method raises UsageError or AwsError.
+
+    Args:
+        words: Tables, in the order of the workflow's steps, and names of samples.
+        form: `table`, `json` or `tsv`.
+        hints: Makes the suggested command lines.
+        say: Prints a message.
+        samples: Whether words may be names of samples; if not, all are tables.
 
     Attributes:
         complete: Whether all of the tables could be read; those that could not are said.
     """
 
-    def __init__(self, request: StatusRequest, say: Callable[[str], object]) -> None:
-        self._form = request.form
+    def __init__(
+        self,
+        words: Words,
+        form: str,
+        hints: Hints,
+        say: Callable[[str], object],
+        *,
+        samples: bool = True,
+    ) -> None:
+        self._form = form
         self._say = say
         self._retry = OperatorRetry(say)
-        self._hints = Hints(request.program, request.words.region, request.bucket)
+        self._hints = hints
         self._named: Mapping[str, ByName] = {}
-        target = find_target(request.words, self._retry, samples=request.samples)
+        target = find_target(words, self._retry, samples=samples)
         if target.tables and target.names:
             named = named_items(target, Projection.WHOLE, self._retry)
             found = any(records for each in named.values() for records in each.values())
             if not found and set(target.names) == set(target.doubtful):
                 # Nor are they samples: what there is is shown
-                target = find_target(request.words, self._retry, samples=False)
+                target = find_target(words, self._retry, samples=False)
             else:
                 check_names(target, named)
                 self._named = named
@@ -100,7 +94,7 @@ class Status:
             sample.print_samples(named, self._target.names, self._form, self._hints)
         elif self._form == "table":
             samples = Samples(len(self._tables))
-            found = [self._step(*each, samples) for each in enumerate(self._tables)]
+            found = [self._step(k, table, samples) for k, table in enumerate(self._tables)]
             summary.print_steps(found, self._hints)
             self._print_samples(samples)
         elif self._form == "json":
@@ -109,7 +103,10 @@ class Status:
             rows = [summary.counts_row(each) for each in self._counts()]
             output.print_tsv([*rows[0]], [[*row.values()] for row in rows])
 
-    def _step(self, number: int, table: WorkflowTable, samples: Samples) -> StepSummary:
+    def _step(
+        self, number: int, table: WorkflowTable, samples: Samples
+    ) -> tuple[TableCounts, Failures]:
+        """The counts and the failures of a step; notes its samples."""
         self._note_wide_indexes(table)
         failures = Failures()
 
@@ -117,7 +114,7 @@ class Status:
             failures.add(record)
             samples.note(number, record.item.task_id, record.state)
 
-        return StepSummary(count_table(table, self._retry, note), failures)
+        return count_table(table, self._retry, note), failures
 
     def _print_samples(self, samples: Samples) -> None:
         """Print how many samples are done."""
@@ -146,11 +143,7 @@ class Status:
         """
         tables = [table.name for table in self._tables]
         conditions = steps.parse_conditions(where, tables) if where else []
-        matrix = (
-            steps.matrix_of((table.name, record) for table, record in self._records())
-            if self._named
-            else steps.read_matrix(self._tables, self._retry)
-        )
+        matrix = steps.matrix_of(self._records(None, Projection.STEP))
         found = steps.matching(matrix, conditions)
         steps.print_matrix(found, tables, self._form)
         if conditions:
@@ -160,30 +153,33 @@ class Status:
         elif self._form == "table":
             self._print_samples(steps.matrix_samples(found, tables))
 
-    def _records(self) -> Iterator[tuple[WorkflowTable, Record]]:
-        """The items of the samples that were named."""
+    def _records(self, state: str | None, projection: Projection) -> Iterator[tuple[str, Record]]:
+        """The items, or those in a state, each with its table's name; of the samples that were
+        named, if any were, else as much as the projection says.
+        """
         for table in self._tables:
-            yield from ((table, record) for _, record in each_once(self._named[table.name]))
+            records: Iterable[Record]
+            if self._named:
+                records = (record for _, record in each_once(self._named[table.name]))
+            else:
+                states = [state] if state else self._retry(table.states_held)
+                records = items_in_states(table, states, projection, self._retry)
+            yield from ((table.name, record) for record in records)
 
     def items(self, state: str) -> None:
         """The items in a state; in the form `table`, also why tasks failed."""
         check_state(self._tables, state, self._retry)
         items: list[dict[str, Any]] = []
         failures = {table.name: Failures() for table in self._tables}
-        for table, record in self._records() if self._named else self._in_state(state):
+        projection = Projection.WHOLE if state == State.FAILED else Projection.LISTED
+        for table, record in self._records(state, projection):
             if record.state == state:
-                items.append(listing.item_object(table.name, record))
-                failures[table.name].add(record)
+                items.append(listing.item_object(table, record))
+                failures[table].add(record)
         listing.print_items(items, self._form)
         if self._form == "table" and state == State.FAILED:
             for name, found in failures.items():
                 summary.print_failures(found, name, self._hints)
-
-    def _in_state(self, state: str) -> Iterator[tuple[WorkflowTable, Record]]:
-        projection = Projection.WHOLE if state == State.FAILED else Projection.LISTED
-        for table in self._tables:
-            for record in items_in_states(table, (state,), projection, self._retry):
-                yield table, record
 
     def check(self, patience: float | None) -> Verdict:
         """Print a line for each step and say whether all are done; with `patience`, in seconds,
@@ -194,7 +190,7 @@ class Status:
         return gate.check() if patience is None else gate.wait(patience)
 
     def report(self, path: str, seconds: float | None) -> None:
-        """Write the HTML report about all steps to a file; with `seconds`, write it anew so often
+        """Write the HTML report about all steps to a file; with `seconds`, again at that interval
         until no item is todo or locked.
         """
         # Imported here: the other forms do not need the template library

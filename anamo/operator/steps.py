@@ -1,19 +1,15 @@
 """How far each sample is: a line for each task id, a column for each step."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from anamo.aws.retry import OperatorRetry
-from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Projection
 from anamo.core.errors import UsageError
 from anamo.core.item import State
 from anamo.core.record import Record
 from anamo.core.text import count, natural_sort_key
 from anamo.operator import output
 from anamo.operator.counts import STATES
-from anamo.operator.selection import items_in_states
 from anamo.operator.summary import STYLES
 
 if TYPE_CHECKING:
@@ -29,21 +25,6 @@ def matrix_of(records: Iterable[tuple[str, Record]]) -> Matrix:
     for table, record in records:
         found[record.item.task_id][table][record.state] += 1
     return {task_id: dict(found[task_id]) for task_id in sorted(found, key=natural_sort_key)}
-
-
-def read_matrix(tables: Iterable[WorkflowTable], retry: OperatorRetry) -> Matrix:
-    """Count the items of each task id, sorted by task id.
-
-    Raises:
-        AwsError: A request failed.
-    """
-
-    def records() -> Iterator[tuple[str, Record]]:
-        for table in tables:
-            for record in items_in_states(table, retry(table.states_held), Projection.STEP, retry):
-                yield table.name, record
-
-    return matrix_of(records())
 
 
 NONE = "none"
@@ -106,8 +87,8 @@ class Samples:
     def __init__(self, steps: int) -> None:
         self._every = (1 << steps) - 1
         self._open, self._failed = 1 << steps, 2 << steps
-        # A number each, since there may be a hundred thousand: in which steps it has items, whether
-        # one of them is not done, whether one has failed
+        # One number for each, since there may be a hundred thousand: a bit for each step that has
+        # items of it, one for an item that is not done, one for an item that failed
         self._bits: dict[str, int] = defaultdict(int)
 
     def note(self, step: int, task_id: str, state: str) -> None:

@@ -1,7 +1,6 @@
 """The progress of steps, one per line, and why their tasks failed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anamo.core.item import State
@@ -36,14 +35,6 @@ DROPPABLE = ("instances", "", "tasks ended", "expired", "total")
 
 SHOWN_GROUPS = 10
 """How many groups of failures are shown for a step."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepSummary:
-    """The counts and the failures of a step of the workflow."""
-
-    counts: TableCounts
-    failures: Failures
 
 
 # For scripts
@@ -142,20 +133,19 @@ def bar_lengths(counts: TableCounts, length: int) -> dict[str, int]:
 def pace_lines(steps: Sequence[TableCounts]) -> list[str]:
     """The pace of each step in words, and that of all if there are several."""
     paces = [counts.pace for counts in steps]
-    several = [f"all steps: {overall(paces)}"] if len(paces) > 1 else [overall(paces)]
-    return [*map(str, paces), *several]
+    which = "all steps: " if len(paces) > 1 else ""
+    return [*map(str, paces), which + overall(paces)]
 
 
-def print_steps(steps: Sequence[StepSummary], hints: Hints) -> None:
+def print_steps(steps: Sequence[tuple[TableCounts, Failures]], hints: Hints) -> None:
     """Print the steps, their failures, and hints about what to do next."""
-    console = output.stdout_console()
-    counts = [step.counts for step in steps]
-    output.print_rich(counts_table(counts, console))
-    for line in pace_lines(counts):
+    every = [counts for counts, _ in steps]
+    output.print_rich(counts_table(every, output.stdout_console()))
+    for line in pace_lines(every):
         output.print_rich(output.escaped(line))
-    for step in steps:
-        print_failures(step.failures, step.counts.table, hints)
-        print_hints(hints.after_counting(step.counts))
+    for counts, failures in steps:
+        print_failures(failures, counts.table, hints)
+        print_hints(hints.after_counting(counts))
 
 
 def print_failures(failures: Failures, table: str, hints: Hints) -> None:

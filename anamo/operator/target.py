@@ -62,10 +62,10 @@ def find_target(words: Words, retry: OperatorRetry, *, samples: bool = True) -> 
     Args:
         words: The words.
         retry: Sends the requests; it learns where they go to.
-        samples: Whether a command takes any; without, all words after -t are tables.
+        samples: Whether the command takes any; if not, all words after -t are tables.
 
     Raises:
-        AwsError: A request failed, and not for a table's sake.
+        AwsError: A request failed for another reason than its table.
     """
     client = session.dynamodb_client(words.region)
     retry.where = session.where(client)

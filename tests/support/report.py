@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from anamo.core.record import Record
-from anamo.operator.counts import TableCounts, _add
+from anamo.operator.counts import TableCounts
 from anamo.operator.hints import Hints
 from anamo.operator.html import item_row, render
 from anamo.operator.html.step_data import StepData
@@ -22,7 +22,7 @@ def step_of(
     counts.pace.now = now
     for item in items:
         record = Record.from_values(exact(item))
-        _add(counts, record, lambda: now)
+        counts.add(record, lambda: now)
         step.add(record, now)
     step.counts = counts
     return step

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,13 +14,12 @@ from anamo.core.record import Record
 from anamo.operator import follow
 from anamo.operator.follow import Follower
 from anamo.operator.log_writer import LogWriter
+from anamo.operator.logs import LogsRequest
+from anamo.operator.target import Words
 
 
-@dataclass(frozen=True)
-class Wanted:
-    nested: str | None = None
-    stderr: bool = False
-    tail: int | None = None
+def asked(**how: Any) -> LogsRequest:
+    return LogsRequest(Words([], [], None), None, **how)
 
 
 class Stage:
@@ -49,7 +47,7 @@ class Stage:
         record = self.looks[0][0]
         return [record] if record else []
 
-    def follow(self, wanted: Wanted | None = None, *, with_table: bool = False) -> None:
+    def follow(self, request: LogsRequest | None = None, *, with_table: bool = False) -> None:
         stage: Any = self
 
         def write(pieces: Iterator[bytes], heading: str) -> None:
@@ -59,7 +57,7 @@ class Stage:
         retry: Any = lambda request: request()  # noqa: E731
         writer: Any = write
         follower = Follower(
-            None, retry, wanted or Wanted(), writer, self.said.append,
+            None, retry, request or asked(), writer, self.said.append,
             sleep=lambda _: self.looks.pop(0),
         )  # fmt: skip
         first = self.looks[0][0]
@@ -151,10 +149,10 @@ def test_a_tail_is_where_it_begins_and_stderr_can_be_all(stage: Stage) -> None:
         (item("done"), {WHOLE: log(b"1\n2\n3\n4\n5\n", b"a\nb\nc\nd\n")}),
     ]
     looks = [*stage.looks]
-    stage.follow(Wanted(tail=1))
+    stage.follow(asked(tail=1))
     assert stage.written == b"3\nb\n4\n5\nc\nd\n"
     stage.looks, stage.written = looks, b""
-    stage.follow(Wanted(stderr=True))
+    stage.follow(asked(stderr=True))
     assert stage.written == b"a\nb\nc\nd\n"
 
 
@@ -182,7 +180,7 @@ def test_a_nested_task_is_meant_by_its_argument_and_of_several_tables_each_is_na
         (Record.from_values(running), objects),
         (Record.from_values({**values, "ItemState": "done"}), {}),
     ]
-    stage.follow(Wanted(nested="chr1"), with_table=True)
+    stage.follow(asked(nested="chr1"), with_table=True)
     assert stage.written == b"of 1\n"
     assert stage.headings == ["Align S7 Task_1 chr1 (item 7) stdout"]
     assert stage.said == ["Align S7 (item 7) is locked", "Align S7 (item 7) is done"]

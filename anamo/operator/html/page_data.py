@@ -5,24 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from anamo.core.text import natural_sort_key, printable
-from anamo.operator.hints import Hints
-from anamo.operator.html import item_row
-from anamo.operator.html.item_row import DETAIL_SIZE, to_json
+from anamo.operator.hints import Hints, pasteable
+from anamo.operator.html.item_row import DETAIL_SIZE, KINDS, to_json
 from anamo.operator.html.step_data import StepData
 from anamo.operator.html.timeline import timeline
 
 STATES = ("failed", "running", "other", "held", "waiting", "done")
 """States of a sample over all steps: the first that one of its items is in, and `done` if every
 step has it and all its items are done."""
-
-_STATE_OF = {
-    item_row.DONE: "done",
-    item_row.BROKEN: "failed",
-    item_row.RUNNING: "running",
-    item_row.WAITING: "waiting",
-    item_row.HELD: "held",
-    item_row.LOST: "waiting",
-}
 
 
 class PageData:
@@ -39,7 +29,7 @@ class PageData:
         for position, step in enumerate(steps):
             for row in step.rows:
                 states = found.setdefault(row.task_id, [set() for _ in steps])
-                states[position].add(_STATE_OF.get(row.kind, "other"))
+                states[position].add(KINDS[row.kind] if row.kind < len(KINDS) else "other")
         self.samples = sorted(found, key=natural_sort_key)
         self.states = [_state(found[sample]) for sample in self.samples]
 
@@ -70,7 +60,7 @@ class PageData:
             "hosts": list(map(printable, instances)),
             "samples": list(map(printable, self.samples)),
             "stateOf": "".join(str(STATES.index(state)) for state in self.states),
-            "unpasteable": [k for k, each in enumerate(self.samples) if not _pasteable(each)],
+            "unpasteable": [k for k, each in enumerate(self.samples) if not pasteable(each)],
             "timeline": _timeline(self._steps),
         }
         host = {name: k for k, name in enumerate(instances)}
@@ -87,8 +77,8 @@ class PageData:
         return f'{to_json(head)[:-1]},"items":[{rows}]}}'
 
     def _detailed(self) -> list[list[bool]]:
-        """For each row of each step, whether the page has room for its details. Of the priority
-        that has not room for all, the steps get equal parts.
+        """For each row of each step, whether the page has room for its details. Where there is room
+        for a part of a priority only, the steps get equal shares of it.
         """
         sizes = [
             sum(each) for each in zip(*(step.details.sizes for step in self._steps), strict=True)
@@ -130,11 +120,6 @@ def _scripts(step: StepData, detailed: Sequence[bool]) -> list[str]:
     """The scripts that a step's details name; empty ones in place of the others."""
     named = {row.script for row, shown in zip(step.rows, detailed, strict=True) if shown}
     return [script if k in named else "" for k, script in enumerate(step.details.scripts)]
-
-
-def _pasteable(task_id: str) -> bool:
-    """Whether a task id can be typed: no control characters, and no flag to argparse."""
-    return printable(task_id) == task_id and not task_id.startswith("-")
 
 
 def _timeline(steps: Sequence[StepData]) -> dict[str, Any]:

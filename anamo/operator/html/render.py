@@ -98,7 +98,7 @@ def _overall(steps: Sequence[StepData]) -> Facts:
 
 def _step(position: int, step: StepData, hints: Hints) -> dict[str, Any]:
     """What the page says of a step: its bar, divided among the kinds of items, and its facts."""
-    items, kinds = step.counts.items.total(), step.kind_counts()
+    kinds = step.kind_counts()
     parts = [
         {"kind": kind if kind in item_row.KINDS else "other", "word": kind, "count": number}
         for kind, number in kinds.items()
@@ -107,8 +107,7 @@ def _step(position: int, step: StepData, hints: Hints) -> dict[str, Any]:
         "step": step,
         "position": position,
         "parts": parts,
-        "items": items,
-        "percent": percent(kinds["done"], items),
+        "percent": percent(kinds["done"], step.counts.items.total()),
         "facts": _facts(step),
         "forecast": str(step.counts.pace).removeprefix(f"{step.name}: "),
         "hints": hints.after_counting(step.counts),

@@ -1,4 +1,4 @@
-"""The report's file: tables are read, and it is written, once or again and again."""
+"""The report's file, which is written once or at intervals, each time from the tables."""
 
 import math
 import os
@@ -57,7 +57,7 @@ def write_report(
         tables: The tables, in the order of the workflow's steps.
         hints: Makes the suggested command lines.
         retry: Sends the requests.
-        seconds: Have the page load itself again so often, until no item is todo or locked.
+        seconds: Have the page load itself again at this interval until no item is todo or locked.
         all_steps: Whether the tables are all that were asked for.
 
     Raises:
@@ -106,8 +106,8 @@ def watch_report(
 
 
 def _replace(target: Path, content: bytes) -> None:
-    """Make the file anew, all at once: a browser that reloads it meanwhile gets the old report or
-    the new one.
+    """Replace the file in one step: a browser that reloads it meanwhile gets the old report or the
+    new one.
 
     In a folder that others may write to, nobody can lead the writes elsewhere by a link: the part
     is opened with O_EXCL, under a name that cannot be guessed. Until it is whole, it is the user's
@@ -137,5 +137,5 @@ def _read_step(table: WorkflowTable, kinds: list[str], retry: OperatorRetry) -> 
     def note(record: Record) -> None:
         step.add(record, table.clock.surely_past())
 
-    step.counts = count_table(table, retry, note, whole=None)
+    step.counts = count_table(table, retry, note, whole=True)
     return step

@@ -119,7 +119,7 @@ class StepData:
         return self.kinds.index(record.state, len(item_row.KINDS))
 
     def cause_of(self, group: object) -> int:
-        """The number by which rows name a group of failures; -1 if it is nobody's first."""
+        """The number by which rows name a group of failures; -1 if it is no item's first."""
         return self._causes.get(id(group), -1)
 
     def kind_counts(self) -> dict[str, int]:

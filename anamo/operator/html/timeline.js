@@ -15,20 +15,23 @@ const ticksOf = (begin, seconds) => {
   return found;
 };
 
+const place = (bar, begin, seconds) => {
+  bar.style.left = `${((100 * begin) / data.timeline.seconds).toFixed(2)}%`;
+  bar.style.width = `${((100 * seconds) / data.timeline.seconds).toFixed(2)}%`;
+  return bar;
+};
+
 const barOf = ([begin, seconds, kind, step, position]) => {
-  const { timeline } = data;
   const row = position < 0 ? null : data.items[step][position];
   const what = row ? data.samples[row[0]] : plural(-position, "item");
-  const from = timeline.begin + begin;
+  const from = data.timeline.begin + begin;
   const title = `${data.steps[step].name}: ${what}, ${data.kinds[kind]}, ${moment(from)} to ${moment(from + seconds)} UTC (${duration(seconds)})`;
   const bar = el(row ? "button" : "i", { className: `span ${classOf(kind)}`, title, data: { step } });
   if (row) {
     Object.assign(bar, { type: "button", tabIndex: -1 });
     bar.addEventListener("click", () => openCell(row[0], step));
   }
-  bar.style.left = `${((100 * begin) / timeline.seconds).toFixed(2)}%`;
-  bar.style.width = `${((100 * seconds) / timeline.seconds).toFixed(2)}%`;
-  return bar;
+  return place(bar, begin, seconds);
 };
 
 const laneOf = (bars) => el("div", { className: "lane" }, ...bars.map(barOf));
@@ -44,10 +47,7 @@ const stepOf = (extent, step) => {
   if (extent.length) {
     const [begin, end] = extent;
     const title = `${moment(timeline.begin + begin)} to ${moment(timeline.begin + end)} UTC (${duration(end - begin)})`;
-    const bar = el("i", { className: "span extent", title });
-    bar.style.left = `${((100 * begin) / timeline.seconds).toFixed(2)}%`;
-    bar.style.width = `${((100 * (end - begin)) / timeline.seconds).toFixed(2)}%`;
-    track.append(bar);
+    track.append(place(el("i", { className: "span extent", title }), begin, end - begin));
   }
   return el("div", { className: "host" }, el("div", { className: "host-name" }, el("span", {}, data.steps[step].name)),
     el("div", { className: "track" }, track));

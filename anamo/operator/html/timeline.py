@@ -1,8 +1,8 @@
 """Which worker ran what, and when: lanes of bars for each instance.
 
 Times are whole seconds, so two short items of one worker may seem to overlap, and two of two
-workers may not: a claim's token tells which worker made it. A worker whose token is seen once only,
-as all are that earlier versions made, gets a lane that is free.
+workers may not: a claim's token tells which worker made it. A worker whose token is seen only once,
+as are all tokens of earlier versions, gets a free lane.
 """
 
 from collections import Counter
@@ -95,7 +95,7 @@ def lanes(spans: Sequence[Span]) -> list[list[Span]]:
 
 
 def _slack(run: Sequence[Span]) -> float:
-    """Two items of a second each that seem to overlap are none of one worker."""
+    """By how much a run may overlap the one before in its lane: brief items by less."""
     return min(SLACK, (run[0][1] - run[0][0]) / 2)
 
 

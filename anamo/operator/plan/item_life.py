@@ -1,8 +1,8 @@
 """The writes of an item from its import to its end, and the units of each.
 
 Guaranteed: the units follow from the requests that importers and workers send, so they change with
-the code; a test compares them with what DynamoDB Local counts. Not guaranteed:
-units of claims that are lost to other workers (one each), of retries and of releases.
+the code; a test compares them with what DynamoDB Local counts. Not counted: claims that are lost to
+other workers (a unit each), retries and releases.
 """
 
 import re

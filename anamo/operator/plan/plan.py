@@ -20,7 +20,7 @@ from anamo.operator.plan.item_life import TABLE
 from anamo.operator.plan.price import PUT_PRICE, READ_SHARE, Price
 
 SAMPLE = 25
-"""Todo items of a table of which the one of median size stands for all."""
+"""Todo items that are read of a table; the one of median size stands for all."""
 
 SCRIPT = "align --threads 2 --reference genome.fa reads_{:03}.fq.gz --output sorted_{:03}.bam"
 """A command line of usual length."""

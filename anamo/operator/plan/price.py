@@ -20,13 +20,11 @@ class Price:
 
     Attributes:
         writes: Of a million write units; a read unit costs a fifth of one.
-        puts: Of a million PUT requests.
     """
 
     writes: float = WRITE_PRICE
-    puts: float = PUT_PRICE
 
     def of(self, write_units: float, read_units: float, puts: float) -> float:
         """What so many units and requests cost."""
         units = write_units + READ_SHARE * read_units
-        return (self.writes * units + self.puts * puts) / MILLION
+        return (self.writes * units + PUT_PRICE * puts) / MILLION
