@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 from anamo.core.log_entry import FAILED, LogEntry
 from anamo.core.record import Record
-from anamo.core.task import FAILED
 from anamo.core.text import natural_sort_key
 
 EXAMPLES = 3

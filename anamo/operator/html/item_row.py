@@ -19,7 +19,6 @@ from typing import Any
 from anamo.core.item import NULL, Item, State
 from anamo.core.log_entry import FAILED, LogEntry
 from anamo.core.record import Record
-from anamo.core.task import FAILED
 from anamo.core.text import printable, printable_lines
 
 DONE, BROKEN, RUNNING, WAITING, HELD, LOST = range(6)
