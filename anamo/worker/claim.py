@@ -40,13 +40,8 @@ class Progress:
         return self.ended == len(self.statuses)
 
     @property
-    def failed(self) -> bool:
-        """Whether a task has failed, under this claim or an earlier one."""
-        return State.FAILED.value in self.statuses.values()
-
-    @property
     def failed_tasks(self) -> tuple[str, ...]:
-        """The names of the tasks that have failed, in order."""
+        """The names of the tasks that have failed, under this claim or an earlier one, in order."""
         return tuple(name for name, status in self.statuses.items() if status == State.FAILED)
 
 
