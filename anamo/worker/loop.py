@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 from anamo.aws.instance import host_metadata, host_name
@@ -97,7 +98,7 @@ class Worker:
         self._recorder = Recorder(
             self._delivery, self._partial_logs, options.retries, control, self._claim_ended
         )
-        self._host = HostRecovery(host_fault, lambda seconds: control.sleep(seconds, self._goes_on))
+        self._host = HostRecovery(host_fault, control.sleep)
         # Unless this process is a subreaper, nobody could tell whether a task still writes to them
         self._output_files = OutputFiles() if is_subreaper() else NONE_KEPT
         self._environment = {"PYANAMO": options.program, **os.environ}
@@ -227,21 +228,17 @@ class Worker:
 
     def _ready(self) -> bool:
         """Wait until a further claim may be made; False if none should be."""
-        # In this order: `_over` consumes the recorder's wake-up, so the count is read after it
-        while not self._over() and (self._recorder.claims > 1 or self._in_trouble()):
+        # In this order: `_over` consumes the recorder's wake-up, so the count is read after it. An
+        # item with a host error is given back before the next is claimed
+        while not self._over() and (
+            self._recorder.claims > 1 or any(claim.host_error for claim in list(self._claims))
+        ):
             self._control.wait(None)
         self._host.wait(self._over)
         if self._delivery.has_kept_logs and not self._over():
             # Another process may look meanwhile
             self._control.turn.end()
             self._delivery.deliver(DELIVERY_SECONDS, self._over)
-        return not self._over()
-
-    def _in_trouble(self) -> bool:
-        """Whether a claim with a host error has not ended: its item is given back first."""
-        return any(claim.host_error for claim in list(self._claims))
-
-    def _goes_on(self) -> bool:
         return not self._over()
 
     def _over(self) -> bool:
@@ -254,13 +251,10 @@ class Worker:
         def stop() -> bool:
             return self._control.stopping
 
-        def claim_unless_exhausted() -> Found | None:
-            return self._retries.retry(
-                claim, CLAIM_SECONDS, stop, self._say, (DescriptorsExhausted,)
-            )
-
+        retry = self._retries.retry
+        once = partial(retry, claim, CLAIM_SECONDS, stop, self._say, (DescriptorsExhausted,))
         try:
-            return self._retries.retry(claim_unless_exhausted, DESCRIPTOR_SECONDS, stop, self._say)
+            return retry(once, DESCRIPTOR_SECONDS, stop, self._say)
         except TransientError:
             if self._control.stopping:
                 return None
@@ -279,7 +273,7 @@ class Worker:
         claim = Claim(item, max(tail_limit(item, found.table.name), 0), found.table)
         self._claims.append(claim)
         self._in_flight.won(item.lock_id, item.task_id)
-        todo = list(claim.todo())
+        todo = claim.todo()
         if todo and item.attempts > self._options.max_attempts:
             self._abandon(claim, todo[0][0])
             return

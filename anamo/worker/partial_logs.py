@@ -13,7 +13,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timezone
 from time import monotonic
 
 from anamo.aws.log_store import LogStore, Packed
@@ -23,7 +22,7 @@ from anamo.worker.claim import Claim
 from anamo.worker.host import start_thread
 from anamo.worker.log_delivery import LogOrigin
 from anamo.worker.log_packer import gzip_member
-from anamo.worker.task_process import TaskProcess
+from anamo.worker.task_process import TaskProcess, utc_now
 
 STREAM_LIMIT = 256 * 1024
 """Bytes of the end of each stream that are put: so an upload takes a moment, however much a task
@@ -183,7 +182,7 @@ class PartialLogs:
                 sizes[name] = stdout, stderr
                 header = self._origin.header(claim, name, task.script, task.started)
                 header |= {
-                    "output until": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
+                    "output until": utc_now(),
                     "seconds": f"{task.age:.0f}",
                     "status": "running",
                 }
