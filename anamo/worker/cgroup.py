@@ -32,7 +32,7 @@ class TaskCgroup:
     def add(self, pid: int) -> None:
         """Move a process into it. What has ended meanwhile is not there to be moved."""
         with suppress(OSError):
-            _write(self._path / "cgroup.procs", pid)
+            (self._path / "cgroup.procs").write_text(str(pid))
 
     def pids(self) -> set[int]:
         """The processes in it."""
@@ -43,14 +43,14 @@ class TaskCgroup:
     def kill(self) -> None:
         """Kill all that is in it."""
         with suppress(OSError):
-            _write(self._path / "cgroup.kill", 1)
+            (self._path / "cgroup.kill").write_text("1")
 
     def remove(self) -> None:
         """Remove it; what a task left behind in it moves to its worker's own."""
         for _ in range(TRIES):
             for pid in self.pids():
                 with suppress(OSError):
-                    _write(self._path.parent / "cgroup.procs", pid)
+                    (self._path.parent / "cgroup.procs").write_text(str(pid))
             with suppress(OSError):
                 self._path.rmdir()
                 return
@@ -130,7 +130,3 @@ def _prefix(worker: int) -> str:
 def _namespace() -> str:
     """What they all begin with: workers of another PID namespace may have the same process ids."""
     return f"{PREFIX}{Path('/proc/self/ns/pid').stat().st_ino}-"
-
-
-def _write(path: Path, value: int) -> None:
-    path.write_text(str(value))

@@ -100,7 +100,6 @@ class Claimer:
         self.refused: dict[ItemId, tuple[str, str]] = {}
         self.lag = IndexLag(clock)
         self.look_at = 0.0
-        self._table = table
         self._holder = holder
         self._in_flight = in_flight
         self._random = draw or random.Random()
@@ -158,14 +157,14 @@ class Claimer:
         self.reads += 1
         self.left = None
         try:
-            look = self._table.look(self._rest)
+            look = self.table.look(self._rest)
         except (AccessDenied, Throttled) as fault:
             logger.debug("reading the table: %s", fault)
             # Throttled, it is read on from here
             self._rest = self._rest if isinstance(fault, Throttled) else None
             return None
         todo = [seen for seen in look.todo if self._claimable(seen, State.TODO)]
-        ended = self._ended(look.locked, floor(self._table.clock.surely_past()))
+        ended = self._ended(look.locked, floor(self.table.clock.surely_past()))
         self._missed.update(item.lock_id for item in ended)
         for item in ended:
             if self._missed[item.lock_id] > MOST_MISSED:
@@ -208,7 +207,7 @@ class Claimer:
                 self._rest = None
             return item
 
-        self._in_flight.add(self._table.name, item_id, lock_id)
+        self._in_flight.add(self.table.name, item_id, lock_id)
         self._unanswered = send
         return send()
 
@@ -240,7 +239,7 @@ class Claimer:
         """Claim the next candidate that nobody else has."""
         while self._candidates:
             seen = self._candidates.pop()
-            claim = partial(self._table.claim, seen)
+            claim = partial(self.table.claim, seen)
             note = partial(self.lag.note, seen.item_id, self._listed_at)
             item = self._attempt(seen.item_id, State.TODO, claim, note)
             if item:
@@ -272,7 +271,7 @@ class Claimer:
         item = self.last_answer() or self._take_over_inherited()
         if item or self._clock() < self.look_at:
             return item
-        past = self._table.clock.surely_past()
+        past = self.table.clock.surely_past()
         instance = self._holder.instance_id if self._holder.attempt > 1 else None
         self.reads += 1
         listed = self._leases.look(floor(past + LOOK_SECONDS) + 1, instance)
@@ -288,10 +287,10 @@ class Claimer:
         """Take over what the process held that this one stands in for, once its lease has ended."""
         self.awaited = False
         for claim in self._inherited:
-            page = self._table.leases(claim.item_id, NEVER, 1)
+            page = self.table.leases(claim.item_id, NEVER, 1)
             listed = [item for item in page.items if item.lock_id == claim.lock_id]
             self.awaited = self.awaited or bool(listed)
-            ended = self._ended(listed, floor(self._table.clock.surely_past()))
+            ended = self._ended(listed, floor(self.table.clock.surely_past()))
             if item := self._take_over_one_of(ended):
                 return item
         return None
@@ -310,7 +309,7 @@ class Claimer:
         """Take over one of these, in random order."""
         for seen in self._random.sample(ended, len(ended)):
             earlier = self._holder.held_before(seen)
-            take_over = self._table.take_over_earlier if earlier else self._table.take_over
+            take_over = self.table.take_over_earlier if earlier else self.table.take_over
             item = self._attempt(seen.item_id, State.LOCKED, partial(take_over, seen))
             if item:
                 return item
@@ -338,7 +337,7 @@ class Claimer:
         """A page of candidates, without those to be skipped."""
         while True:
             self.reads += 1
-            listed = self._table.todo(start, PAGE)
+            listed = self.table.todo(start, PAGE)
             claimable = [seen for seen in listed if self._claimable(seen, State.TODO)]
             self.listed = self.listed or bool(claimable)
             page = [seen for seen in claimable if not self.lag.skips(seen.item_id)]
@@ -352,6 +351,6 @@ class Claimer:
         """
         if self._last is None:
             self.reads += 1
-            last, largest = self._table.last_todo(), (1 << ID_BITS) - 1
+            last, largest = self.table.last_todo(), (1 << ID_BITS) - 1
             self._last = largest if last is None else max(min(int(last), largest), 0)
         return self._last + 1

@@ -4,11 +4,11 @@ Guaranteed: a signal, a message from the parent, the end of a task and a call of
 wait at once; signal handlers set a flag and do nothing else.
 """
 
-import contextlib
 import os
 import select
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Lock
 from time import monotonic
@@ -28,6 +28,8 @@ released before the parent kills this process."""
 
 class Control:
     """Whether and why this process should stop, and its connection to the parent.
+
+    Made by the main thread; it handles signals from then on.
 
     Args:
         parent: The connection to the parent process.
@@ -56,9 +58,6 @@ class Control:
         self._sending = Lock()
         self._pipe, self._alarm = os.pipe()
         self._poll = select.poll()
-
-    def attach(self) -> None:
-        """Handle signals from now on. Called by the main thread."""
         os.set_blocking(self._pipe, False)
         os.set_blocking(self._alarm, False)
         self._poll.register(self._pipe, select.POLLIN)
@@ -99,7 +98,7 @@ class Control:
 
     def wake(self) -> None:
         """End the main thread's wait; any thread may call it."""
-        with contextlib.suppress(BlockingIOError):
+        with suppress(BlockingIOError):
             os.write(self._alarm, b"\0")
 
     def wait(self, until: float | None) -> None:
@@ -107,7 +106,7 @@ class Control:
         timeout = None if until is None else max(until - monotonic(), 0) * 1000
         for descriptor, _ in self._poll.poll(timeout):
             if descriptor == self._pipe:
-                with contextlib.suppress(BlockingIOError):
+                with suppress(BlockingIOError):
                     os.read(self._pipe, 4096)
             else:
                 self._receive()

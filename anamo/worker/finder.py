@@ -5,7 +5,7 @@ that had nothing is asked again within ASK_SECONDS, so an earlier table that get
 first again from then on. Nothing is left only if that is so of every table. Waits grow, and differ
 from worker to worker. Not guaranteed: that an ended lease goes before what is todo.
 
-It neither waits nor reads a clock of its own accord: the caller waits for `pause` seconds.
+It does not wait itself: the caller waits for `pause` seconds.
 """
 
 import random
@@ -112,7 +112,7 @@ class Finder:
         if found or self._racing():
             return found
         found = self._first(Claimer.take_over)
-        if found or not self._may_read():
+        if found or self._clock() < self._read_at or self._awaits():
             return found
         if found := self._first(Claimer.claim_by_table):
             return found
@@ -172,13 +172,13 @@ class Finder:
                 return Found(source.claimer.table, item)
         return None
 
+    def _since(self) -> float:
+        """When no index gave a claim for the first time; now, if one may still give one."""
+        return self._clock() if self._idle_since is None else self._idle_since
+
     def _waited(self) -> float:
         """Seconds since no index gave a claim for the first time."""
-        return self._clock() - (self._clock() if self._idle_since is None else self._idle_since)
-
-    def _may_read(self) -> bool:
-        """Whether the tables themselves are to be read now."""
-        return self._clock() >= self._read_at and not self._awaits()
+        return self._clock() - self._since()
 
     def _racing(self) -> bool:
         """Whether other workers want the same items; they need not all look any further."""
@@ -188,8 +188,7 @@ class Finder:
     @property
     def _race_ends(self) -> float:
         """When the tables are looked at although others want the same items."""
-        since = self._clock() if self._idle_since is None else self._idle_since
-        return since + LAG_SECONDS
+        return self._since() + LAG_SECONDS
 
     def _awaits(self) -> bool:
         """Whether an item that this process answers for may yet become one to be claimed."""

@@ -175,10 +175,12 @@ class _Watch:
 
     def _look_at_all(self, mine: Sequence[ClaimSent]) -> Look | None:
         """What the table itself holds; None if it is too large, or cannot be read."""
+        if self._is_large:
+            return None
         locked: list[Item] = []
         todo, rest = False, None
         with suppress(AccessDenied, Throttled):
-            for _ in range(0 if self._is_large else TABLE_PAGES):
+            for _ in range(TABLE_PAGES):
                 page = self._table.look(rest)
                 locked += page.locked
                 todo = todo or bool(page.todo)

@@ -205,7 +205,6 @@ def _process(
     # What tasks leave behind stays with this process, so that it can be found and reaped
     become_subreaper()
     control = Control(connection, options.grace)
-    control.attach()
     anamo = logging.getLogger("anamo")
     anamo.handlers = [ForwardingHandler(control.send, anamo.handlers)]
     try:

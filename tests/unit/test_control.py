@@ -44,7 +44,6 @@ def ends() -> Iterator[Ends]:
 def control(ends: Ends) -> Iterator[Control]:
     before = {number: signal.getsignal(number) for number in (*STOPPING, signal.SIGCHLD)}
     made = Control(ends[1], 1.0)
-    made.attach()
     yield made
     signal.set_wakeup_fd(-1)
     for number, handler in before.items():
