@@ -115,7 +115,8 @@ class WorkerTotals:
             self.held = max(self.held, message.held)
             self.kept += message.kept
             self.consumed += message.consumed
-            self.errors += [message.error] if message.error else []
+            if message.error:
+                self.errors.append(message.error)
             self.refused |= message.refused
 
 
