@@ -2,7 +2,7 @@
 
 Guaranteed: what is in a task's cgroup, and whatever it starts, is found and killed by the kernel at
 once, however fast it forks. Where cgroups cannot be made (most containers, users without a
-delegated cgroup), nothing here does anything: `process_tree` finds the same processes, except those
+delegated cgroup), all this does nothing, and `process_tree` finds the same processes but for those
 that `task_processes` names.
 
 Moving a process into a cgroup takes the kernel some 10 ms, so a task gets its cgroup only once it
@@ -20,7 +20,7 @@ import psutil
 PREFIX = "pyanamo-"
 
 TRIES = 10
-"""How often a cgroup is emptied before it is left as it is: what is in it may be forking."""
+"""How often a cgroup is emptied before it is left as it is: its processes may be forking."""
 
 
 class TaskCgroup:
@@ -30,7 +30,7 @@ class TaskCgroup:
         self._path = path
 
     def add(self, pid: int) -> None:
-        """Move a process into it. What has ended meanwhile is not there to be moved."""
+        """Move a process into it, unless the process has ended."""
         with suppress(OSError):
             (self._path / "cgroup.procs").write_text(str(pid))
 

@@ -99,7 +99,7 @@ class Claim:
         return Progress({**self.progress.statuses, **ended})
 
     def note(self, results: Mapping[str, LogEntry]) -> None:
-        """Take over results that have been recorded."""
+        """Add results that have been recorded."""
         self.progress = self.with_results(results)
         failures = [(name, entry.status) for name, entry in results.items() if not entry.succeeded]
         self.done += len(results) - len(failures)

@@ -38,8 +38,8 @@ PAGE_SECONDS = 10.0
 """Age at which a page is discarded: by then others have claimed most of its items."""
 
 FIRST_LOOK, LOOK_SECONDS = 5.0, 60.0
-"""Seconds between two looks for ended leases, at first and at most: each is between half as long
-and as long as it may be, so that workers do not look together."""
+"""Seconds between two looks for ended leases, at first and at most: each pause is drawn from the
+upper half of that, so that workers do not look together."""
 
 TABLE_PAGES = 4
 """Pages of the table that are read at once before it counts as too large, for 256 read units each:
@@ -70,9 +70,9 @@ class Claimer:
         refused: Items that cannot be claimed by itemID: their states, and why not. They are passed
             over.
         lag: How far the index is behind.
-        awaited: Whether a claim of a dead process that this one stands in for is not taken over
-            yet, as far as is known.
-        look_at: When leases should be looked at, by the clock.
+        awaited: Whether, as far as is known, a claim of the dead process that this one replaces is
+            yet to be taken over.
+        look_at: When to look at leases next, by the clock.
 
     Args:
         table: The table.
@@ -265,8 +265,8 @@ class Claimer:
         return self._leases.locked
 
     def take_over(self) -> Item | None:
-        """Take over an item whose lease has ended, if it is time for a look at a page of leases.
-        Items without a lease are other tools'.
+        """Take over an item whose lease has ended, if it is time to look at a page of leases.
+        Items without a lease belong to other tools.
         """
         item = self.last_answer() or self._take_over_inherited()
         if item or self._clock() < self.look_at:
@@ -284,7 +284,7 @@ class Claimer:
         return item
 
     def _take_over_inherited(self) -> Item | None:
-        """Take over what the process held that this one stands in for, once its lease has ended."""
+        """Take over what the process that this one replaces held, once its lease has ended."""
         self.awaited = False
         for claim in self._inherited:
             page = self.table.leases(claim.item_id, NEVER, 1)

@@ -19,11 +19,11 @@ from anamo.worker.signals import STOPPING
 from anamo.worker.turns import Turn
 
 RECORD_SECONDS = 2.0
-"""From the end of the grace to the last request that is tried again."""
+"""Seconds from the end of the grace until requests are no longer tried again."""
 
 LEAVE_SECONDS = 1.0
-"""From then until a log that is still being packed or uploaded is left behind. Its item must be
-released before the parent kills this process."""
+"""Seconds from then until a log that is still being packed or uploaded is left behind. Its item
+must be released before the parent kills this process."""
 
 
 class Control:

@@ -2,9 +2,9 @@
 
 Guaranteed: a look takes one request, two at the first and where a page ends with the last locked
 item, however many are locked and however many workers look. Where no more than a page is locked,
-each look shows all there is. Where more is, looks go on from page to page, each worker from a
-random place, so that one worker alone sees every item once in so many looks, and many see them
-sooner. A look that DynamoDB throttles goes on where it was.
+each look shows all there is. Where there are more, looks go on from page to page, each worker from
+a random place, so that one worker alone sees every item in the end, and many see them sooner. A
+look that DynamoDB throttles goes on where it was.
 
 Not guaranteed: that the index lists what was locked a moment ago.
 """

@@ -103,7 +103,7 @@ class Finder:
         return None
 
     def look(self) -> Found | None:
-        """As `claim`, and else by ended leases and, in the end, by the tables themselves.
+        """As `claim`; failing that, by ended leases and, in the end, by the tables themselves.
 
         Raises:
             AwsError: As `claim`.
@@ -128,7 +128,7 @@ class Finder:
         return None
 
     def agrees(self, since: float) -> bool:
-        """Whether nothing is left for this process, too, since another process has found nothing.
+        """Whether nothing is left for this process either, given that another has found nothing.
 
         Args:
             since: When its look began.
@@ -191,14 +191,12 @@ class Finder:
         return self._since() + LAG_SECONDS
 
     def _awaits(self) -> bool:
-        """Whether an item that this process answers for may yet become one to be claimed."""
+        """Whether this process is yet to take over an item that it answers for."""
         return any(source.claimer.awaited for source in self._sources)
 
 
 def _is_empty(claimer: Claimer, waited: float) -> bool:
-    """Whether a table that was asked has nothing to claim, now that its index gave no claim for so
-    many seconds.
-    """
+    """Whether a table has nothing to claim; its index has given no claim for so many seconds."""
     if claimer.left is None:
         return waited >= LAG_SECONDS and claimer.lag.settled(waited, listed=claimer.listed)
     return not claimer.left

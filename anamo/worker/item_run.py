@@ -1,8 +1,8 @@
 """The tasks of one claimed item, from the first start to the last end.
 
 Guaranteed: at most `-n` tasks run at once, fewer where the host has no room for more; when `run`
-returns or raises, no task of the item is left running, and the recorder knows that nothing more
-comes of the claim. Not guaranteed: that every task was started.
+returns or raises, no task of the item is left running, and the recorder knows that no further
+result of the claim will come. Not guaranteed: that every task was started.
 """
 
 import logging

@@ -45,7 +45,7 @@ class LogOrigin:
     host_metadata: Mapping[str, str]
 
     def header(self, claim: Claim, name: str, script: str, started: str) -> dict[str, str]:
-        """What the header of a task's log says from its start on, in order."""
+        """What the header of a task's log can say as soon as the task runs, in order."""
         item = claim.item
         return {
             "table": claim.table.name,

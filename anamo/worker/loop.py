@@ -169,9 +169,7 @@ class Worker:
                     claimer.table.release(item, {}, 0)
 
     def _count_left(self) -> None:
-        """Have what is left counted, and the parent told: in another thread, so that nothing waits
-        for it.
-        """
+        """Count what is left and tell the parent: in another thread, so nothing waits for it."""
 
         def count_and_send() -> None:
             with suppress(AwsError):
@@ -211,8 +209,8 @@ class Worker:
         return None
 
     def _look(self) -> Found | None:
-        """Look in turn; the turn is over with a claim, or once nothing is left. Or else wait for
-        the next look.
+        """Look, since it is this process's turn. A claim ends the turn, and so does that nothing is
+        left; otherwise wait for the next look.
         """
         finder, turn = self._finder, self._control.turn
         if turn.news:
@@ -261,7 +259,7 @@ class Worker:
             raise
 
     def _say(self, fault: TransientError) -> None:
-        # One that is kept may be the one that is needed
+        # One of the descriptors that are kept may be the one that is needed
         self._output_files.close()
         logger.warning("claiming: %s; trying again", fault)
 

@@ -1,9 +1,9 @@
 """What a worker did, as metrics for CloudWatch or Prometheus; written by its parent process.
 
 Guaranteed: each claim that ended is counted once, by the worker that held it, so that the metrics
-of all workers add up to what their tables say; no work waits for whoever reads them, nor ends where
-they cannot be written. Not guaranteed: that what a process did for its last claim is counted if it
-is killed.
+of all workers add up to what their tables say; no work waits for whoever reads them, or stops
+because they cannot be written. Not guaranteed: that what a process did for its last claim is
+counted if it is killed.
 """
 
 import json

@@ -21,8 +21,8 @@ from anamo.worker.ended_leases import NEVER, EndedLeases
 from anamo.worker.in_flight_claims import ClaimSent
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
-"""Seconds between two looks at most: others seldom give items back, and most leases end later. Each
-is between half as long and as long, so that workers do not look together."""
+"""Seconds between two looks, at first and at most: others seldom give items back, and most leases
+end later. Each pause is drawn from the upper half of that, so that workers do not look together."""
 
 PATIENCE_SECONDS = 900.0
 """How long DynamoDB may be out of reach while a worker waits."""

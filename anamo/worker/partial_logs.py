@@ -29,7 +29,7 @@ STREAM_LIMIT = 256 * 1024
 prints."""
 
 LOOKS = 4
-"""How often in an interval it is looked whether something is due."""
+"""How many times in an interval to check whether something is due."""
 
 CLOSE_SECONDS = 10.0
 """How long the end of the process waits for an upload whose object is to be deleted."""
@@ -93,7 +93,7 @@ class PartialLogs:
             self._delete(key)
 
     def close(self) -> None:
-        """Put nothing more; what is on its way and not wanted is waited for."""
+        """Put nothing more; wait for an upload whose object is to be deleted."""
         self._ended.set()
         if self._unwanted:
             self._idle.wait(CLOSE_SECONDS)

@@ -1,4 +1,4 @@
-"""What `pyanamo.py` does without a command: check, work, say how it went.
+"""What `pyanamo.py` does without a command: check the tables, work, say how it went.
 
 Guaranteed: nothing is claimed before all tables and their indexes have been found usable, and a
 small object has been written where the logs go.
