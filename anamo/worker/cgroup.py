@@ -87,7 +87,7 @@ def make(session: int) -> TaskCgroup | None:
     folder = own_folder()
     if not folder:
         return None
-    path = folder / f"{_prefix(os.getpid())}{session}"
+    path = folder / f"{_namespace()}{os.getpid()}-{session}"
     with suppress(OSError):
         # It is there if a worker with the same process ids was killed
         path.mkdir(exist_ok=True)
@@ -99,34 +99,29 @@ def make(session: int) -> TaskCgroup | None:
 
 def end_all(worker: int) -> None:
     """Kill what is in the cgroups of a worker process that died, and remove them."""
-    for path in _made_by(_prefix(worker)):
+    for path in _made_by(f"{worker}-"):
         TaskCgroup(path).kill()
         TaskCgroup(path).remove()
 
 
 def remove_empty() -> None:
     """Remove what worker processes that were killed with their parents left here."""
-    for path in _made_by(_namespace()):
-        worker = path.name.removeprefix(_namespace()).partition("-")[0]
+    for path in _made_by():
+        worker = int(path.name.split("-")[2])
         # One that lives may have made it this moment
-        if not psutil.pid_exists(int(worker)):
+        if not psutil.pid_exists(worker):
             with suppress(OSError):
                 path.rmdir()
 
 
-def _made_by(prefix: str) -> list[Path]:
-    """The cgroups whose names begin with that."""
+def _made_by(worker: str = "") -> list[Path]:
+    """The cgroups that a worker process, or any of this PID namespace, made."""
     if folder := own_folder():
         with suppress(OSError):
-            return list(folder.glob(f"{prefix}*"))
+            return list(folder.glob(f"{_namespace()}{worker}*"))
     return []
 
 
-def _prefix(worker: int) -> str:
-    """What the names of a worker process's cgroups begin with."""
-    return f"{_namespace()}{worker}-"
-
-
 def _namespace() -> str:
-    """What they all begin with: workers of another PID namespace may have the same process ids."""
+    """The beginning of their names: another PID namespace may have the same process ids."""
     return f"{PREFIX}{Path('/proc/self/ns/pid').stat().st_ino}-"

@@ -157,8 +157,8 @@ class LogDelivery:
         Raises:
             AwsError: Why S3 does not take one, unless `stop()` is true.
         """
-        while self._kept:
-            path, packed = next(iter(self._kept.items()))
+        while kept := list(self._kept.items()):
+            path, packed = kept[0]
             try:
                 self._retries.retry(partial(self._logs.put, packed), seconds, stop)
             except TransientError:
