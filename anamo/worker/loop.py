@@ -24,6 +24,7 @@ from anamo.core.errors import (
     AwsError,
     DescriptorsExhausted,
     HostError,
+    ItemRefused,
     TransientError,
     internal,
 )
@@ -292,17 +293,19 @@ class Worker:
         results = {name: entry}
         self._partial_logs.drop(claim)
         after = claim.with_results(results)
-        written = self._retries.retry(
-            lambda: claim.table.finish(
-                item,
-                State.FAILED,
-                results if item.is_nested else entry,
-                after.ended,
-                len(after.failed_tasks),
-            ),
-            CLAIM_SECONDS,
-            lambda: self._control.stopping,
+        finish = partial(
+            claim.table.finish,
+            item,
+            State.FAILED,
+            results if item.is_nested else entry,
+            after.ended,
+            len(after.failed_tasks),
         )
+        try:
+            written = self._retries.retry(finish, CLAIM_SECONDS, lambda: self._control.stopping)
+        except ItemRefused as refusal:
+            self._claim_ended(claim, self._recorder.fail(claim, refusal))
+            return
         claim.note(results)
         self._claim_ended(claim, str(State.FAILED) if written else LOST)
 

@@ -227,7 +227,7 @@ class Recorder:
         try:
             state = self._write(claim, outcomes, last)
         except ItemRefused as refusal:
-            state = self._fail(claim, refusal)
+            state = self.fail(claim, refusal)
         except AnamoError as error:
             state = self._give_up(claim, error, last)
         except Exception as error:
@@ -242,8 +242,10 @@ class Recorder:
             self._claim_ended(claim, state)
         self._control.wake()
 
-    def _fail(self, claim: Claim, refusal: ItemRefused) -> str:
-        """End an item whose results DynamoDB refuses for good, or its tasks would run for ever."""
+    def fail(self, claim: Claim, refusal: ItemRefused) -> str:
+        """End an item whose results DynamoDB refuses for good, or its tasks would run for ever. For
+        any thread; the state of the item then, or LOST.
+        """
         claim.lost = True
         logger.warning("item %d has failed: %s", claim.item.item_id, refusal)
         self._partial_logs.drop(claim)
