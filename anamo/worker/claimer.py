@@ -61,7 +61,6 @@ class Claimer:
     """Claims items for one process.
 
     Attributes:
-        reads: Pages queried so far.
         conflicts: Claims lost to other workers so far.
         table: The table.
         listed: Whether the index listed any item as todo when it was last asked.
@@ -93,7 +92,6 @@ class Claimer:
         earlier: Iterable[Item] = (),
     ) -> None:
         self.table = table
-        self.reads = 0
         self.conflicts = 0
         self.listed = False
         self.left: bool | None = None
@@ -154,7 +152,6 @@ class Claimer:
 
     def _claim_by_page(self) -> Item | None:
         """Claim an item of the next page of the table."""
-        self.reads += 1
         self.left = None
         try:
             look = self.table.look(self._rest)
@@ -273,7 +270,6 @@ class Claimer:
             return item
         past = self.table.clock.surely_past()
         instance = self._holder.instance_id if self._holder.attempt > 1 else None
-        self.reads += 1
         listed = self._leases.look(floor(past + LOOK_SECONDS) + 1, instance)
         item = self._take_over_one_of(self._ended(listed, floor(past)))
         # Another that has ended may be among them
@@ -336,7 +332,6 @@ class Claimer:
     def _page(self, start: ItemId) -> list[Item]:
         """A page of candidates, without those to be skipped."""
         while True:
-            self.reads += 1
             listed = self.table.todo(start, PAGE)
             claimable = [seen for seen in listed if self._claimable(seen, State.TODO)]
             self.listed = self.listed or bool(claimable)
@@ -350,7 +345,6 @@ class Claimer:
         start drawn from 2**53 numbers would always lie beyond the last.
         """
         if self._last is None:
-            self.reads += 1
             last, largest = self.table.last_todo(), (1 << ID_BITS) - 1
             self._last = largest if last is None else max(min(int(last), largest), 0)
         return self._last + 1

@@ -4,6 +4,7 @@ Guaranteed: a signal, a message from the parent, the end of a task and a call of
 wait at once; signal handlers set a flag and do nothing else.
 """
 
+import math
 import os
 import select
 import signal
@@ -36,7 +37,6 @@ class Control:
         grace: Seconds that tasks have to end after a signal.
 
     Attributes:
-        stop_signal: The signal once the process should end, else None.
         own_signal: The signal that this process was sent itself, else None. A signal to its whole
             group, as a terminal sends it, is one too.
         force_stop: Whether to kill tasks without waiting for the rest of the grace.
@@ -46,7 +46,6 @@ class Control:
     """
 
     def __init__(self, parent: "Connection[Any, Any]", grace: float) -> None:
-        self.stop_signal: int | None = None
         self.own_signal: int | None = None
         self.force_stop = False
         self.start_no_more = ""
@@ -54,7 +53,7 @@ class Control:
         self.turn = Turn(self.send)
         self._parent = parent
         self._grace = grace
-        self._end_by = 0.0
+        self._end_by = math.inf
         self._sending = Lock()
         self._pipe, self._alarm = os.pipe()
         self._poll = select.poll()
@@ -72,22 +71,21 @@ class Control:
 
     def _stop_by_signal(self, number: int) -> None:
         self.own_signal = self.own_signal or number
-        self._stop(number)
+        self._stop()
 
-    def _stop(self, number: int) -> None:
-        if self.stop_signal is None:
+    def _stop(self) -> None:
+        if not self.stopping:
             self._end_by = monotonic() + self._grace + RECORD_SECONDS
-            self.stop_signal = number
 
     @property
     def stopping(self) -> bool:
         """Whether the process should end."""
-        return self.stop_signal is not None
+        return self._end_by < math.inf
 
     @property
     def out_of_time(self) -> bool:
         """Whether waiting for AWS must end, so that the process ends before it is killed."""
-        return self.stopping and monotonic() >= self._end_by
+        return monotonic() >= self._end_by
 
     @property
     def leave_at(self) -> float | None:
@@ -127,10 +125,10 @@ class Control:
         except (EOFError, OSError):
             # The parent died, and with it whoever could be told of this process's work
             self._poll.unregister(self._parent.fileno())
-            self._stop(signal.SIGTERM)
+            self._stop()
             return
         if isinstance(message, StopRequest):
-            self._stop(message.signal)
+            self._stop()
         elif isinstance(message, ForceStop):
             self.force_stop = True
             self._end_by = min(self._end_by, monotonic())

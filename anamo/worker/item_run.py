@@ -15,7 +15,7 @@ from anamo.worker.claim import Claim
 from anamo.worker.control import Control
 from anamo.worker.options import Options
 from anamo.worker.orphans import reap_left_behind
-from anamo.worker.output_files import NONE_KEPT, OutputFiles
+from anamo.worker.output_files import OutputFiles
 from anamo.worker.recorder import Recorder
 from anamo.worker.task_process import Outcome, StopReason, TaskProcess
 
@@ -35,7 +35,7 @@ class ItemRun:
         control: Control,
         recorder: Recorder,
         environment: Mapping[str, str],
-        output_files: OutputFiles = NONE_KEPT,
+        output_files: OutputFiles,
     ) -> None:
         item = claim.item
         self._claim = claim
