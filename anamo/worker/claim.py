@@ -93,7 +93,7 @@ class Claim:
     def with_results(self, results: Mapping[str, LogEntry]) -> Progress:
         """The progress once these results are recorded."""
         ended = {
-            name: str(State.DONE if entry.succeeded else State.FAILED)
+            name: (State.DONE if entry.succeeded else State.FAILED).value
             for name, entry in results.items()
         }
         return Progress({**self.progress.statuses, **ended})

@@ -307,7 +307,7 @@ class Worker:
             self._claim_ended(claim, self._recorder.fail(claim, refusal))
             return
         claim.note(results)
-        self._claim_ended(claim, str(State.FAILED) if written else LOST)
+        self._claim_ended(claim, State.FAILED.value if written else LOST)
 
     def _claim_ended(self, claim: Claim, state: str) -> None:
         """Take note that a claim ended; called in the recorder's thread or the main one."""

@@ -287,12 +287,10 @@ class TaskProcess:
         """
         with ExitStack() as stack:
             with self._files:
-                found = (
-                    None
-                    if self._ended
-                    else (_copy(self._stdout, stack), _copy(self._stderr, stack))
-                )
-                self._is_shared = True
+                found = None
+                if not self._ended:
+                    found = _copy(self._stdout, stack), _copy(self._stderr, stack)
+                    self._is_shared = True
             yield found
 
     @property
