@@ -89,7 +89,7 @@ def crowd(client: Any, name: str, workers: int, most: int, seed: int = 1) -> Cro
         claimer = Claimer(
             table, Holder(f"i-{number}", LEASE), in_flight, random.Random(seed + number)
         )
-        reads = slowest = 0.0
+        reads, slowest = 0, 0.0
         while take():
             began = time.monotonic()
             item = claimer.claim()
@@ -101,10 +101,10 @@ def crowd(client: Any, name: str, workers: int, most: int, seed: int = 1) -> Cro
             slowest = max(slowest, time.monotonic() - began)
             in_flight.drop(item.lock_id)
             result.claims[number].append(int(item.item_id))
-            reads = claimer.reads
+            reads = table.meter.consumed.requests - len(result.claims[number]) - claimer.conflicts
         with counting:
             result.conflicts += claimer.conflicts
-            result.reads += int(reads)
+            result.reads += reads
             result.slowest = max(result.slowest, slowest)
 
     result.seconds = _all_at_once([lambda number=number: work(number) for number in range(workers)])  # type: ignore[misc]

@@ -2,7 +2,7 @@
 
 Guaranteed: what is in a task's cgroup, and whatever it starts, is found and killed by the kernel at
 once, however fast it forks. Where cgroups cannot be made (most containers, users without a
-delegated cgroup), nothing here does anything: `process_tree` finds the same processes, except those
+delegated cgroup), all this does nothing, and `process_tree` finds the same processes but for those
 that `task_processes` names.
 
 Moving a process into a cgroup takes the kernel some 10 ms, so a task gets its cgroup only once it
@@ -20,7 +20,7 @@ import psutil
 PREFIX = "pyanamo-"
 
 TRIES = 10
-"""How often a cgroup is emptied before it is left as it is: what is in it may be forking."""
+"""How often a cgroup is emptied before it is left as it is: its processes may be forking."""
 
 
 class TaskCgroup:
@@ -30,9 +30,9 @@ class TaskCgroup:
         self._path = path
 
     def add(self, pid: int) -> None:
-        """Move a process into it. What has ended meanwhile is not there to be moved."""
+        """Move a process into it, unless the process has ended."""
         with suppress(OSError):
-            _write(self._path / "cgroup.procs", pid)
+            (self._path / "cgroup.procs").write_text(str(pid))
 
     def pids(self) -> set[int]:
         """The processes in it."""
@@ -43,14 +43,14 @@ class TaskCgroup:
     def kill(self) -> None:
         """Kill all that is in it."""
         with suppress(OSError):
-            _write(self._path / "cgroup.kill", 1)
+            (self._path / "cgroup.kill").write_text("1")
 
     def remove(self) -> None:
         """Remove it; what a task left behind in it moves to its worker's own."""
         for _ in range(TRIES):
             for pid in self.pids():
                 with suppress(OSError):
-                    _write(self._path.parent / "cgroup.procs", pid)
+                    (self._path.parent / "cgroup.procs").write_text(str(pid))
             with suppress(OSError):
                 self._path.rmdir()
                 return
@@ -87,7 +87,7 @@ def make(session: int) -> TaskCgroup | None:
     folder = own_folder()
     if not folder:
         return None
-    path = folder / f"{_prefix(os.getpid())}{session}"
+    path = folder / f"{_namespace()}{os.getpid()}-{session}"
     with suppress(OSError):
         # It is there if a worker with the same process ids was killed
         path.mkdir(exist_ok=True)
@@ -99,38 +99,29 @@ def make(session: int) -> TaskCgroup | None:
 
 def end_all(worker: int) -> None:
     """Kill what is in the cgroups of a worker process that died, and remove them."""
-    for path in _made_by(_prefix(worker)):
+    for path in _made_by(f"{worker}-"):
         TaskCgroup(path).kill()
         TaskCgroup(path).remove()
 
 
 def remove_empty() -> None:
     """Remove what worker processes that were killed with their parents left here."""
-    for path in _made_by(_namespace()):
-        worker = path.name.removeprefix(_namespace()).partition("-")[0]
+    for path in _made_by():
+        worker = int(path.name.split("-")[2])
         # One that lives may have made it this moment
-        if not psutil.pid_exists(int(worker)):
+        if not psutil.pid_exists(worker):
             with suppress(OSError):
                 path.rmdir()
 
 
-def _made_by(prefix: str) -> list[Path]:
-    """The cgroups whose names begin with that."""
+def _made_by(worker: str = "") -> list[Path]:
+    """The cgroups that a worker process, or any of this PID namespace, made."""
     if folder := own_folder():
         with suppress(OSError):
-            return list(folder.glob(f"{prefix}*"))
+            return list(folder.glob(f"{_namespace()}{worker}*"))
     return []
 
 
-def _prefix(worker: int) -> str:
-    """What the names of a worker process's cgroups begin with."""
-    return f"{_namespace()}{worker}-"
-
-
 def _namespace() -> str:
-    """What they all begin with: workers of another PID namespace may have the same process ids."""
+    """The beginning of their names: another PID namespace may have the same process ids."""
     return f"{PREFIX}{Path('/proc/self/ns/pid').stat().st_ino}-"
-
-
-def _write(path: Path, value: int) -> None:
-    path.write_text(str(value))

@@ -40,13 +40,8 @@ class Progress:
         return self.ended == len(self.statuses)
 
     @property
-    def failed(self) -> bool:
-        """Whether a task has failed, under this claim or an earlier one."""
-        return State.FAILED.value in self.statuses.values()
-
-    @property
     def failed_tasks(self) -> tuple[str, ...]:
-        """The names of the tasks that have failed, in order."""
+        """The names of the tasks that have failed, under this claim or an earlier one, in order."""
         return tuple(name for name, status in self.statuses.items() if status == State.FAILED)
 
 
@@ -98,13 +93,13 @@ class Claim:
     def with_results(self, results: Mapping[str, LogEntry]) -> Progress:
         """The progress once these results are recorded."""
         ended = {
-            name: str(State.DONE if entry.succeeded else State.FAILED)
+            name: (State.DONE if entry.succeeded else State.FAILED).value
             for name, entry in results.items()
         }
         return Progress({**self.progress.statuses, **ended})
 
     def note(self, results: Mapping[str, LogEntry]) -> None:
-        """Take over results that have been recorded."""
+        """Add results that have been recorded."""
         self.progress = self.with_results(results)
         failures = [(name, entry.status) for name, entry in results.items() if not entry.succeeded]
         self.done += len(results) - len(failures)

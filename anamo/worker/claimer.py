@@ -38,8 +38,8 @@ PAGE_SECONDS = 10.0
 """Age at which a page is discarded: by then others have claimed most of its items."""
 
 FIRST_LOOK, LOOK_SECONDS = 5.0, 60.0
-"""Seconds between two looks for ended leases, at first and at most: each is between half as long
-and as long as it may be, so that workers do not look together."""
+"""Seconds between two looks for ended leases, at first and at most: each pause is drawn from the
+upper half of that, so that workers do not look together."""
 
 TABLE_PAGES = 4
 """Pages of the table that are read at once before it counts as too large, for 256 read units each:
@@ -61,7 +61,6 @@ class Claimer:
     """Claims items for one process.
 
     Attributes:
-        reads: Pages queried so far.
         conflicts: Claims lost to other workers so far.
         table: The table.
         listed: Whether the index listed any item as todo when it was last asked.
@@ -70,9 +69,9 @@ class Claimer:
         refused: Items that cannot be claimed by itemID: their states, and why not. They are passed
             over.
         lag: How far the index is behind.
-        awaited: Whether a claim of a dead process that this one stands in for is not taken over
-            yet, as far as is known.
-        look_at: When leases should be looked at, by the clock.
+        awaited: Whether, as far as is known, a claim of the dead process that this one replaces is
+            yet to be taken over.
+        look_at: When to look at leases next, by the clock.
 
     Args:
         table: The table.
@@ -93,14 +92,12 @@ class Claimer:
         earlier: Iterable[Item] = (),
     ) -> None:
         self.table = table
-        self.reads = 0
         self.conflicts = 0
         self.listed = False
         self.left: bool | None = None
         self.refused: dict[ItemId, tuple[str, str]] = {}
         self.lag = IndexLag(clock)
         self.look_at = 0.0
-        self._table = table
         self._holder = holder
         self._in_flight = in_flight
         self._random = draw or random.Random()
@@ -155,17 +152,16 @@ class Claimer:
 
     def _claim_by_page(self) -> Item | None:
         """Claim an item of the next page of the table."""
-        self.reads += 1
         self.left = None
         try:
-            look = self._table.look(self._rest)
+            look = self.table.look(self._rest)
         except (AccessDenied, Throttled) as fault:
             logger.debug("reading the table: %s", fault)
             # Throttled, it is read on from here
             self._rest = self._rest if isinstance(fault, Throttled) else None
             return None
         todo = [seen for seen in look.todo if self._claimable(seen, State.TODO)]
-        ended = self._ended(look.locked, floor(self._table.clock.surely_past()))
+        ended = self._ended(look.locked, floor(self.table.clock.surely_past()))
         self._missed.update(item.lock_id for item in ended)
         for item in ended:
             if self._missed[item.lock_id] > MOST_MISSED:
@@ -208,7 +204,7 @@ class Claimer:
                 self._rest = None
             return item
 
-        self._in_flight.add(self._table.name, item_id, lock_id)
+        self._in_flight.add(self.table.name, item_id, lock_id)
         self._unanswered = send
         return send()
 
@@ -240,7 +236,7 @@ class Claimer:
         """Claim the next candidate that nobody else has."""
         while self._candidates:
             seen = self._candidates.pop()
-            claim = partial(self._table.claim, seen)
+            claim = partial(self.table.claim, seen)
             note = partial(self.lag.note, seen.item_id, self._listed_at)
             item = self._attempt(seen.item_id, State.TODO, claim, note)
             if item:
@@ -266,15 +262,14 @@ class Claimer:
         return self._leases.locked
 
     def take_over(self) -> Item | None:
-        """Take over an item whose lease has ended, if it is time for a look at a page of leases.
-        Items without a lease are other tools'.
+        """Take over an item whose lease has ended, if it is time to look at a page of leases.
+        Items without a lease belong to other tools.
         """
         item = self.last_answer() or self._take_over_inherited()
         if item or self._clock() < self.look_at:
             return item
-        past = self._table.clock.surely_past()
+        past = self.table.clock.surely_past()
         instance = self._holder.instance_id if self._holder.attempt > 1 else None
-        self.reads += 1
         listed = self._leases.look(floor(past + LOOK_SECONDS) + 1, instance)
         item = self._take_over_one_of(self._ended(listed, floor(past)))
         # Another that has ended may be among them
@@ -285,13 +280,13 @@ class Claimer:
         return item
 
     def _take_over_inherited(self) -> Item | None:
-        """Take over what the process held that this one stands in for, once its lease has ended."""
+        """Take over what the process that this one replaces held, once its lease has ended."""
         self.awaited = False
         for claim in self._inherited:
-            page = self._table.leases(claim.item_id, NEVER, 1)
+            page = self.table.leases(claim.item_id, NEVER, 1)
             listed = [item for item in page.items if item.lock_id == claim.lock_id]
             self.awaited = self.awaited or bool(listed)
-            ended = self._ended(listed, floor(self._table.clock.surely_past()))
+            ended = self._ended(listed, floor(self.table.clock.surely_past()))
             if item := self._take_over_one_of(ended):
                 return item
         return None
@@ -310,7 +305,7 @@ class Claimer:
         """Take over one of these, in random order."""
         for seen in self._random.sample(ended, len(ended)):
             earlier = self._holder.held_before(seen)
-            take_over = self._table.take_over_earlier if earlier else self._table.take_over
+            take_over = self.table.take_over_earlier if earlier else self.table.take_over
             item = self._attempt(seen.item_id, State.LOCKED, partial(take_over, seen))
             if item:
                 return item
@@ -337,8 +332,7 @@ class Claimer:
     def _page(self, start: ItemId) -> list[Item]:
         """A page of candidates, without those to be skipped."""
         while True:
-            self.reads += 1
-            listed = self._table.todo(start, PAGE)
+            listed = self.table.todo(start, PAGE)
             claimable = [seen for seen in listed if self._claimable(seen, State.TODO)]
             self.listed = self.listed or bool(claimable)
             page = [seen for seen in claimable if not self.lag.skips(seen.item_id)]
@@ -351,7 +345,6 @@ class Claimer:
         start drawn from 2**53 numbers would always lie beyond the last.
         """
         if self._last is None:
-            self.reads += 1
-            last, largest = self._table.last_todo(), (1 << ID_BITS) - 1
+            last, largest = self.table.last_todo(), (1 << ID_BITS) - 1
             self._last = largest if last is None else max(min(int(last), largest), 0)
         return self._last + 1

@@ -4,11 +4,12 @@ Guaranteed: a signal, a message from the parent, the end of a task and a call of
 wait at once; signal handlers set a flag and do nothing else.
 """
 
-import contextlib
+import math
 import os
 import select
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Lock
 from time import monotonic
@@ -19,22 +20,23 @@ from anamo.worker.signals import STOPPING
 from anamo.worker.turns import Turn
 
 RECORD_SECONDS = 2.0
-"""From the end of the grace to the last request that is tried again."""
+"""Seconds from the end of the grace until requests are no longer tried again."""
 
 LEAVE_SECONDS = 1.0
-"""From then until a log that is still being packed or uploaded is left behind. Its item must be
-released before the parent kills this process."""
+"""Seconds from then until a log that is still being packed or uploaded is left behind. Its item
+must be released before the parent kills this process."""
 
 
 class Control:
     """Whether and why this process should stop, and its connection to the parent.
+
+    Made by the main thread; it handles signals from then on.
 
     Args:
         parent: The connection to the parent process.
         grace: Seconds that tasks have to end after a signal.
 
     Attributes:
-        stop_signal: The signal once the process should end, else None.
         own_signal: The signal that this process was sent itself, else None. A signal to its whole
             group, as a terminal sends it, is one too.
         force_stop: Whether to kill tasks without waiting for the rest of the grace.
@@ -44,7 +46,6 @@ class Control:
     """
 
     def __init__(self, parent: "Connection[Any, Any]", grace: float) -> None:
-        self.stop_signal: int | None = None
         self.own_signal: int | None = None
         self.force_stop = False
         self.start_no_more = ""
@@ -52,13 +53,10 @@ class Control:
         self.turn = Turn(self.send)
         self._parent = parent
         self._grace = grace
-        self._end_by = 0.0
+        self._end_by = math.inf
         self._sending = Lock()
         self._pipe, self._alarm = os.pipe()
         self._poll = select.poll()
-
-    def attach(self) -> None:
-        """Handle signals from now on. Called by the main thread."""
         os.set_blocking(self._pipe, False)
         os.set_blocking(self._alarm, False)
         self._poll.register(self._pipe, select.POLLIN)
@@ -73,22 +71,21 @@ class Control:
 
     def _stop_by_signal(self, number: int) -> None:
         self.own_signal = self.own_signal or number
-        self._stop(number)
+        self._stop()
 
-    def _stop(self, number: int) -> None:
-        if self.stop_signal is None:
+    def _stop(self) -> None:
+        if not self.stopping:
             self._end_by = monotonic() + self._grace + RECORD_SECONDS
-            self.stop_signal = number
 
     @property
     def stopping(self) -> bool:
         """Whether the process should end."""
-        return self.stop_signal is not None
+        return self._end_by < math.inf
 
     @property
     def out_of_time(self) -> bool:
         """Whether waiting for AWS must end, so that the process ends before it is killed."""
-        return self.stopping and monotonic() >= self._end_by
+        return monotonic() >= self._end_by
 
     @property
     def leave_at(self) -> float | None:
@@ -99,7 +96,7 @@ class Control:
 
     def wake(self) -> None:
         """End the main thread's wait; any thread may call it."""
-        with contextlib.suppress(BlockingIOError):
+        with suppress(BlockingIOError):
             os.write(self._alarm, b"\0")
 
     def wait(self, until: float | None) -> None:
@@ -107,7 +104,7 @@ class Control:
         timeout = None if until is None else max(until - monotonic(), 0) * 1000
         for descriptor, _ in self._poll.poll(timeout):
             if descriptor == self._pipe:
-                with contextlib.suppress(BlockingIOError):
+                with suppress(BlockingIOError):
                     os.read(self._pipe, 4096)
             else:
                 self._receive()
@@ -128,10 +125,10 @@ class Control:
         except (EOFError, OSError):
             # The parent died, and with it whoever could be told of this process's work
             self._poll.unregister(self._parent.fileno())
-            self._stop(signal.SIGTERM)
+            self._stop()
             return
         if isinstance(message, StopRequest):
-            self._stop(message.signal)
+            self._stop()
         elif isinstance(message, ForceStop):
             self.force_stop = True
             self._end_by = min(self._end_by, monotonic())

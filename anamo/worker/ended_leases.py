@@ -2,9 +2,9 @@
 
 Guaranteed: a look takes one request, two at the first and where a page ends with the last locked
 item, however many are locked and however many workers look. Where no more than a page is locked,
-each look shows all there is. Where more is, looks go on from page to page, each worker from a
-random place, so that one worker alone sees every item once in so many looks, and many see them
-sooner. A look that DynamoDB throttles goes on where it was.
+each look shows all there is. Where there are more, looks go on from page to page, each worker from
+a random place, so that one worker alone sees every item in the end, and many see them sooner. A
+look that DynamoDB throttles goes on where it was.
 
 Not guaranteed: that the index lists what was locked a moment ago.
 """
@@ -45,9 +45,12 @@ class EndedLeases:
         Raises:
             AwsError: A request failed. The next call goes on from there.
         """
-        if self._start is None and not self._begin():
-            self.locked, self.complete = 0, True
-            return []
+        if self._start is None:
+            last = self._table.last(State.LOCKED.value)
+            if last is None:
+                self.locked, self.complete = 0, True
+                return []
+            self._start = self._random.randrange(max(int(last), 0) + 1)
         whole = self._read(before, instance)
         if self._start == SMALLEST_ID and not whole:
             # The last page ended with the last item. Where few are locked, this one is all there is
@@ -55,13 +58,6 @@ class EndedLeases:
         self.locked, self.complete = self._seen, whole
         found, self._found, self._seen = [*self._found.values()], {}, 0
         return found
-
-    def _begin(self) -> bool:
-        """Draw where to begin; False if nothing is locked."""
-        last = self._table.last(State.LOCKED.value)
-        if last is not None:
-            self._start = self._random.randrange(max(int(last), 0) + 1)
-        return last is not None
 
     def _read(self, before: int, instance: str | None) -> bool:
         """Read a page; whether it holds all that is locked."""

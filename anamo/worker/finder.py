@@ -5,7 +5,7 @@ that had nothing is asked again within ASK_SECONDS, so an earlier table that get
 first again from then on. Nothing is left only if that is so of every table. Waits grow, and differ
 from worker to worker. Not guaranteed: that an ended lease goes before what is todo.
 
-It neither waits nor reads a clock of its own accord: the caller waits for `pause` seconds.
+It does not wait itself: the caller waits for `pause` seconds.
 """
 
 import random
@@ -103,7 +103,7 @@ class Finder:
         return None
 
     def look(self) -> Found | None:
-        """As `claim`, and else by ended leases and, in the end, by the tables themselves.
+        """As `claim`; failing that, by ended leases and, in the end, by the tables themselves.
 
         Raises:
             AwsError: As `claim`.
@@ -112,7 +112,7 @@ class Finder:
         if found or self._racing():
             return found
         found = self._first(Claimer.take_over)
-        if found or not self._may_read():
+        if found or self._clock() < self._read_at or self._awaits():
             return found
         if found := self._first(Claimer.claim_by_table):
             return found
@@ -128,7 +128,7 @@ class Finder:
         return None
 
     def agrees(self, since: float) -> bool:
-        """Whether nothing is left for this process, too, since another process has found nothing.
+        """Whether nothing is left for this process either, given that another has found nothing.
 
         Args:
             since: When its look began.
@@ -172,13 +172,13 @@ class Finder:
                 return Found(source.claimer.table, item)
         return None
 
+    def _since(self) -> float:
+        """When no index gave a claim for the first time; now, if one may still give one."""
+        return self._clock() if self._idle_since is None else self._idle_since
+
     def _waited(self) -> float:
         """Seconds since no index gave a claim for the first time."""
-        return self._clock() - (self._clock() if self._idle_since is None else self._idle_since)
-
-    def _may_read(self) -> bool:
-        """Whether the tables themselves are to be read now."""
-        return self._clock() >= self._read_at and not self._awaits()
+        return self._clock() - self._since()
 
     def _racing(self) -> bool:
         """Whether other workers want the same items; they need not all look any further."""
@@ -188,18 +188,15 @@ class Finder:
     @property
     def _race_ends(self) -> float:
         """When the tables are looked at although others want the same items."""
-        since = self._clock() if self._idle_since is None else self._idle_since
-        return since + LAG_SECONDS
+        return self._since() + LAG_SECONDS
 
     def _awaits(self) -> bool:
-        """Whether an item that this process answers for may yet become one to be claimed."""
+        """Whether this process is yet to take over an item that it answers for."""
         return any(source.claimer.awaited for source in self._sources)
 
 
 def _is_empty(claimer: Claimer, waited: float) -> bool:
-    """Whether a table that was asked has nothing to claim, now that its index gave no claim for so
-    many seconds.
-    """
+    """Whether a table has nothing to claim; its index has given no claim for so many seconds."""
     if claimer.left is None:
         return waited >= LAG_SECONDS and claimer.lag.settled(waited, listed=claimer.listed)
     return not claimer.left

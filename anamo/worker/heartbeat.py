@@ -2,7 +2,7 @@
 
 Guaranteed: as long as the process lives and reaches DynamoDB, the leases of its claims do not
 expire; a claim that turns out to be lost is marked as lost, and the main thread is woken. A renewal
-that fails, for whatever reason, is said and retried until it succeeds.
+that fails, for whatever reason, is reported and retried until it succeeds.
 """
 
 import logging

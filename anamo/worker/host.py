@@ -49,12 +49,14 @@ class HostRecovery:
 
     Args:
         look: Says why the host cannot run tasks now; empty when it can.
-        pause: Waits for some seconds, or until the process should end.
+        sleep: Waits for some seconds as long as a condition holds.
     """
 
-    def __init__(self, look: Callable[[], str], pause: Callable[[float], object]) -> None:
+    def __init__(
+        self, look: Callable[[], str], sleep: Callable[[float, Callable[[], bool]], object]
+    ) -> None:
         self._look = look
-        self._pause = pause
+        self._sleep = sleep
         self._reason = ""
         self._next_pause = FIRST_PAUSE
         self._paused = 0.0
@@ -82,7 +84,7 @@ class HostRecovery:
         while self._reason and not over():
             if self._paused >= (LASTING_SECONDS if self._fit else UNFIT_SECONDS):
                 raise HostError(f"{self._reason}; this host cannot run tasks")
-            self._pause(self._next_pause)
+            self._sleep(self._next_pause, lambda: not over())
             self._paused += self._next_pause
             self._next_pause = min(2 * self._next_pause, LONGEST_PAUSE)
             self._reason = self._look()

@@ -76,7 +76,7 @@ class InFlightClaims:
         self._send(ClaimSent(table, item_id, lock_id, now()))
 
     def won(self, lock_id: str, task_id: str) -> None:
-        """Say what a claim that was won is of."""
+        """Say which task id a claim that was won is for."""
         self._send(ClaimWon(lock_id, task_id))
 
     def drop(self, lock_id: str) -> None:

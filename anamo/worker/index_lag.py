@@ -4,7 +4,7 @@ Usually less than a second. Where it is more, the index lists items as todo that
 have ended long ago, and does not list those that were just imported or given back.
 
 Guaranteed: a process whose claims are refused time and again claims less and less often, however
-far the index is behind, and comes back at full speed with the first claim that it wins. Not
+far the index is behind, and returns to full speed with the first claim that it wins. Not
 guaranteed: that the lag is known before it has been seen twice in the same item.
 """
 

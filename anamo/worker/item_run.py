@@ -1,8 +1,8 @@
 """The tasks of one claimed item, from the first start to the last end.
 
 Guaranteed: at most `-n` tasks run at once, fewer where the host has no room for more; when `run`
-returns or raises, no task of the item is left running, and the recorder knows that nothing more
-comes of the claim. Not guaranteed: that every task was started.
+returns or raises, no task of the item is left running, and the recorder knows that no further
+result of the claim will come. Not guaranteed: that every task was started.
 """
 
 import logging
@@ -15,7 +15,7 @@ from anamo.worker.claim import Claim
 from anamo.worker.control import Control
 from anamo.worker.options import Options
 from anamo.worker.orphans import reap_left_behind
-from anamo.worker.output_files import NONE_KEPT, OutputFiles
+from anamo.worker.output_files import OutputFiles
 from anamo.worker.recorder import Recorder
 from anamo.worker.task_process import Outcome, StopReason, TaskProcess
 
@@ -35,7 +35,7 @@ class ItemRun:
         control: Control,
         recorder: Recorder,
         environment: Mapping[str, str],
-        output_files: OutputFiles = NONE_KEPT,
+        output_files: OutputFiles,
     ) -> None:
         item = claim.item
         self._claim = claim

@@ -44,6 +44,23 @@ class LogOrigin:
     host: str
     host_metadata: Mapping[str, str]
 
+    def header(self, claim: Claim, name: str, script: str, started: str) -> dict[str, str]:
+        """What the header of a task's log can say as soon as the task runs, in order."""
+        item = claim.item
+        return {
+            "table": claim.table.name,
+            "taskID": item.task_id,
+            "itemID": str(item.item_id),
+            **({"nested task": name} if name else {}),
+            "command": script,
+            "instance": item.instance_id,
+            "host": self.host,
+            **self.host_metadata,
+            "lockID": item.lock_id,
+            "attempt": str(item.attempts),
+            "started": started,
+        }
+
 
 class LogDelivery:
     """Packs logs, puts them in S3, keeps those that S3 refuses and offers them again.
@@ -100,20 +117,9 @@ class LogDelivery:
         logger.warning("logs: %s; trying again", fault)
 
     def _header(self, claim: Claim, name: str, outcome: Outcome) -> dict[str, str]:
-        item, origin = claim.item, self._origin
         return {
             "PyAnamo": __version__,
-            "table": claim.table.name,
-            "taskID": item.task_id,
-            "itemID": str(item.item_id),
-            **({"nested task": name} if name else {}),
-            "command": outcome.script,
-            "instance": item.instance_id,
-            "host": origin.host,
-            **origin.host_metadata,
-            "lockID": item.lock_id,
-            "attempt": str(item.attempts),
-            "started": outcome.started,
+            **self._origin.header(claim, name, outcome.script, outcome.started),
             "ended": outcome.ended,
             "seconds": f"{outcome.seconds:.3f}",
             "peak memory": f"{outcome.max_rss_mb:.1f} MB",
@@ -151,8 +157,8 @@ class LogDelivery:
         Raises:
             AwsError: Why S3 does not take one, unless `stop()` is true.
         """
-        while self._kept:
-            path, packed = next(iter(self._kept.items()))
+        while kept := list(self._kept.items()):
+            path, packed = kept[0]
             try:
                 self._retries.retry(partial(self._logs.put, packed), seconds, stop)
             except TransientError:

@@ -12,7 +12,7 @@ many bytes of it follow, and a last line break.
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,19 +101,11 @@ def _copy(file: IO[bytes]) -> Iterator[IO[bytes]]:
 def _member(
     spool: Spool, address: str, task: Ended, output: tuple[IO[bytes], IO[bytes]], limit: int
 ) -> LogEntry:
-    outcome = task.outcome
-    first = spool.tell()
-    gzip = zlib.compressobj(LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-    names = ("stdout", "stderr")
-    streams = [_Stream(file, name, limit) for file, name in zip(output, names, strict=True)]
-    spool.write(gzip.compress(header_text(task.header)))
-    for stream in streams:
-        spool.write(gzip.compress(f"\n== {stream.name}, {stream.size} bytes ==\n".encode()))
-        for chunk in stream:
-            spool.write(gzip.compress(chunk))
-    spool.write(gzip.compress(b"\n"))
-    spool.write(gzip.flush())
-    stdout, stderr = streams
+    outcome, first = task.outcome, spool.tell()
+    stdout, stderr = (_Stream(file, limit) for file in output)
+    sections = (("stdout", stdout.size, stdout), ("stderr", stderr.size, stderr))
+    for part in gzip_member(task.header, sections):
+        spool.write(part)
     return LogEntry(
         status=outcome.status,
         stdout=stdout.tail(),
@@ -128,10 +120,22 @@ def _member(
     )
 
 
-def header_text(header: Mapping[str, str]) -> bytes:
-    """A header as a log begins with it."""
+def gzip_member(
+    header: Mapping[str, str], streams: Iterable[tuple[str, int, Iterable[bytes]]]
+) -> Iterator[bytes]:
+    """The log of one task, compressed.
+
+    Args:
+        header: Names and values, in order.
+        streams: Name, size and content of each.
+    """
+    gzip = zlib.compressobj(LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     lines = "".join(f"{name}: {_one_line(value)}\n" for name, value in header.items())
-    return lines.encode("utf-8", "replace")
+    yield gzip.compress(lines.encode("utf-8", "replace"))
+    for name, size, chunks in streams:
+        yield gzip.compress(f"\n== {name}, {size} bytes ==\n".encode())
+        yield from map(gzip.compress, chunks)
+    yield gzip.compress(b"\n") + gzip.flush()
 
 
 def _one_line(text: str) -> str:
@@ -145,10 +149,9 @@ class _Shortened(Exception):
 class _Stream:
     """One stream of a task's output: iterate over it once, then ask for lines, tags and tail."""
 
-    def __init__(self, file: IO[bytes], name: str, limit: int) -> None:
+    def __init__(self, file: IO[bytes], limit: int) -> None:
         self._descriptor = file.fileno()
         self._limit = limit
-        self.name = name
         self.size = os.fstat(self._descriptor).st_size
         self.lines = 0
         self._tags: dict[int, bytes] = {}

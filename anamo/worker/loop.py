@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 from anamo.aws.instance import host_metadata, host_name
@@ -23,6 +24,7 @@ from anamo.core.errors import (
     AwsError,
     DescriptorsExhausted,
     HostError,
+    ItemRefused,
     TransientError,
     internal,
 )
@@ -97,7 +99,7 @@ class Worker:
         self._recorder = Recorder(
             self._delivery, self._partial_logs, options.retries, control, self._claim_ended
         )
-        self._host = HostRecovery(host_fault, lambda seconds: control.sleep(seconds, self._goes_on))
+        self._host = HostRecovery(host_fault, control.sleep)
         # Unless this process is a subreaper, nobody could tell whether a task still writes to them
         self._output_files = OutputFiles() if is_subreaper() else NONE_KEPT
         self._environment = {"PYANAMO": options.program, **os.environ}
@@ -168,9 +170,7 @@ class Worker:
                     claimer.table.release(item, {}, 0)
 
     def _count_left(self) -> None:
-        """Have what is left counted, and the parent told: in another thread, so that nothing waits
-        for it.
-        """
+        """Count what is left and tell the parent: in another thread, so nothing waits for it."""
 
         def count_and_send() -> None:
             with suppress(AwsError):
@@ -210,8 +210,8 @@ class Worker:
         return None
 
     def _look(self) -> Found | None:
-        """Look in turn; the turn is over with a claim, or once nothing is left. Or else wait for
-        the next look.
+        """Look, since it is this process's turn. A claim ends the turn, and so does that nothing is
+        left; otherwise wait for the next look.
         """
         finder, turn = self._finder, self._control.turn
         if turn.news:
@@ -227,21 +227,17 @@ class Worker:
 
     def _ready(self) -> bool:
         """Wait until a further claim may be made; False if none should be."""
-        # In this order: `_over` consumes the recorder's wake-up, so the count is read after it
-        while not self._over() and (self._recorder.claims > 1 or self._in_trouble()):
+        # In this order: `_over` consumes the recorder's wake-up, so the count is read after it. An
+        # item with a host error is given back before the next is claimed
+        while not self._over() and (
+            self._recorder.claims > 1 or any(claim.host_error for claim in list(self._claims))
+        ):
             self._control.wait(None)
         self._host.wait(self._over)
         if self._delivery.has_kept_logs and not self._over():
             # Another process may look meanwhile
             self._control.turn.end()
             self._delivery.deliver(DELIVERY_SECONDS, self._over)
-        return not self._over()
-
-    def _in_trouble(self) -> bool:
-        """Whether a claim with a host error has not ended: its item is given back first."""
-        return any(claim.host_error for claim in list(self._claims))
-
-    def _goes_on(self) -> bool:
         return not self._over()
 
     def _over(self) -> bool:
@@ -254,20 +250,17 @@ class Worker:
         def stop() -> bool:
             return self._control.stopping
 
-        def claim_unless_exhausted() -> Found | None:
-            return self._retries.retry(
-                claim, CLAIM_SECONDS, stop, self._say, (DescriptorsExhausted,)
-            )
-
+        retry = self._retries.retry
+        once = partial(retry, claim, CLAIM_SECONDS, stop, self._say, (DescriptorsExhausted,))
         try:
-            return self._retries.retry(claim_unless_exhausted, DESCRIPTOR_SECONDS, stop, self._say)
+            return retry(once, DESCRIPTOR_SECONDS, stop, self._say)
         except TransientError:
             if self._control.stopping:
                 return None
             raise
 
     def _say(self, fault: TransientError) -> None:
-        # One that is kept may be the one that is needed
+        # One of the descriptors that are kept may be the one that is needed
         self._output_files.close()
         logger.warning("claiming: %s; trying again", fault)
 
@@ -279,7 +272,7 @@ class Worker:
         claim = Claim(item, max(tail_limit(item, found.table.name), 0), found.table)
         self._claims.append(claim)
         self._in_flight.won(item.lock_id, item.task_id)
-        todo = list(claim.todo())
+        todo = claim.todo()
         if todo and item.attempts > self._options.max_attempts:
             self._abandon(claim, todo[0][0])
             return
@@ -300,19 +293,21 @@ class Worker:
         results = {name: entry}
         self._partial_logs.drop(claim)
         after = claim.with_results(results)
-        written = self._retries.retry(
-            lambda: claim.table.finish(
-                item,
-                State.FAILED,
-                results if item.is_nested else entry,
-                after.ended,
-                len(after.failed_tasks),
-            ),
-            CLAIM_SECONDS,
-            lambda: self._control.stopping,
+        finish = partial(
+            claim.table.finish,
+            item,
+            State.FAILED,
+            results if item.is_nested else entry,
+            after.ended,
+            len(after.failed_tasks),
         )
+        try:
+            written = self._retries.retry(finish, CLAIM_SECONDS, lambda: self._control.stopping)
+        except ItemRefused as refusal:
+            self._claim_ended(claim, self._recorder.fail(claim, refusal))
+            return
         claim.note(results)
-        self._claim_ended(claim, str(State.FAILED) if written else LOST)
+        self._claim_ended(claim, State.FAILED.value if written else LOST)
 
     def _claim_ended(self, claim: Claim, state: str) -> None:
         """Take note that a claim ended; called in the recorder's thread or the main one."""

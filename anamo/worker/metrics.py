@@ -1,9 +1,9 @@
 """What a worker did, as metrics for CloudWatch or Prometheus; written by its parent process.
 
 Guaranteed: each claim that ended is counted once, by the worker that held it, so that the metrics
-of all workers add up to what their tables say; no work waits for whoever reads them, nor ends where
-they cannot be written. Not guaranteed: that what a process did for its last claim is counted if it
-is killed.
+of all workers add up to what their tables say; no work waits for whoever reads them, or stops
+because they cannot be written. Not guaranteed: that what a process did for its last claim is
+counted if it is killed.
 """
 
 import json
@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -159,7 +159,7 @@ class EmbeddedMetrics:
         for table, total in measured.items():
             new = total.since(self._written.get(table, Measured()))
             if new != Measured():
-                self._written[table] = total.since(Measured())
+                self._written[table] = replace(total)
                 # As with messages, that nobody reads them is no reason to stop work
                 with suppress(OSError):
                     self._print_line(json.dumps(self._event(table, new)))

@@ -33,16 +33,16 @@ class Options:
     region: str | None
     prefix: str
     program: str
-    command: str = "python pyanamo.py"
-    processes: int = 1
-    nested: int = 1
-    idle_timeout: float = 0.0
-    lease: int = 600
-    grace: float = 20.0
-    timeout: float | None = None
-    wall_time: float | None = None
-    retries: int = 0
-    max_attempts: int = 10
-    max_failures: int | None = None
-    partial_logs: float | None = None
-    wait: bool = False
+    command: str
+    processes: int
+    nested: int
+    idle_timeout: float
+    lease: int
+    grace: float
+    timeout: float | None
+    wall_time: float | None
+    retries: int
+    max_attempts: int
+    max_failures: int | None
+    partial_logs: float | None
+    wait: bool

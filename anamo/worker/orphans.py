@@ -102,7 +102,8 @@ def reap_adopted(is_own: Callable[[int], bool]) -> None:
     exit status belongs to others.
     """
     options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    with suppress(ChildProcessError):
+    # Another thread may reap a program that a library ran at this moment: then it has no session
+    with suppress(ChildProcessError, ProcessLookupError):
         while (ended := os.waitid(os.P_ALL, 0, options)) and not is_own(ended.si_pid):
             os.waitpid(ended.si_pid, 0)
 

@@ -21,8 +21,8 @@ from anamo.worker.ended_leases import NEVER, EndedLeases
 from anamo.worker.in_flight_claims import ClaimSent
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
-"""Seconds between two looks at most: others seldom give items back, and most leases end later. Each
-is between half as long and as long, so that workers do not look together."""
+"""Seconds between two looks, at first and at most: others seldom give items back, and most leases
+end later. Each pause is drawn from the upper half of that, so that workers do not look together."""
 
 PATIENCE_SECONDS = 900.0
 """How long DynamoDB may be out of reach while a worker waits."""
@@ -175,10 +175,12 @@ class _Watch:
 
     def _look_at_all(self, mine: Sequence[ClaimSent]) -> Look | None:
         """What the table itself holds; None if it is too large, or cannot be read."""
+        if self._is_large:
+            return None
         locked: list[Item] = []
         todo, rest = False, None
         with suppress(AccessDenied, Throttled):
-            for _ in range(0 if self._is_large else TABLE_PAGES):
+            for _ in range(TABLE_PAGES):
                 page = self._table.look(rest)
                 locked += page.locked
                 todo = todo or bool(page.todo)

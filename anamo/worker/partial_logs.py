@@ -12,9 +12,7 @@ on after another has ended its item, or where S3 does not answer when the item e
 import logging
 import os
 import threading
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 
 from anamo.aws.log_store import LogStore, Packed
@@ -23,15 +21,15 @@ from anamo.core.log_entry import so_far_key
 from anamo.worker.claim import Claim
 from anamo.worker.host import start_thread
 from anamo.worker.log_delivery import LogOrigin
-from anamo.worker.log_packer import LEVEL, header_text
-from anamo.worker.task_process import TaskProcess
+from anamo.worker.log_packer import gzip_member
+from anamo.worker.task_process import TaskProcess, utc_now
 
 STREAM_LIMIT = 256 * 1024
 """Bytes of the end of each stream that are put: so an upload takes a moment, however much a task
 prints."""
 
 LOOKS = 4
-"""How often in an interval it is looked whether something is due."""
+"""How many times in an interval to check whether something is due."""
 
 CLOSE_SECONDS = 10.0
 """How long the end of the process waits for an upload whose object is to be deleted."""
@@ -95,7 +93,7 @@ class PartialLogs:
             self._delete(key)
 
     def close(self) -> None:
-        """Put nothing more; what is on its way and not wanted is waited for."""
+        """Put nothing more; wait for an upload whose object is to be deleted."""
         self._ended.set()
         if self._unwanted:
             self._idle.wait(CLOSE_SECONDS)
@@ -133,7 +131,7 @@ class PartialLogs:
         """Put what is new of a claim; False if this worker may not delete it again."""
         running = claim.running.copy().items()
         long = {name: task for name, task in running if task.age >= interval}
-        sizes, body = _pack(long, lambda name, task: self._header(claim, name, task))
+        sizes, body = self._pack(claim, long)
         _, before = self._put.get(claim, (0.0, {}))
         if sizes == before or not any(map(any, sizes.values())):
             return True
@@ -172,54 +170,30 @@ class PartialLogs:
                 self._delete(packed.key)
             self._idle.set()
 
-    def _header(self, claim: Claim, name: str, task: TaskProcess) -> dict[str, str]:
-        item, origin = claim.item, self._origin
-        return {
-            "table": claim.table.name,
-            "taskID": item.task_id,
-            "itemID": str(item.item_id),
-            **({"nested task": name} if name else {}),
-            "command": task.script,
-            "instance": item.instance_id,
-            "host": origin.host,
-            **origin.host_metadata,
-            "lockID": item.lock_id,
-            "attempt": str(item.attempts),
-            "started": task.started,
-            "output until": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
-            "seconds": f"{task.age:.0f}",
-            "status": "running",
-        }
-
-
-def _pack(
-    tasks: Mapping[str, TaskProcess], header: Callable[[str, TaskProcess], Mapping[str, str]]
-) -> tuple[Sizes, bytes]:
-    """A gzip member for each task that runs, in the form of whole logs; and its output's sizes."""
-    sizes, members = {}, []
-    for name, task in tasks.items():
-        with task.output() as output:
-            if output is None:
-                continue
-            stdout, stderr = (os.fstat(descriptor).st_size for descriptor in output)
-            sizes[name] = stdout, stderr
-            begins = {
-                "stdout begins at byte": str(max(stdout - STREAM_LIMIT, 0)),
-                "stderr begins at byte": str(max(stderr - STREAM_LIMIT, 0)),
-            }
-            gzip = zlib.compressobj(LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-            members.append(gzip.compress(header_text({**header(name, task), **begins})))
-            for stream, descriptor, size in zip(
-                ("stdout", "stderr"), output, sizes[name], strict=True
-            ):
-                members += map(gzip.compress, _section(stream, descriptor, size))
-            members.append(gzip.compress(b"\n") + gzip.flush())
-    return sizes, b"".join(members)
-
-
-def _section(name: str, descriptor: int, size: int) -> Iterator[bytes]:
-    begin = max(size - STREAM_LIMIT, 0)
-    # What the task empties meanwhile is missing: read before its size is written
-    content = os.pread(descriptor, size - begin, begin)
-    yield f"\n== {name}, {len(content)} bytes ==\n".encode()
-    yield content
+    def _pack(self, claim: Claim, tasks: Mapping[str, TaskProcess]) -> tuple[Sizes, bytes]:
+        """Sizes of the output of tasks that run, and a gzip member for each, as in whole logs."""
+        sizes: dict[str, tuple[int, int]] = {}
+        members: list[bytes] = []
+        for name, task in tasks.items():
+            with task.output() as output:
+                if output is None:
+                    continue
+                stdout, stderr = (os.fstat(descriptor).st_size for descriptor in output)
+                sizes[name] = stdout, stderr
+                header = self._origin.header(claim, name, task.script, task.started)
+                header |= {
+                    "output until": utc_now(),
+                    "seconds": f"{task.age:.0f}",
+                    "status": "running",
+                }
+                streams = []
+                for stream, descriptor, size in zip(
+                    ("stdout", "stderr"), output, sizes[name], strict=True
+                ):
+                    begin = max(size - STREAM_LIMIT, 0)
+                    header[f"{stream} begins at byte"] = str(begin)
+                    # What the task empties meanwhile is missing: read before its size is written
+                    content = os.pread(descriptor, size - begin, begin)
+                    streams.append((stream, len(content), [content]))
+                members += gzip_member(header, streams)
+        return sizes, b"".join(members)

@@ -47,7 +47,7 @@ LIMITS_SECONDS = 5.0
 """How often the limits are checked; the Spot notice comes two minutes ahead."""
 
 LOOKS = 12
-"""How often in a lease the processes are looked at, to see whether one is stopped."""
+"""How many times in a lease to check whether a process is stopped."""
 
 NOTICE_SECONDS = 120.0
 """How far ahead EC2 says that it takes a Spot machine away, where the notice has no time."""
@@ -72,10 +72,10 @@ class Limits:
 
     Attributes:
         grace: Seconds that tasks have to end after a signal.
-        lease: Seconds that a lease lasts.
         until: Time of the monotonic clock after which no task is started.
         failures: Items in a row that may fail.
         notice: Says when this machine is taken away, else None.
+        lease: Seconds that a lease lasts.
     """
 
     grace: float

@@ -116,15 +116,16 @@ class WorkerTotals:
             self.held = max(self.held, message.held)
             self.kept += message.kept
             self.consumed += message.consumed
-            self.errors += [message.error] if message.error else []
+            if message.error:
+                self.errors.append(message.error)
             self.refused |= message.refused
 
 
 def item_line(ended: ItemEnded, *, with_table: bool = False) -> str:
     """The line for a claim that ended: state, table, task id, tasks, seconds, what failed."""
-    state = RETRIED if ended.retried else "released" if ended.state == "todo" else ended.state
+    state = RETRIED if ended.retried else "released" if ended.state == State.TODO else ended.state
     line = f"{state:<6} {f'{ended.table} ' * with_table}{ended.task_id}"
-    if ended.tasks > 1 or ended.state == "todo":
+    if ended.tasks > 1 or ended.state == State.TODO:
         line += f"  {ended.all_done} of {ended.tasks} tasks done"
     line += f"  {ended.seconds:.1f} s"
     shown = [

@@ -87,6 +87,8 @@ class Recorder:
     Attributes:
         error: What made it give up, if anything. Results that are handed in afterwards are not
             recorded; their tasks run again once the item is released or its lease has ended.
+        claims: How many claims have begun and not ended.
+        pending: How many results wait to be written, each with two open files.
     """
 
     def __init__(
@@ -108,6 +110,8 @@ class Recorder:
                 its item has then, or LOST.
         """
         self.error: AnamoError | None = None
+        self.claims = 0
+        self.pending = 0
         self._logs = logs
         self._partial_logs = partial_logs
         self._item_retries = retries
@@ -119,8 +123,6 @@ class Recorder:
         self._queue: queue.SimpleQueue[_Result | None] = queue.SimpleQueue()
         self._complete = threading.Event()
         self._counting = threading.Lock()
-        self._pending = 0
-        self._claims = 0
         start_thread("recorder", self._run)
 
     # For the main thread
@@ -128,15 +130,15 @@ class Recorder:
     def begin(self) -> None:
         """Count a claim whose end will be handed in."""
         with self._counting:
-            self._claims += 1
+            self.claims += 1
 
     def add(self, claim: Claim, name: str, outcome: Outcome, *, last: bool) -> None:
         """Hand in a task that ended, `last` if it is the claim's last result."""
         result = _Result(claim, name, outcome, last)
         with self._counting:
-            self._pending += 1
+            self.pending += 1
         self._queue.put(result)
-        if last or self._pending >= GROUP_LIMIT or not result.brief:
+        if last or self.pending >= GROUP_LIMIT or not result.brief:
             self._complete.set()
 
     def end(self, claim: Claim) -> None:
@@ -145,19 +147,9 @@ class Recorder:
         self._complete.set()
 
     @property
-    def claims(self) -> int:
-        """How many claims have begun and not ended."""
-        return self._claims
-
-    @property
-    def pending(self) -> int:
-        """How many results wait to be written, each with two open files."""
-        return self._pending
-
-    @property
     def has_room(self) -> bool:
         """Whether a further task may be started."""
-        return self._pending < MOST_PENDING
+        return self.pending < MOST_PENDING
 
     def shorten_waits(self) -> None:
         """From now on, wait at most half a second between attempts: the process should end."""
@@ -230,29 +222,30 @@ class Recorder:
 
     def _commit(self, claim: Claim, group: Sequence[_Result]) -> None:
         """Write a group. Whatever goes wrong, its results no longer count as pending afterwards."""
-        results = [result for result in group if result.outcome]
+        outcomes = {result.name: result.outcome for result in group if result.outcome}
         last = group[-1].last
         try:
-            state = self._write(claim, results, last)
+            state = self._write(claim, outcomes, last)
         except ItemRefused as refusal:
-            state = self._fail(claim, refusal)
+            state = self.fail(claim, refusal)
         except AnamoError as error:
             state = self._give_up(claim, error, last)
         except Exception as error:
             logger.debug("recorder", exc_info=True)
             state = self._give_up(claim, internal(error), last)
-        for result in results:
-            if result.outcome:
-                result.outcome.close()
+        for outcome in outcomes.values():
+            outcome.close()
         with self._counting:
-            self._pending -= len(results)
-            self._claims -= last
+            self.pending -= len(outcomes)
+            self.claims -= last
         if last:
             self._claim_ended(claim, state)
         self._control.wake()
 
-    def _fail(self, claim: Claim, refusal: ItemRefused) -> str:
-        """End an item whose results DynamoDB refuses for good, or its tasks would run for ever."""
+    def fail(self, claim: Claim, refusal: ItemRefused) -> str:
+        """End an item whose results DynamoDB refuses for good, or its tasks would run for ever. For
+        any thread; the state of the item then, or LOST.
+        """
         claim.lost = True
         logger.warning("item %d has failed: %s", claim.item.item_id, refusal)
         self._partial_logs.drop(claim)
@@ -273,13 +266,12 @@ class Recorder:
                     return State.TODO.value
         return LOST
 
-    def _write(self, claim: Claim, results: Sequence[_Result], last: bool) -> str:
+    def _write(self, claim: Claim, outcomes: Mapping[str, Outcome], last: bool) -> str:
         """Put the logs in S3 and write the results to the table; the state of the item then."""
         if claim.lost:
             return claim.final_state or LOST
         if self.error:
             return self._give_up(claim, self.error, last)
-        outcomes = {result.name: result.outcome for result in results if result.outcome}
         try:
             entries = self._logs.store(claim, outcomes, self._retries) if outcomes else {}
         except OSError as error:
@@ -294,7 +286,9 @@ class Recorder:
         if state in (State.DONE, State.FAILED):
             # Before the end is written: if this process dies in between, the item still says so
             self._partial_logs.drop(claim)
-        written = self._retries.retry(write, RECORD_SECONDS, self._out_of_time, _warn)
+        written = self._retries.retry(
+            write, RECORD_SECONDS, lambda: self._control.out_of_time, _warn
+        )
         if not written:
             claim.lost = True
             return LOST
@@ -315,20 +309,17 @@ class Recorder:
             return State.TODO.value, lambda: table.give_back(item, results, ended, why)
         if not progress.complete:
             return State.TODO.value, lambda: table.release(item, results, ended)
-        if progress.failed and item.failures < self._item_retries:
-            again = progress.failed_tasks if item.is_nested else ()
+        failed = progress.failed_tasks
+        if failed and item.failures < self._item_retries:
+            again = failed if item.is_nested else ()
             return State.TODO.value, lambda: table.retry(item, results, progress.done, again)
-        state = State.FAILED if progress.failed else State.DONE
-        failed = len(progress.failed_tasks)
-        return state.value, lambda: table.finish(item, state, results, ended, failed)
+        state = State.FAILED if failed else State.DONE
+        return state.value, lambda: table.finish(item, state, results, ended, len(failed))
 
     def _sleep(self, seconds: float) -> None:
         if self._waits_shortened.wait(seconds):
             # Retry often, but do not spin
             sleep(min(seconds, 0.5))
-
-    def _out_of_time(self) -> bool:
-        return self._control.out_of_time
 
 
 def _warn(fault: TransientError) -> None:

@@ -1,4 +1,4 @@
-"""What `pyanamo.py` does without a command: check, work, say how it went.
+"""What `pyanamo.py` does without a command: check the tables, work, say how it went.
 
 Guaranteed: nothing is claimed before all tables and their indexes have been found usable, and a
 small object has been written where the logs go.
@@ -6,7 +6,7 @@ small object has been written where the logs go.
 
 import logging
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -17,7 +17,6 @@ from anamo.aws.clock import DatabaseClock
 from anamo.aws.instance import has_metadata_service, instance_id, job_attempt
 from anamo.aws.log_store import LogStore
 from anamo.aws.metadata import Interruption, SpotNotices
-from anamo.aws.pages import LeasePage
 from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
@@ -84,7 +83,7 @@ def work(
     where = [logs.address(_log_folder(options, table)) for table in options.tables]
     summarise(totals, options.tables, monotonic() - began, where, screen.say)
     if totals.failed or totals.items[State.FAILED]:
-        screen.say(f"to see why tasks failed: {_status_command(options)}")
+        screen.say(f"to see why tasks failed: {_typed(options, 'status', options.tables)}")
     for error in dict.fromkeys([*totals.errors, *totals.lost]):
         screen.say(error)
     return totals
@@ -97,18 +96,17 @@ def _refusals(refused: Mapping[tuple[str, ItemId], tuple[str, str]], options: Op
     table, item_id = min(refused, key=lambda each: (options.tables.index(each[0]), each[1]))
     state, why = refused[table, item_id]
     command = "remove" if state == State.TODO else "requeue"
-    region = ["-r", options.region] if options.region else []
-    words = [command, "-t", table, *region, "--state", state]
-    words += ["--", str(item_id)] if item_id < 0 else [str(item_id)]
+    named = ["--", str(item_id)] if item_id < 0 else [str(item_id)]
+    line = _typed(options, command, [table], "--state", state, *named)
     where = f" of table {table}" if len(options.tables) > 1 else ""
     what = f"{count(len(refused), 'item')} cannot be claimed: item {item_id}{where}: {why}"
-    return [f"{what}; to {command} it: {options.command} {shlex.join(words)}"]
+    return [f"{what}; to {command} it: {line}"]
 
 
-def _status_command(options: Options) -> str:
-    """What to type to see why tasks failed."""
+def _typed(options: Options, command: str, tables: Sequence[str], *words: str) -> str:
+    """A command for the operator, as typed into a shell."""
     region = ["-r", options.region] if options.region else []
-    return f"{options.command} {shlex.join(['status', '-t', *options.tables, *region])}"
+    return f"{options.command} {shlex.join([command, '-t', *tables, *region, *words])}"
 
 
 def _look_once_more(totals: WorkerTotals, others: OtherWorkers) -> None:
@@ -151,17 +149,16 @@ def _left_by_earlier_attempt(
     """What an earlier attempt of this AWS Batch job holds, by table: one look for all processes."""
     if holder.attempt < 2:
         return {}
-    retry = partial(RetryPolicy(signals.sleep).retry, seconds=CHECK_SECONDS, at_once=AT_ONCE)
-    return {table.name: _held_before(table, holder, retry) for table in tables}
+    retries = RetryPolicy(signals.sleep)
+    return {table.name: _held_before(table, holder, retries) for table in tables}
 
 
-def _held_before(
-    table: WorkflowTable, holder: Holder, retry: Callable[..., LeasePage]
-) -> list[Item]:
+def _held_before(table: WorkflowTable, holder: Holder, retries: RetryPolicy) -> list[Item]:
     found: list[Item] = []
     start: ItemId | None = SMALLEST_ID
     while start is not None:
-        page = retry(partial(table.leases, start, 0, PAGE, holder.instance_id))
+        leases = partial(table.leases, start, 0, PAGE, holder.instance_id)
+        page = retries.retry(leases, CHECK_SECONDS, at_once=AT_ONCE)
         found += filter(holder.held_before, page.items)
         start = page.rest
     return found
@@ -205,7 +202,6 @@ def _process(
     # What tasks leave behind stays with this process, so that it can be found and reaped
     become_subreaper()
     control = Control(connection, options.grace)
-    control.attach()
     anamo = logging.getLogger("anamo")
     anamo.handlers = [ForwardingHandler(control.send, anamo.handlers)]
     try:

@@ -4,12 +4,11 @@ Guaranteed: once `Signals` is made, a signal that stops the process sets a flag 
 else, also in a process with PID 1, where a signal without a handler would be ignored.
 """
 
-import contextlib
 import os
 import select
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 
 STOPPING = (
@@ -73,7 +72,7 @@ class Signals:
 
     def clear(self) -> None:
         """Make the descriptor unreadable until the next signal comes."""
-        with contextlib.suppress(BlockingIOError):
+        with suppress(BlockingIOError):
             os.read(self._pipe, 4096)
 
     def check(self) -> None:

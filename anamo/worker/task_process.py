@@ -143,7 +143,12 @@ class Outcome:
 
 
 class TaskProcess:
-    """A started task. The caller polls it until it has ended."""
+    """A started task. The caller polls it until it has ended.
+
+    Attributes:
+        script: The Task Script.
+        started: When it was started, in UTC as ISO 8601.
+    """
 
     def __init__(
         self,
@@ -167,7 +172,7 @@ class TaskProcess:
         Raises:
             HostError: The host, not the script, prevents the start.
         """
-        self._script = script
+        self.script = script
         self._stopped: StopReason | None = None
         self._kill_at: float | None = None
         self._exit: tuple[int, float] | None = None
@@ -187,14 +192,14 @@ class TaskProcess:
             self._stdout, self._stderr = (
                 stack.enter_context(output_files.take()) for _ in range(2)
             )
-            self._started, self._begin = _now(), monotonic()
+            self.started, self._begin = utc_now(), monotonic()
             self._start(environment)
             # The outcome closes them
             stack.pop_all()
 
     def _start(self, environment: Mapping[str, str]) -> None:
         try:
-            words = command_line.split(self._script, environment)
+            words = command_line.split(self.script, environment)
         except ValueError as error:
             return self._refuse(NOT_EXECUTABLE, str(error))
         if not words or not words[0]:
@@ -210,7 +215,7 @@ class TaskProcess:
             missing = error.errno in _MISSING
             what = "not found" if missing else os.strerror(error.errno or 0)
             # As it is written, since the value of a variable may be a secret
-            program = command_line.words(self._script)[0]
+            program = command_line.words(self.script)[0]
             self._refuse(NOT_FOUND if missing else NOT_EXECUTABLE, f"{program}: {what}")
         else:
             pid = self._process.pid
@@ -283,28 +288,16 @@ class TaskProcess:
         """
         with ExitStack() as stack:
             with self._files:
-                found = (
-                    None
-                    if self._ended
-                    else (_copy(self._stdout, stack), _copy(self._stderr, stack))
-                )
-                self._is_shared = True
+                found = None
+                if not self._ended:
+                    found = _copy(self._stdout, stack), _copy(self._stderr, stack)
+                    self._is_shared = True
             yield found
 
     @property
     def age(self) -> float:
         """Seconds since its start."""
         return monotonic() - self._begin
-
-    @property
-    def started(self) -> str:
-        """When it was started, in UTC as ISO 8601."""
-        return self._started
-
-    @property
-    def script(self) -> str:
-        """The Task Script."""
-        return self._script
 
     def _others_live(self, now: float) -> bool:
         """Whether the end of other processes of a stopped task must be waited for."""
@@ -315,7 +308,7 @@ class TaskProcess:
         if now < self._kill_at + KILLED_SECONDS:
             return True
         pids = ", ".join(map(str, self._processes.pids()))
-        logger.warning("cannot be killed, and goes on: process %s of %s", pids, self._script)
+        logger.warning("cannot be killed, and goes on: process %s of %s", pids, self.script)
         return False
 
     def _reap(self, now: float) -> None:
@@ -371,12 +364,12 @@ class TaskProcess:
 
     def _outcome(self, code: int, max_rss_mb: float) -> Outcome:
         return Outcome(
-            script=self._script,
+            script=self.script,
             exit_code=code if code >= 0 else 128 - code,
             signal=max(-code, 0),
             stopped=self._stopped,
-            started=self._started,
-            ended=_now(),
+            started=self.started,
+            ended=utc_now(),
             seconds=self._seconds,
             max_rss_mb=max_rss_mb,
             stdout=self._stdout,
@@ -392,5 +385,6 @@ def _copy(file: IO[bytes], stack: ExitStack) -> int:
     return descriptor
 
 
-def _now() -> str:
+def utc_now() -> str:
+    """The time by this machine's clock, as ISO 8601."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -121,7 +121,6 @@ class Control:
     stopping = False
     start_no_more = ""
     own_signal = None
-    stop_signal = None
     out_of_time = False
 
     def __init__(self, time: VirtualTime) -> None:

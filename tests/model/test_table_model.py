@@ -360,7 +360,7 @@ class TableMachine(RuleBasedStateMachine):
 
     def _finish(self, held: Held, entries: Entries) -> Write | None:
         progress = held.claim.with_results(entries)
-        state = State.FAILED if progress.failed else State.DONE
+        state = State.FAILED if progress.failed_tasks else State.DONE
         if not held.claim.item.is_nested and not entries:
             return None
         results = entries if held.claim.item.is_nested else entries[SINGLE]
@@ -377,7 +377,7 @@ class TableMachine(RuleBasedStateMachine):
 
     def _retry(self, held: Held, entries: Entries) -> Write | None:
         item, progress = held.claim.item, held.claim.with_results(entries)
-        if not progress.failed:
+        if not progress.failed_tasks:
             return None
         again = progress.failed_tasks if item.is_nested else ()
         results = entries if item.is_nested else entries[SINGLE]

@@ -82,6 +82,17 @@ def test_workers_pass_over_what_they_cannot_claim_and_run_the_rest(fleet: Fleet)
     assert states(fleet.table)["todo"] == 5
 
 
+def test_an_item_whose_claims_were_all_in_vain_fails_although_its_log_is_odd(fleet: Fleet) -> None:
+    fleet.add(["true"])
+    task = {"M": {"Status": {"S": "todo"}, "Script": {"S": "true"}}}
+    nested = {"TaskScript": {"M": {"Task_0": task}}, "Log": {"S": "NULL"}}
+    put(fleet.table, odd("Log", itemID={"N": "21"}, Attempts={"N": "11"}, **nested))
+    ended = fleet.start().wait()
+    assert ended.returncode == 1, ended.stderr
+    assert "item 21 has failed: " in ended.stderr
+    assert states(fleet.table) == {"done": 1, "failed": 1}
+
+
 def test_a_locked_item_without_a_lock_id_is_named(fleet: Fleet) -> None:
     put(fleet.table, odd("Unnamed", itemID={"N": "2"}, lockID=None, **LEASE_ENDED))
     ended = fleet.start().wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 
@@ -18,12 +19,12 @@ class Host:
         self.now = 0.0
         self.well_at = well_at
         self.pauses: list[float] = []
-        self.recovery = HostRecovery(self._look, self._pause)
+        self.recovery = HostRecovery(self._look, self._sleep)
 
     def _look(self) -> str:
         return "" if self.now >= self.well_at else "still full"
 
-    def _pause(self, seconds: float) -> None:
+    def _sleep(self, seconds: float, _condition: Callable[[], bool]) -> None:
         self.pauses.append(seconds)
         self.now += seconds
 

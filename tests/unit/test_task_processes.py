@@ -293,3 +293,19 @@ def test_a_kernel_whose_cgroups_cannot_be_killed_makes_none(
     monkeypatch.setattr(cgroup, "own_folder", lambda: tmp_path)
     assert cgroup.make(7) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_that_another_thread_reaps_at_the_same_moment_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
+    session = os.getsid
+
+    def reaped_first(pid: int) -> int:
+        program.wait()
+        return session(pid)
+
+    monkeypatch.setattr(os, "getsid", reaped_first)
+    reap_left_behind(set())
+    assert program.returncode == 0
