@@ -14,7 +14,7 @@ from anamo.core.item import nested_item, single_item
 from anamo.importer.importer import Importer
 from anamo.operator.plan.plan import SCRIPT
 from tests.support import workflow
-from tests.support.proxy import Proxy, failing, on
+from tests.support.proxy import Proxy, Reply, failing, on
 from tests.support.table import Table
 
 Run = Callable[..., Any]
@@ -109,7 +109,19 @@ def test_items_that_are_locked_stand_for_all_where_none_is_todo(
     workflow.put_all(dynamodb_client, table, locked)
     shown = plan(run, table.name, *FLAGS)
     assert "3 items to do, 4 tasks each" in shown
-    assert "one item stands for all (one of 3 items)" in shown
+    assert "one of 3 items stands for all" in shown
+
+
+def test_it_says_that_no_item_could_be_read(
+    run: Run, table: Table, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    """All were removed after they had been counted."""
+    Importer(WorkflowTable(table.client, table.name)).run([single_item("Sample1", "true")])
+    proxy = make_proxy(dynamodb)
+    empty = Reply.of({"Responses": {}, "UnprocessedKeys": {}})
+    proxy.behaviour = on("BatchGetItem", lambda request, forward: empty)
+    shown = plan(run, table.name, *FLAGS, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert "no item could be read: a usual single one stands for all" in shown
 
 
 def test_it_says_that_it_may_not_ask_for_the_indexes(

@@ -33,12 +33,11 @@ class Basis:
     """What a plan rests on, in words.
 
     Attributes:
-        typical_of: Where the item is from that stands for all; empty where the command line says
-            what it is.
+        typical: Which item stands for all; empty where the command line says what it is.
         indexes: What is assumed of the indexes.
     """
 
-    typical_of: str
+    typical: str
     indexes: str
 
 
@@ -136,8 +135,8 @@ def _assumptions(plan: Plan, found: Forecast, basis: Basis) -> Iterator[str]:
         f"KB at its end, in {len(writes)} writes; a renewal takes {life.renewed.total:,}, three a "
         f"lease of {plan.lease} s"
     )
-    if basis.typical_of:
-        yield f"one item stands for all ({basis.typical_of})"
+    if basis.typical:
+        yield f"{basis.typical} stands for all"
     scripts = plan.typical.scripts
     yield f"a command line has {round(sum(map(len, scripts)) / len(scripts)):,} characters"
     if plan.imported:

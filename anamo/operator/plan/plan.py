@@ -81,7 +81,7 @@ def _from_command_line(request: PlanRequest, items: int) -> tuple[Plan, Sequence
     if request.wide:
         indexes = [index.wide for index in indexes]
     said = f"{'wide' if request.wide else 'narrow'} indexes"
-    return _plan(request, items, typical), indexes, Basis(typical_of="", indexes=said)
+    return _plan(request, items, typical), indexes, Basis("", said)
 
 
 def _usual_item(tasks: int) -> Item:
@@ -116,8 +116,12 @@ def _from_table(request: PlanRequest, retry: OperatorRetry) -> tuple[Plan, Seque
     seen = _sample(table, retry) if left else []
     seen.sort(key=lambda item: size_of(new_values(item)))
     typical = seen[len(seen) // 2] if seen else _usual_item(1)
-    of = f"one of {count(len(seen), 'item')}" if seen else "no item could be read: a single item"
-    return _plan(request, left, typical), indexes, Basis(typical_of=of, indexes=said)
+    of = (
+        f"one of {count(len(seen), 'item')}"
+        if seen
+        else "no item could be read: a usual single one"
+    )
+    return _plan(request, left, typical), indexes, Basis(of, said)
 
 
 def _sample(table: WorkflowTable, retry: OperatorRetry) -> list[Item]:
