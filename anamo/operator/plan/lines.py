@@ -142,7 +142,7 @@ def _assumptions(plan: Plan, found: Forecast, basis: Basis) -> Iterator[str]:
     if plan.imported:
         yield "items that are locked begin anew"
     yield from _recording(plan, found)
-    yield "all tasks succeed, print little, and take equally long"
+    yield "all tasks succeed and print little; run times differ around the one given"
     yield f"{OVERHEAD_SECONDS:g} s an item beside its tasks"
     yield (
         "no claim is lost to another worker; a query of candidates serves "
