@@ -5,6 +5,7 @@ Importing it loads nothing of AWS, so that --help answers at once.
 
 import argparse
 import gc
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
@@ -253,9 +254,25 @@ PLAN_EXAMPLE = """  python pyanamo.py plan -t Align --workers 500 --task-time 90
   python pyanamo.py plan -t Align --workers 500 --task-time 90s --items 1000000
   python pyanamo.py plan -t Call --workers 64 --task-time 10m --items 400 --nested 24 -n 4"""
 
-BASIS = """Without --items, the table is counted as `status` does, and one of its todo items stands
-for all. With --items, AWS is not asked. It is arithmetic on what DynamoDB bills and on the limits
-that AWS documents; what is assumed is printed below the figures."""
+BASIS = """Without --items, the table is counted as `status` does, and one of its items stands for
+all. With --items, AWS is not asked. It is arithmetic on what DynamoDB bills and on the limits that
+AWS documents; what is assumed is printed below the figures. It takes one table: what steps or
+parts take adds up."""
+
+MOST_WORKERS, MOST_ITEMS, MOST_SECONDS, MOST_USD = 10**9, 10**12, 86_400.0 * 100_000, 10.0**6
+"""What `plan` takes at most, so that its figures have room on a line."""
+
+
+def _at_most(most: float, kind: Callable[[str], float]) -> Callable[[str], float]:
+    """Type of a flag whose value is no larger than `most`."""
+
+    def parse(text: str) -> float:
+        number = kind(text)
+        if number > most:
+            raise argparse.ArgumentTypeError(f"is more than {most:,.0f}")
+        return number
+
+    return parse
 
 
 def _add_plan(commands: "Commands") -> None:
@@ -263,19 +280,21 @@ def _add_plan(commands: "Commands") -> None:
     made = add_command(commands, "plan", what, PLAN_EXAMPLE, BASIS)
     add = made.add_argument
     number = types.whole_number(1)
-    add("-t", "--table", required=True, type=types.non_empty, help="workflow table")
-    add("--workers", required=True, type=number, metavar="N",
+    workers = _at_most(MOST_WORKERS, number)
+    types.add_table_flag(made, types.non_empty)
+    add("--workers", required=True, type=workers, metavar="N",
         help="worker processes, all together: -i on each machine")  # fmt: skip
-    add("--task-time", required=True, type=types.duration, metavar="TIME",
+    add("--task-time", required=True, type=_at_most(MOST_SECONDS, types.duration), metavar="TIME",
         help="run time of one task, such as 90s")  # fmt: skip
-    add("--items", type=number, metavar="N", help="items to be imported, instead of the table's")
-    add("--nested", type=number, default=1, metavar="N",
+    add("--items", type=_at_most(MOST_ITEMS, number), metavar="N",
+        help="items to be imported, instead of the table's")  # fmt: skip
+    add("--nested", type=_at_most(MOST_WORKERS, number), default=1, metavar="N",
         help="with --items: nested tasks of each (default: %(default)s, single items)")  # fmt: skip
-    add("-n", "--parallel-nested", type=number, default=1, metavar="N",
+    add("-n", "--parallel-nested", type=workers, default=1, metavar="N",
         help="nested tasks of an item that run at once (default: %(default)s)")  # fmt: skip
     add("--wide", action="store_true",
         help="with --items: the table has indexes that hold whole items")  # fmt: skip
-    add("--price", type=types.price, default=WRITE_PRICE, metavar="USD",
+    add("--price", type=_at_most(MOST_USD, types.price), default=WRITE_PRICE, metavar="USD",
         help="of a million write units; a read unit costs a fifth of one (default: "
         "%(default)s, us-east-1 on demand)")  # fmt: skip
     made.set_defaults(call=lambda *given: _plan(made, *given))
@@ -288,10 +307,13 @@ def _plan(
         for flag, given in (("--nested", arguments.nested > 1), ("--wide", arguments.wide)):
             if given:
                 made.error(f"{flag} goes with --items: without it, the table says so itself")
+    table, *others = types.tables(arguments)
+    if others:
+        made.error(f"plan takes one table: ask for {table} and {others[0]} one by one")
     from anamo.operator.plan.plan import PlanRequest, print_plan
 
     request = PlanRequest(
-        table=arguments.table,
+        table=table,
         region=arguments.region,
         workers=arguments.workers,
         task_seconds=arguments.task_time,

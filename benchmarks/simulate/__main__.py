@@ -22,7 +22,7 @@ COLUMNS = (
     "task",
     "items simulated",
     "items a second",
-    "lost claims",
+    "lost claims an item",
     "throttled requests an item",
     "write units an item",
     "read units an item",
@@ -81,7 +81,7 @@ def _cells(given: argparse.Namespace, result: Result) -> Iterator[str]:
     yield f"{work.task_seconds:,g} s"
     yield f"{work.items:,}"
     yield f"{result.rate:,.1f}"
-    yield f"{result.an_item(lambda mark: mark.refused):.1%}"
+    yield f"{result.an_item(lambda mark: mark.refused):.2f}"
     yield f"{result.an_item(lambda mark: mark.throttled):.2f}"
     yield f"{result.an_item(lambda mark: mark.writes):.2f}"
     yield f"{result.an_item(lambda mark: mark.reads):.2f}"

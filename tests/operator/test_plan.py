@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from anamo.aws.table import WorkflowTable
 from anamo.core.item import nested_item, single_item
 from anamo.importer.importer import Importer
+from anamo.operator.plan.plan import SCRIPT
+from tests.support import workflow
+from tests.support.proxy import Proxy, Reply, failing, on
 from tests.support.table import Table
 
 Run = Callable[..., Any]
@@ -16,8 +22,11 @@ Run = Callable[..., Any]
 FLAGS = ("--workers", "500", "--task-time", "90s")
 
 
-def plan(run: Run, table: str, *words: str) -> str:
-    ended = run("pyanamo.py", "plan", "-t", table, *words)
+LEASE: Any = {"Lock_Date": "2026-01-31T09:30:00Z", "Lease_Expires": 1_800_000_000}
+
+
+def plan(run: Run, table: str, *words: str, **more: Any) -> str:
+    ended = run("pyanamo.py", "plan", "-t", table, *words, **more)
     assert ended.returncode == 0, ended.stderr
     shown: str = ended.stdout
     return shown
@@ -47,10 +56,83 @@ def test_a_table_that_is_done_needs_nothing(run: Run, table: Table) -> None:
 
 
 def test_it_fits_into_sixty_columns_and_prints_what_it_assumes(run: Run) -> None:
+    """tests/unit/test_plan.py has the extremes."""
     for more in (("--nested", "24", "-n", "4"), ("--wide", "--price", "0.7"), ()):
         shown = plan(run, "T", *FLAGS, "--items", "123456789", *more)
         assert max(map(len, shown.splitlines())) <= 60
         assert "Assumed:" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--items", "1000000000001"), "--items: is more than 1,000,000,000,000"),
+        (("--items", "3", "--price", "1000001"), "--price: is more than 1,000,000"),
+        (("--items", "3", "--nested", "100000000"), "tasks fit"),
+    ],
+)
+def test_what_no_table_could_hold_is_refused(run: Run, words: tuple[str, ...], said: str) -> None:
+    ended = run("pyanamo.py", "plan", "-t", "T", *FLAGS, *words)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+
+
+def test_it_refuses_the_items_that_the_importer_refuses(run: Run, tmp_path: Path) -> None:
+    ended = run("pyanamo.py", "plan", "-t", "Call", *FLAGS, "--items", "3", "--nested", "600")
+    assert ended.returncode == 2
+    found = re.search(r"([0-9]+) tasks fit$", ended.stderr.strip())
+    assert found
+    most = int(found[1])
+    assert "Assumed:" in plan(run, "Call", *FLAGS, "--items", "3", "--nested", str(most))
+    commands = [SCRIPT.format(number, number).split() for number in range(most + 1)]
+    for tasks, code in ((most, 0), (most + 1, 2)):
+        # The program is one and the same, and the rest of the line is what differs
+        arguments = ",".join(" ".join(words[1:]) for words in commands[:tasks])
+        (tmp_path / "tasks.txt").write_text(f"Sample000001|Call|align|{arguments}\n")
+        checked = run(
+            "import-items-generic.py", "-t", "Call", "-d", str(tmp_path / "tasks.txt"),
+            "-s", "|", "-n", ",", "--dry-run",
+        )  # fmt: skip
+        assert checked.returncode == code, checked.stderr
+
+
+def test_it_takes_one_table(run: Run) -> None:
+    ended = run("pyanamo.py", "plan", "-t", "Align", "Call", *FLAGS, "--items", "3")
+    assert ended.returncode == 2
+    assert "plan takes one table: ask for Align and Call one by one" in ended.stderr
+
+
+def test_items_that_are_locked_stand_for_all_where_none_is_todo(
+    run: Run, table: Table, dynamodb_client: Any
+) -> None:
+    locked = [workflow.item(f"T{k}", "locked", 4, **LEASE) for k in range(3)]
+    workflow.put_all(dynamodb_client, table, locked)
+    shown = plan(run, table.name, *FLAGS)
+    assert "3 items to do, 4 tasks each" in shown
+    assert "one of 3 items stands for all" in shown
+
+
+def test_it_says_that_no_item_could_be_read(
+    run: Run, table: Table, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    """All were removed after they had been counted."""
+    Importer(WorkflowTable(table.client, table.name)).run([single_item("Sample1", "true")])
+    proxy = make_proxy(dynamodb)
+    empty = Reply.of({"Responses": {}, "UnprocessedKeys": {}})
+    proxy.behaviour = on("BatchGetItem", lambda request, forward: empty)
+    shown = plan(run, table.name, *FLAGS, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert "no item could be read: a usual single one stands for all" in shown
+
+
+def test_it_says_that_it_may_not_ask_for_the_indexes(
+    run: Run, table: Table, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    Importer(WorkflowTable(table.client, table.name)).run([single_item("Sample1", "true")])
+    proxy = make_proxy(dynamodb)
+    proxy.behaviour = on("DescribeTable", failing("AccessDeniedException"))
+    shown = plan(run, table.name, *FLAGS, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert "dynamodb:DescribeTable is not allowed" in shown
+    assert "indexes as the table has them" in plan(run, table.name, *FLAGS)
 
 
 def test_more_workers_than_the_ceiling_feeds_do_not_help(run: Run) -> None:
@@ -58,8 +140,8 @@ def test_more_workers_than_the_ceiling_feeds_do_not_help(run: Run) -> None:
         plan(run, "T", "--workers", count, "--task-time", "1s", "--items", "1000000")
         for count in ("100", "10000")
     )
-    assert "help, " in many
-    assert "help, " not in few
+    assert "would idle" in many
+    assert "would idle" not in few
     assert number(many, "rate") == number(many, "ceiling") == 499
 
 

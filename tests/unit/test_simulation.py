@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from anamo.aws.update import GROUP_LIMIT
 from anamo.core.capacity import PARTITION_WRITES, Index, workflow_indexes
 from anamo.core.item import nested_item, single_item
 from anamo.operator.plan import item_life
-from anamo.operator.plan.forecast import Plan, forecast
+from anamo.operator.plan.forecast import LOOK_BYTES, PAGE, PAGE_SECONDS, Plan, forecast
 from anamo.operator.plan.price import Price
-from anamo.worker import heartbeat, recorder
+from anamo.worker import claimer, heartbeat, recorder
 from benchmarks.simulate.fleet import Work, images
 from benchmarks.simulate.partitions import Capacity, KeyRange, Limits
 from benchmarks.simulate.run import Result, simulate
@@ -170,12 +169,11 @@ def test_the_plan_has_the_constants_of_what_it_stands_for() -> None:
     assert item_life.LINGER_SECONDS == recorder.LINGER_SECONDS
     assert item_life.BRIEF_SECONDS == recorder.BRIEF_SECONDS
     assert item_life.BRIEF_FACTOR == recorder.BRIEF_FACTOR
-    assert item_life.LINGER_SECONDS == recorder.LINGER_SECONDS
     assert item_life.RENEWALS == heartbeat.SHARE
+    assert (PAGE, PAGE_SECONDS) == (claimer.PAGE, claimer.PAGE_SECONDS)
+    assert claimer.TABLE_PAGES << 20 == LOOK_BYTES
 
 
-def test_a_hundred_nested_tasks_of_an_hour_are_written_one_by_one() -> None:
-    assert item_life.group_size(100, 3_600, 4) == 1
-    assert item_life.group_size(100, 0.001, 1) == GROUP_LIMIT
+def test_results_of_nested_tasks_are_written_in_groups() -> None:
     life = item_life.item_life(nested_item("S", ["true"] * 7), workflow_indexes(), 3)
     assert len(life.recorded) == 2

@@ -16,16 +16,23 @@ from anamo.operator.plan.price import Price
 OVERHEAD_SECONDS = 0.1
 """What an item takes a worker beside its tasks: requests to DynamoDB, the start of a task."""
 
-CLAIMS_A_PAGE = 20
-"""Claims that one query page serves, of 25 candidates."""
+PAGE, PAGE_SECONDS = 25, 10.0
+"""Candidates of one query, and for how long a worker claims them; see `anamo.worker.claimer`."""
 
-PAGE = 25
+CLAIMS_A_PAGE = 20
+"""Claims that one query serves, of PAGE candidates, where tasks are short."""
 
 FIRST_WRITES = 4_000
 """Write units a second that a new on-demand table sustains."""
 
+DOUBLING_SECONDS = 1_800.0
+"""After so long at its limit, a new table sustains twice as many."""
+
+PROCESSES = 8
+"""Worker processes of a machine: a plan does not know how many there are."""
+
 LOOK_BYTES = 4 << 20
-"""What a worker reads of the table itself before it ends, at most."""
+"""What one process of a machine reads of the table itself before it ends, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +64,9 @@ class Limit:
 
     Attributes:
         place: An index and a key value of it; or the table.
-        rate: Items a second.
-        splits: Whether its sort keys differ from item to item, so that DynamoDB can split it.
+        rate: Items a second; of the table, what a new one takes.
+        splits: Whether its sort keys differ from item to item, so that DynamoDB can split it. The
+            table is not split, it grows.
     """
 
     place: Place
@@ -72,25 +80,36 @@ class Forecast:
 
     Attributes:
         life: The writes of an item.
+        group: Results of an item's nested tasks that are written together.
+        claims_a_page: Claims that one query of candidates serves.
         seconds: How long it takes.
-        rate: Items a second.
+        rate: Items a second, at first.
         limits: What limits the rate, the lowest first.
         helpful: How many workers reach the lowest limit; more of them change nothing.
         import_limit: Items a second that an import adds at most.
+        import_seconds: How long it takes at least.
         write_units, read_units, puts: What is billed.
         price: What a unit costs.
     """
 
     life: ItemLife
+    group: int
+    claims_a_page: float
     seconds: float
     rate: float
     limits: Sequence[Limit]
     helpful: int
     import_limit: Limit
+    import_seconds: float
     write_units: float
     read_units: float
     puts: int
     price: Price
+
+    @property
+    def beyond(self) -> Limit:
+        """The limit that is left if DynamoDB splits what it can split."""
+        return next(limit for limit in self.limits if not limit.splits)
 
     @property
     def dollars(self) -> float:
@@ -104,30 +123,62 @@ def forecast(plan: Plan, indexes: Sequence[Index], price: Price) -> Forecast:
     group = group_size(tasks, plan.task_seconds, plan.at_once)
     life = item_life(plan.typical, indexes, group)
     item_seconds = math.ceil(tasks / plan.at_once) * plan.task_seconds + OVERHEAD_SECONDS
-    renewals = item_seconds * RENEWALS / plan.lease
-    running = _units(life, renewals)
+    running = _units(life, renewals=item_seconds * RENEWALS / plan.lease)
     limits = _limits(running, _splitting(plan.typical, indexes, life, group))
-    ceiling = limits[0].rate
-    rate = min(min(plan.workers, plan.items) / item_seconds, ceiling)
-    rounds = math.ceil(plan.items / plan.workers)
-    imported = life.imported.units
-    writes = plan.items * (sum(running.values()) + (0 if plan.imported else imported.total()))
-    reads = plan.items / CLAIMS_A_PAGE * read_units(PAGE * life.candidate_bytes)
-    look = min(LOOK_BYTES, plan.items * life.bytes)
-    reads += plan.workers * read_units(look, consistent=True)
-    puts = plan.items * (1 + len(life.recorded))
+    importing = _limits(life.imported.units, {})
+    writes = plan.items * sum(running.values())
+    if not plan.imported:
+        writes += plan.items * life.imported.total
+    claims_a_page = min(CLAIMS_A_PAGE, max(1.0, PAGE_SECONDS / item_seconds))
+    reads = plan.items / claims_a_page * read_units(PAGE * life.candidate_bytes)
+    look = read_units(min(LOOK_BYTES, plan.items * life.bytes), consistent=True)
+    reads += min(math.ceil(plan.workers / PROCESSES), plan.items) * look
     return Forecast(
         life=life,
-        seconds=max(rounds * item_seconds, plan.items / ceiling + item_seconds),
-        rate=rate,
+        group=group,
+        claims_a_page=claims_a_page,
+        seconds=_seconds(plan, item_seconds, limits, _limits(life.claimed.units, {})),
+        rate=min(min(plan.workers, plan.items) / item_seconds, limits[0].rate),
         limits=limits,
-        helpful=max(1, math.floor(ceiling * item_seconds)),
-        import_limit=_limits({place: float(n) for place, n in imported.items()}, {})[0],
+        helpful=max(1, math.floor(limits[0].rate * item_seconds)),
+        import_limit=importing[0],
+        import_seconds=_least_seconds(plan.items, importing),
         write_units=writes,
         read_units=reads,
-        puts=puts,
+        puts=plan.items * (1 + len(life.recorded)),
         price=price,
     )
+
+
+def _seconds(
+    plan: Plan, item_seconds: float, limits: Sequence[Limit], claims: Sequence[Limit]
+) -> float:
+    """How long a plan takes: what takes longest of what goes on at the same time.
+
+    Args:
+        plan: What is to be done.
+        item_seconds: What an item takes a worker.
+        limits: Of whole items.
+        claims: Of claims alone.
+    """
+    most = plan.workers / item_seconds
+    one_by_one = math.ceil(plan.items / plan.workers) * item_seconds
+    after_all_claims = _least_seconds(plan.items, claims) + item_seconds
+    return max(one_by_one, after_all_claims, _least_seconds(plan.items, limits, most))
+
+
+def _least_seconds(items: int, limits: Sequence[Limit], most: float = math.inf) -> float:
+    """How long so many items take by the limits, at no more than `most` items a second. What a new
+    table takes doubles while it is what limits them.
+    """
+    table = next(limit.rate for limit in limits if limit.place == TABLE)
+    others = min([most, *(limit.rate for limit in limits if limit.place != TABLE)])
+    seconds, left = 0.0, float(items)
+    while table < others and left > table * DOUBLING_SECONDS:
+        seconds += DOUBLING_SECONDS
+        left -= table * DOUBLING_SECONDS
+        table *= 2
+    return seconds + left / min(table, others)
 
 
 def _units(life: ItemLife, renewals: float) -> dict[Place, float]:
@@ -148,7 +199,7 @@ def _limits(units: Mapping[Place, float], splitting: Mapping[Place, bool]) -> li
         Limit(
             place,
             (FIRST_WRITES if place == TABLE else PARTITION_WRITES) / number,
-            splitting.get(place, True),
+            splitting.get(place, True) and place != TABLE,
         )
         for place, number in units.items()
     ]

@@ -20,7 +20,7 @@ from anamo.aws.update import GROUP_LIMIT, Results
 from anamo.core.capacity import Index, index_write, write_units
 from anamo.core.codec import Values, decode, encode
 from anamo.core.item import Item, State
-from anamo.core.item_size import size_of
+from anamo.core.item_size import size_of, value_size
 from anamo.core.log_entry import SUCCESSFUL, LogEntry
 
 LINGER_SECONDS, BRIEF_SECONDS, BRIEF_FACTOR = 0.05, 1.0, 5
@@ -102,7 +102,7 @@ def item_life(
     table = WorkflowTable(notes, "Plan", clock)
     holder = Holder(instance_id, 600)
     table.insert([item], _LOCK)
-    todo = next(index for index in indexes if index.name == STATE_INDEX).entry(notes.item)
+    todo = next(index for index in indexes if index.name == STATE_INDEX).entry(notes.image)
     claimed = table.claim(replace(item, lock_id=_LOCK), _LOCK, holder) or item
     table.renew(item.item_id, _LOCK, replace(holder, lease=601))
     names = [task.name for task in item.nested]
@@ -124,8 +124,8 @@ def item_life(
         renewed=notes.writes[renewed],
         recorded=[write for number, write in enumerate(notes.writes[3:-1], 3) if number != renewed],
         finished=notes.writes[-1],
-        bytes=size_of(notes.item or {}),
-        candidate_bytes=size_of(todo or {}),
+        bytes=_bytes(notes.image),
+        candidate_bytes=_bytes(todo or {}),
     )
 
 
@@ -136,72 +136,113 @@ def typical_entry(item: Item) -> LogEntry:
 
 
 def group_size(tasks: int, task_seconds: float, at_once: int) -> int:
-    """How many results of an item's nested tasks are written together. Tasks that take longer
-    seldom end at the same moment.
+    """How many results of an item's nested tasks are written together: one, and those that end
+    while it waits. The ends of `at_once` tasks are spread evenly over the run time of a task.
     """
-    if task_seconds >= BRIEF_SECONDS:
-        return 1
-    waits = min(max(BRIEF_FACTOR * task_seconds, LINGER_SECONDS), BRIEF_SECONDS)
+    waits = LINGER_SECONDS
+    if task_seconds < BRIEF_SECONDS:
+        waits = min(max(BRIEF_FACTOR * task_seconds, LINGER_SECONDS), BRIEF_SECONDS)
     meanwhile = int(waits / task_seconds * at_once) if task_seconds else tasks
     return max(1, min(1 + meanwhile, GROUP_LIMIT, tasks))
+
+
+@dataclass(frozen=True, slots=True)
+class _Attribute:
+    """An attribute of an item at one time.
+
+    Attributes:
+        value: Its value; in place of a map, the number of the write that changed it last.
+        size: Its bytes, with its name.
+    """
+
+    value: Any
+    size: int
+
+
+_Image = dict[str, _Attribute]
+
+
+def _bytes(image: Mapping[str, _Attribute]) -> int:
+    """The size of an item, or of its entry in an index."""
+    return sum(attribute.size for attribute in image.values())
 
 
 class _Notes:
     """Stands in for a boto3 client: it makes an item pass through the writes that it is sent, and
     notes what they take. It asks for no condition, since nobody else writes the item.
+
+    An item of hundreds of tasks is written hundreds of times: the size of each attribute is kept,
+    and a write adds what it adds.
     """
 
     def __init__(self, indexes: Sequence[Index]) -> None:
         self.meta = SimpleNamespace(
             region_name="us-east-1", events=SimpleNamespace(register=lambda *_, **__: None)
         )
-        self.item: dict[str, Any] | None = None
+        self.image: _Image = {}
         self.writes: list[Write] = []
+        self._item: dict[str, Any] = {}
         self._indexes = indexes
 
     def transact_write_items(self, **request: Any) -> Values:
         """A transaction of one put, which doubles the units of the table."""
-        self._write(decode(request["TransactItems"][0]["Put"]["Item"]), table_factor=2)
+        image: _Image = {}
+        for name, value in decode(request["TransactItems"][0]["Put"]["Item"]).items():
+            self._set(image, name, value)
+        self._note(image, table_factor=2)
         return {}
 
     def update_item(self, **request: Any) -> Values:
         """An update."""
-        item = _copy(self.item or {})
+        image = dict(self.image)
         names = request.get("ExpressionAttributeNames", {})
         given = decode(request["ExpressionAttributeValues"])
         sets, _, removes = request["UpdateExpression"].removeprefix("SET ").partition(" REMOVE ")
         for clause in _BETWEEN_CLAUSES.split(sets):
-            path, value = re.split(" ?= ?", clause, maxsplit=1)
-            *parents, last = [names.get(part, part) for part in path.split(".")]
-            place = item
-            for parent in parents:
-                place = place[parent]
-            place[last] = _value(value, place.get(last), given)
+            path, expression = re.split(" ?= ?", clause, maxsplit=1)
+            name, *inner = [names.get(part, part) for part in path.split(".")]
+            if inner:
+                self._set_within(image, name, inner, given[expression])
+            else:
+                self._set(image, name, _value(expression, self._item.get(name), given))
         for name in removes.split(", "):
-            item.pop(name, None)
-        self._write(item)
-        return {"Attributes": encode(item)}
+            self._item.pop(name, None)
+            image.pop(name, None)
+        self._note(image)
+        return {"Attributes": encode(self._item)} if request["ReturnValues"] == "ALL_NEW" else {}
 
-    def _write(self, item: dict[str, Any], table_factor: int = 1) -> None:
-        before, self.item = self.item, item
-        size = max(size_of(before or {}), size_of(item))
+    def _set(self, image: _Image, name: str, value: Any) -> None:
+        """Set an attribute of the item."""
+        self._item[name] = value
+        image[name] = _Attribute(self._known_by(value), size_of({name: value}))
+
+    def _set_within(self, image: _Image, name: str, inner: Sequence[str], value: Any) -> None:
+        """Set what is inside an attribute that is a map."""
+        place = self._item[name]
+        for part in inner[:-1]:
+            place = place[part]
+        last = inner[-1]
+        grown = value_size({last: value}) - value_size({k: place[k] for k in (last,) if k in place})
+        place[last] = value
+        image[name] = _Attribute(self._known_by(place), image[name].size + grown)
+
+    def _known_by(self, value: Any) -> Any:
+        """What tells a value from another: maps are changed in place."""
+        return len(self.writes) if isinstance(value, dict) else value
+
+    def _note(self, image: _Image, table_factor: int = 1) -> None:
+        before, self.image = self.image, image
+        size = max(_bytes(before), _bytes(image))
         units: Counter[Place] = Counter({TABLE: table_factor * write_units(size)})
         sort_keys: dict[Place, list[Any]] = {}
         for index in self._indexes:
-            write = index_write(index, before, item, size_of)
-            for image, taken in ((before, write.left), (item, write.entered)):
-                if image and taken:
-                    place = index.name, str(image[index.partition_key])
+            write = index_write(index, before, image, _bytes)
+            for each, taken in ((before, write.left), (image, write.entered)):
+                if taken:
+                    place = index.name, str(each[index.partition_key].value)
                     units[place] += taken
-                    sort_keys.setdefault(place, []).append(image[index.sort_key])
+                    sort_keys.setdefault(place, []).append(each[index.sort_key].value)
         self.writes.append(Write(units, sort_keys))
-
-
-def _copy(values: Values) -> dict[str, Any]:
-    return {
-        name: _copy(value) if isinstance(value, Mapping) else value
-        for name, value in values.items()
-    }
 
 
 _BETWEEN_CLAUSES = re.compile(r", (?![^(]*\))")

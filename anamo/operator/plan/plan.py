@@ -1,26 +1,28 @@
 """The command: reads what is to be done from a table, or takes it from the command line."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from anamo.aws import session
+from anamo.aws.pages import Part
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.capacity import Index, workflow_indexes
-from anamo.core.codec import SMALLEST_ID
-from anamo.core.errors import AccessDenied
-from anamo.core.item import Item, nested_item, new_values, single_item
-from anamo.core.item_size import size_of
-from anamo.core.text import count, format_duration, printable
+from anamo.core.errors import AccessDenied, UsageError
+from anamo.core.item import Item, NestedTask, State, nested_item, new_values, single_item
+from anamo.core.item_size import ITEM_LIMIT, SMALLEST_TAIL, size_of, tail_limit
+from anamo.core.text import count, printable
 from anamo.operator.counts import count_table
-from anamo.operator.plan.forecast import FIRST_WRITES, OVERHEAD_SECONDS, Forecast, Plan, forecast
-from anamo.operator.plan.item_life import TABLE
-from anamo.operator.plan.price import PUT_PRICE, READ_SHARE, Price
+from anamo.operator.plan.forecast import Plan, forecast
+from anamo.operator.plan.lines import Basis, plan_lines
+from anamo.operator.plan.price import Price
 
 SAMPLE = 25
-"""Todo items that are read of a table; the one of median size stands for all."""
+"""Items in a state that are read of a table; the one of median size stands for all."""
+
+TASK_ID = "Sample000001"
 
 SCRIPT = "align --threads 2 --reference genome.fa reads_{:03}.fq.gz --output sorted_{:03}.bam"
 """A command line of usual length."""
@@ -54,64 +56,107 @@ class PlanRequest:
 
 
 def print_plan(request: PlanRequest, say: Callable[[str], object]) -> None:
-    """Print what the table takes. Raises AwsError."""
+    """Print what the table takes.
+
+    Raises:
+        AwsError: The table cannot be read.
+        UsageError: An item of so many nested tasks is too large for DynamoDB.
+    """
     if request.items is None:
-        plan, indexes = _from_table(request, OperatorRetry(say), say)
+        plan, indexes, basis = _from_table(request, OperatorRetry(say))
     else:
-        plan, indexes = _from_command_line(request, request.items)
+        plan, indexes, basis = _from_command_line(request, request.items)
     if plan.items == 0:
         print(f"{printable(request.table)}: nothing left to do")
         return
     found = forecast(plan, indexes, Price(request.price))
-    for line in (
-        *_head(request, plan, found),
-        "",
-        *_bill(plan, found),
-        "",
-        *_assumptions(request, plan, found),
-    ):
-        print(line)
+    print(*plan_lines(request.table, plan, found, basis), sep="\n")
 
 
-def _from_command_line(request: PlanRequest, items: int) -> tuple[Plan, Sequence[Index]]:
-    if request.nested == 1:
-        typical = single_item("Sample000001", SCRIPT.format(1, 1))
-    else:
-        scripts = [SCRIPT.format(number, number) for number in range(request.nested)]
-        typical = nested_item("Sample000001", scripts)
+def _from_command_line(request: PlanRequest, items: int) -> tuple[Plan, Sequence[Index], Basis]:
+    typical = _usual_item(request.nested)
+    if request.nested > 1:
+        _check_size(typical, request)
     indexes = workflow_indexes()
     if request.wide:
         indexes = [index.wide for index in indexes]
-    return _plan(request, items, typical), indexes
+    said = f"{'wide' if request.wide else 'narrow'} indexes"
+    return _plan(request, items, typical), indexes, Basis("", said)
 
 
-def _from_table(
-    request: PlanRequest, retry: OperatorRetry, say: Callable[[str], object]
-) -> tuple[Plan, Sequence[Index]]:
+def _usual_item(tasks: int) -> Item:
+    """An item with command lines of usual length, of no more nested tasks than could ever fit."""
+    if tasks == 1:
+        return single_item(TASK_ID, SCRIPT.format(1, 1))
+    numbers = range(min(tasks, ITEM_LIMIT // len(SCRIPT)))
+    return nested_item(TASK_ID, [SCRIPT.format(number, number) for number in numbers])
+
+
+def _check_size(item: Item, request: PlanRequest) -> None:
+    """Refuse what the importer refuses."""
+
+    def too_large(tasks: int) -> bool:
+        return tail_limit(replace(item, nested=item.nested[:tasks]), request.table) < SMALLEST_TAIL
+
+    if too_large(item.tasks):
+        fit = bisect_left(range(2, item.tasks), True, key=too_large) + 1
+        raise UsageError(
+            f"{request.nested:,} nested tasks with their logs do not fit in DynamoDB's 400 KB, and "
+            f"the importer refuses them: of commands of {len(item.scripts[0])} characters, as "
+            f"`plan` assumes them, {count(fit, 'task')} fit"
+        )
+
+
+def _from_table(request: PlanRequest, retry: OperatorRetry) -> tuple[Plan, Sequence[Index], Basis]:
     client = session.dynamodb_client(request.region)
     retry.where = session.where(client)
     table = WorkflowTable(client, request.table)
-    indexes = _indexes(table, retry, say)
+    indexes, said = _indexes(table, retry)
     left = count_table(table, retry).left
-    ids = [item.item_id for item in retry(lambda: table.todo(SMALLEST_ID, SAMPLE))]
-    seen = [record.item for record in retry(lambda: table.read(ids, Projection.WHOLE))]
+    seen = _sample(table, retry) if left else []
     seen.sort(key=lambda item: size_of(new_values(item)))
-    typical = seen[len(seen) // 2] if seen else single_item("Sample000001", SCRIPT.format(1, 1))
-    return _plan(request, left, typical), indexes
+    typical = seen[len(seen) // 2] if seen else _usual_item(1)
+    of = (
+        f"one of {count(len(seen), 'item')}"
+        if seen
+        else "no item could be read: a usual single one"
+    )
+    return _plan(request, left, typical), indexes, Basis(of, said)
 
 
-def _indexes(
-    table: WorkflowTable, retry: OperatorRetry, say: Callable[[str], object]
-) -> Sequence[Index]:
-    """The workflow's indexes of a table, as the table has them if it may be asked."""
+def _sample(table: WorkflowTable, retry: OperatorRetry) -> list[Item]:
+    """Some items that are todo or locked, as if they were new."""
+    return [
+        item
+        for state in (State.TODO, State.LOCKED)
+        for item in _sample_of(table, Part(state.value), retry)
+    ]
+
+
+def _sample_of(table: WorkflowTable, part: Part, retry: OperatorRetry) -> list[Item]:
+    page = retry(lambda: table.page(part, Projection.STEP, SAMPLE))
+    ids = [record.item.item_id for record in page.records]
+    records = retry(lambda: table.read(ids, Projection.WHOLE, consistent=False))
+    return [_as_new(record.item) for record in records]
+
+
+def _as_new(item: Item) -> Item:
+    """The item as it was imported."""
+    nested = tuple(NestedTask(task.name, task.script) for task in item.nested)
+    return Item(item.item_id, item.task_id, item.script, nested)
+
+
+def _indexes(table: WorkflowTable, retry: OperatorRetry) -> tuple[Sequence[Index], str]:
+    """The workflow's indexes of a table, as the table has them if it may be asked; and what is
+    assumed of them.
+    """
     known = workflow_indexes()
     try:
         there = {index.name: index for index in retry(table.indexes)}
     except AccessDenied:
         # Operators of earlier versions were not given dynamodb:DescribeTable
-        say(f"table {table.name}: its indexes cannot be asked for, and are taken for narrow ones")
-        return known
-    return [there.get(index.name, index) for index in known]
+        return known, "narrow indexes: dynamodb:DescribeTable is not allowed, so none was asked for"
+    return [there.get(index.name, index) for index in known], "indexes as the table has them"
 
 
 def _plan(request: PlanRequest, items: int, typical: Item) -> Plan:
@@ -123,76 +168,3 @@ def _plan(request: PlanRequest, items: int, typical: Item) -> Plan:
         at_once=request.at_once,
         imported=request.items is None,
     )
-
-
-def _head(request: PlanRequest, plan: Plan, found: Forecast) -> Iterator[str]:
-    """Time, rate and ceiling; no line is longer than 60 columns but for the table's name."""
-    tasks = plan.typical.tasks
-    each = f"{count(tasks, 'task')}{'' if plan.items == 1 else ' each'}"
-    what = "to do" if plan.imported else "to import"
-    lowest = found.limits[0]
-    yield f"{printable(request.table)}: {count(plan.items, 'item')} {what}, {each}"
-    yield ""
-    yield f"takes     {format_duration(found.seconds)}"
-    yield f"          {count(plan.workers, 'worker')}, {plan.task_seconds:,g} s a task"
-    yield f"rate      {_number(found.rate)} items a second"
-    yield f"ceiling   {_number(lowest.rate)} items a second in one table:"
-    yield f"          {_place(lowest.place)}"
-    if lowest.splits:
-        rest = next((limit for limit in found.limits if not limit.splits), None)
-        beyond = f"{_number(rest.rate)} items a second" if rest else "no certain rate"
-        yield f"          up to {beyond}, if DynamoDB splits it"
-    if plan.items <= found.helpful:
-        yield f"workers   up to {plan.items:,} help, one for each item"
-    elif plan.workers > found.helpful:
-        yield f"workers   {found.helpful:,} help, {plan.workers - found.helpful:,} wait;"
-        tables = math.ceil(plan.workers / found.helpful)
-        yield f"          {tables} tables would keep all of them busy"
-    else:
-        yield f"workers   up to {found.helpful:,} help"
-    if not plan.imported:
-        limit = found.import_limit
-        yield f"import    {format_duration(plan.items / limit.rate)} at least,"
-        yield f"          {_number(limit.rate)} items a second at most"
-
-
-def _place(place: tuple[str, str]) -> str:
-    return f"what a new table takes ({FIRST_WRITES:,} units)" if place == TABLE else " ".join(place)
-
-
-def _bill(plan: Plan, found: Forecast) -> Iterator[str]:
-    price = found.price
-    rows = (
-        ("write units", found.write_units, price.of(found.write_units, 0, 0)),
-        ("read units", found.read_units, price.of(0, found.read_units, 0)),
-        ("log objects", found.puts, price.of(0, 0, found.puts)),
-    )
-    for name, number, dollars in rows:
-        yield f"{name:<13}{number:>17,.0f}{dollars:>14,.2f} USD"
-    yield f"{'together':<30}{found.dollars:>14,.2f} USD"
-    hours = min(plan.workers, plan.items) * found.seconds / 3600
-    yield f"{'worker hours':<13}{hours:>17,.0f}   at your machines' price"
-
-
-def _assumptions(request: PlanRequest, plan: Plan, found: Forecast) -> Iterator[str]:
-    writes = [*found.life.running, *([] if plan.imported else [found.life.imported])]
-    each = sum(write.total for write in writes)
-    yield "Assumed:"
-    yield f"- {each:,} write units an item of {found.life.bytes / 1024:.1f} KB at its end,"
-    yield f"  in {len(writes)} writes; a renewal takes {found.life.renewed.total}, three a lease of"
-    yield f"  {plan.lease} s"
-    if plan.typical.is_nested:
-        yield f"- {plan.at_once} of an item's nested tasks at once (-n)"
-    yield "- all tasks succeed, print little, and take as long"
-    yield f"- {OVERHEAD_SECONDS:g} s an item beside its tasks"
-    yield "- a partition takes 1,000 write units a second; items"
-    yield "  in one state are one partition of each index"
-    yield f"- {request.price:g} USD a million write units on demand,"
-    yield f"  {request.price * READ_SHARE:g} a million read units, {PUT_PRICE:g} a million"
-    yield "  objects (us-east-1, since November 2024: --price)"
-    if not plan.imported:
-        yield "- units of indexes are not doubled by transactions"
-
-
-def _number(rate: float) -> str:
-    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
