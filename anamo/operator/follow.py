@@ -155,6 +155,7 @@ class Follower:
                 else:
                     stream = (table, record.item.item_id, name, section, lock)
                     self._write_new(stream, record, pieces, 0)
+                    self._write.end(self._heading(stream, record))
         except LogMissing as error:
             self._say(f"{self._name(table, record, name)}: {error}")
 
@@ -204,7 +205,10 @@ class Follower:
             new = iter([last.lines()])
         first = next(filter(None, new), b"")
         if first:
-            self._write(chain([first], new), f"{name} {stream[3]}")
+            self._write(chain([first], new), self._heading(stream, record))
+
+    def _heading(self, stream: Stream, record: Record) -> str:
+        return f"{self._name(stream[0], record, stream[2])} {stream[3]}"
 
     def _counted(
         self, stream: Stream, pieces: Iterable[bytes], position: int, written: int

@@ -115,7 +115,7 @@ def write_logs(request: LogsRequest, say: Callable[[str], object]) -> bool:
                 say(f"{log.name} has not ended: its output so far (--follow goes on with it)")
                 pieces = only_tasks(pieces, log.without)
             shown = filter_log(pieces, stderr=request.stderr, tail=request.tail)
-            write(shown, log.name if len(found) > 1 else "")
+            write.whole(shown, log.name if len(found) > 1 else "")
         except LogMissing as error:
             if log.running:
                 say(f"{log.name}: no output so far")
