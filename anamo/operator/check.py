@@ -53,6 +53,7 @@ class Gate:
         self._say = say
         self._sleep = sleep
         self._clock = clock
+        self._printed: list[str] = []
 
     def check(self) -> Verdict:
         """Read the tables once, print a line for each, and say how it is.
@@ -92,18 +93,23 @@ class Gate:
         return [count_table(table, self._retry) for table in self._tables]
 
     def _judge(self, counted: Sequence[TableCounts]) -> Verdict:
-        """Print the states and judge them. Where the index has nothing left, the table is read."""
+        """Print the states, and judge them. Where the index has nothing left, the table is read."""
         states = {each.table: each.items for each in counted}
         if not any(map(_left, states.values())):
             for table in self._tables:
                 scan = consistent_scan(table, self._retry)
                 states[table.name] = Counter(record.state for record in scan)
-        for name, items in states.items():
-            print(f"{name}: {_sentence(items)}")
+        self._print([f"{name}: {_sentence(items)}" for name, items in states.items()])
         if any(map(_left, states.values())):
             return Verdict.LEFT
         failed = any(items[State.FAILED.value] for items in states.values())
         return Verdict.FAILED if failed else Verdict.DONE
+
+    def _print(self, lines: list[str]) -> None:
+        """Print lines, unless they are those printed last: an index may lag for many rounds."""
+        if lines != self._printed:
+            print(*lines, sep="\n", flush=True)
+            self._printed = lines
 
 
 def _left(items: Counter[str]) -> int:

@@ -5,6 +5,7 @@ workers may not: a claim's token tells which worker made it. A worker whose toke
 as are all tokens of earlier versions, gets a free lane.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -51,7 +52,7 @@ def timeline(steps: Sequence[Sequence[ItemRow]]) -> dict[str, Any]:
     if not spans:
         return {}
     begin, end = spans[0][0], max(span[1] for span in spans)
-    gap = (end - begin) / CLOSEST if len(spans) > MAX_BARS else -1.0
+    gap = (end - begin) / CLOSEST if len(spans) > MAX_BARS else -math.inf
     hosts: dict[str, list[Span]] = {}
     for span in spans:
         hosts.setdefault(span[3].instance, []).append(span)
@@ -100,7 +101,14 @@ def _slack(run: Sequence[Span]) -> float:
 
 
 def _bars(lane: Iterable[Span], begin: float, gap: float) -> Iterable[Bar]:
-    """The bars of a lane; neighbours of the same kind less than `gap` seconds apart are one."""
+    """The bars of a lane.
+
+    Args:
+        lane: Its spans, sorted by time.
+        begin: When the timeline begins, in epoch seconds.
+        gap: Neighbours of the same kind that are less than so many seconds apart are one bar;
+            -math.inf for none. Spans that overlap are a negative number of seconds apart.
+    """
     last: Bar | None = None
     for start, end, step, row, position in lane:
         left, seconds = round(start - begin), round(end - start)
