@@ -121,10 +121,14 @@ class Workflow:
             What became of the items of each table.
 
         Raises:
-            UsageError: The file cannot be read, or a line is bad; nothing was written.
+            UsageError: The file cannot be read, or is standard input; or a line is bad. Nothing
+                was written.
         """
         layout = task_file.Layout(separator, nested)
         if isinstance(source, (str, Path)):
+            if str(source) == "-":
+                # In a notebook it would wait for ever
+                raise UsageError("standard input is not read here: give a file's path, or lines")
             found = task_file.read(str(source), layout, self.tables)
         else:
             text = "".join(line.removesuffix("\n") + "\n" for line in source)

@@ -49,7 +49,7 @@ that are done, all do. An item that is locked is freed once its lease has ended,
     made.add_argument("--nested", type=types.non_empty, default="failed", metavar="TASK",
                       help="which nested tasks run again: failed, all, or one by its name or "
                       "argument, such as Task_3 or chr4 (default: %(default)s)")  # fmt: skip
-    made.set_defaults(call=lambda *given: _requeue(made, *given))
+    made.set_defaults(call=lambda *given: _change("requeue", *given))
 
 
 def _add_remove(commands: "Commands") -> None:
@@ -77,14 +77,6 @@ def _add_choice(made: argparse.ArgumentParser, states: str) -> None:
         help=f"only items in this state: {states}; not needed where items are named")  # fmt: skip
     add("--yes", action="store_true", help="do not ask")
     add("--force", action="store_true", help="also locked items that a worker holds")
-
-
-def _requeue(
-    made: argparse.ArgumentParser, arguments: argparse.Namespace, say: Messages
-) -> ExitStatus:
-    if arguments.state == "todo":
-        made.error("items that are todo need not be requeued")
-    return _change("requeue", arguments, say)
 
 
 def _add_hold(commands: "Commands") -> None:

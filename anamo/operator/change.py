@@ -25,7 +25,7 @@ from anamo.core.item import State
 from anamo.core.record import Record
 from anamo.core.text import count
 from anamo.operator.nested_choice import NestedChoice
-from anamo.operator.selection import NAMED, selected_items
+from anamo.operator.selection import NAMED, check_state, selected_items
 from anamo.operator.target import Target, Words, find_target
 
 WRITE_THREADS = 8
@@ -189,8 +189,8 @@ class Change:
         """The states of the items that are meant: that of --state, or each that can be changed so.
 
         Raises:
-            UsageError: There is neither a state nor a name, or the state is another than that of
-                which nested tasks can be removed.
+            UsageError: There is neither a state nor a name, or items in the state cannot be changed
+                so.
         """
         asked = self._request
         begins_in = _BEGINS_IN[asked.action]
@@ -201,9 +201,16 @@ class Change:
                     "--nested takes a nested task out of failed items only; for others, correct "
                     "the line and import it with --replace"
                 )
-        if asked.state:
-            return [asked.state]
         possible = [*dict.fromkeys(state.value for each in begins_in for state in each.sources)]
+        if asked.state in possible:
+            return [asked.state]
+        if asked.state:
+            # A state that no item is in is more likely a typing error
+            check_state(self._target.tables, asked.state, self._retry)
+            raise UsageError(
+                f"items that are {asked.state} cannot be {_DONE[asked.action]}, only those that "
+                f"are {_listed(possible, 'or')}"
+            )
         if not self._target.names:
             known = _listed(possible, "or")
             raise UsageError(f"which items? Give a TASKID, or --state {known} for all of them")

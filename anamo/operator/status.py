@@ -84,6 +84,8 @@ class Status:
             target.check()
         for fault in target.faults.values():
             say(str(fault))
+        for table in target.tables:
+            self._note_wide_indexes(table)
 
     def summary(self) -> None:
         """The samples that were named. Without any, a line for each step; in the form `table`, also
@@ -107,7 +109,6 @@ class Status:
         self, number: int, table: WorkflowTable, samples: Samples
     ) -> tuple[TableCounts, Failures]:
         """The counts and the failures of a step; notes its samples."""
-        self._note_wide_indexes(table)
         failures = Failures()
 
         def note(record: Record) -> None:
@@ -133,7 +134,7 @@ class Status:
             return
         with suppress(AccessDenied):
             indexes = self._retry(table.indexes)
-            wide = [index.name for index in indexes if index.projected is None]
+            wide = sorted(index.name for index in indexes if index.projected is None)
             if wide:
                 logger.info(WIDE, table.name, ", ".join(wide), len(wide))
 

@@ -146,6 +146,7 @@ def print_steps(steps: Sequence[tuple[TableCounts, Failures]], hints: Hints) -> 
     for counts, failures in steps:
         print_failures(failures, counts.table, hints)
         print_hints(hints.after_counting(counts))
+    print_hints(hints.start_workers(every))
 
 
 def print_failures(failures: Failures, table: str, hints: Hints) -> None:

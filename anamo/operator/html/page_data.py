@@ -109,9 +109,9 @@ def _state(steps: Sequence[set[str]]) -> str:
 def _step(step: StepData, hints: Hints) -> dict[str, Any]:
     return {
         "name": printable(step.name),
-        "logs": printable(hints.command("logs", step.name)),
-        "requeue": printable(hints.command("requeue", step.name)),
-        "status": printable(hints.command("status", step.name)),
+        "logs": printable(hints.command("logs", [step.name])),
+        "requeue": printable(hints.command("requeue", [step.name])),
+        "status": printable(hints.command("status", [step.name])),
         "folder": printable(step.details.folder),
     }
 

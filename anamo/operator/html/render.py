@@ -64,6 +64,7 @@ def render(
         overall=_overall(steps),
         times=_histograms(steps, "seconds", SECONDS, format_run_time),
         memory=_histograms(steps, "memory", MEGABYTES, format_megabytes),
+        hints=hints.start_workers([step.counts for step in steps]),
         failures=[_failures(k, step, hints) for k, step in enumerate(steps) if len(step.failures)],
         moment=format_time(now),
         refresh=refresh,
