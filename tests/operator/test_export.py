@@ -177,7 +177,7 @@ def test_the_library_raises_what_the_commands_say(
         steps.requeue("S7")
     with pytest.raises(UsageError, match="which items"):
         steps.requeue()
-    with pytest.raises(UsageError, match="no item is failing"):
+    with pytest.raises(UsageError, match="no item is in state failing"):
         list(steps.tasks(state="failing"))
     with pytest.raises(AnamoError, match="nowhere"):
         Workflow(table.name, "nowhere", region=REGION).counts()

@@ -190,7 +190,7 @@ def test_conditions_are_of_steps_and_states() -> None:
     for text, said in (
         ("Align", "is not like"),
         ("=done", "is not like"),
-        ("X=done", "is none of"),
+        ("X=done", "is not one of the tables"),
     ):
         with pytest.raises(UsageError, match=said):
             parse_conditions([text], tables)
@@ -204,7 +204,7 @@ def test_done_means_all_items_of_a_sample_and_another_state_one_of_them() -> Non
     found = {state: [*matching(matrix, [("Align", state)])] for state in ("done", "failed", "none")}
     assert found == {"done": ["S1"], "failed": ["S2"], "none": []}
     assert [*matching(matrix, [("Call", "none"), ("Align", "done")])] == ["S1"]
-    with pytest.raises(UsageError, match="no item is dnoe; states are todo, locked"):
+    with pytest.raises(UsageError, match="no item is in state dnoe; states: todo, locked"):
         matching(matrix, [("Call", "dnoe")])
 
 
@@ -215,7 +215,7 @@ def test_done_means_all_items_of_a_sample_and_another_state_one_of_them() -> Non
         (["AB:done"] * 3, "3 of 3 samples are done in every step"),
         (
             ["AB:done", "A:done", "A:held"],
-            "1 of 3 samples is done in every step; 1 under way; 1 done as far as imported",
+            "1 of 3 samples is done in every step; 1 under way; 1 done (imported steps only)",
         ),
         (
             ["A:done B:failed", "A:todo"],

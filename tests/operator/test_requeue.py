@@ -103,7 +103,7 @@ def test_nobody_to_ask_is_refused(run: Run, small: Any, command: str) -> None:
     table = small(half_failed())
     ended = run("pyanamo.py", command, "-t", table.name, "--state", "failed")
     assert ended.returncode == 2
-    assert "add --yes" in ended.stderr
+    assert "stdin is not a terminal: pass --yes" in ended.stderr
     assert table.states() == {"failed": 1}
 
 

@@ -1,4 +1,4 @@
-"""What `logs --follow` writes, look by look."""
+"""What `logs --follow` writes, check by check."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_what_lay_between_two_objects_is_said(stage: Stage) -> None:
     assert any("4 bytes of stdout left out" in line for line in stage.said)
 
 
-def test_another_claim_begins_anew_and_an_old_object_is_not_taken_for_its(stage: Stage) -> None:
+def test_another_claim_begins_again_and_an_old_object_is_not_taken_for_its(stage: Stage) -> None:
     stage.looks = [
         (item("locked"), {SO_FAR: log(b"12")}),
         (item("locked", "two", 2), {SO_FAR: log(b"12")}),
@@ -136,7 +136,7 @@ def test_another_claim_begins_anew_and_an_old_object_is_not_taken_for_its(stage:
     ]
     stage.follow()
     assert stage.written == b"12abc"
-    assert "S7 (item 7) runs again, as attempt 2" in stage.said
+    assert "S7 (item 7) is being retried (attempt 2)" in stage.said
 
 
 def test_the_first_claim_of_an_item_that_waited_is_none_again(stage: Stage) -> None:
