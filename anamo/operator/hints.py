@@ -62,7 +62,7 @@ class Hints:
             them = "it" if held == 1 else "all of them"
             reason = (
                 f"{count(held, 'held item')}, which no worker takes; resume {them}, or with "
-                "--after STEP what STEP is done with"
+                "--after STEP those that are done in STEP"
             )
             hints.append((reason, self.command("resume", [counts.table])))
         return hints

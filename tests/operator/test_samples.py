@@ -162,7 +162,7 @@ def test_names_come_from_a_file_or_from_another_command(
     file.write_text("taskID\n\n")
     ended = run("pyanamo.py", "hold", *tables, "--names-from", str(file))
     assert (ended.returncode, ended.stdout) == (2, ""), "no name is not every item"
-    assert "there is no name in it" in ended.stderr
+    assert "has no name in it" in ended.stderr
 
 
 @pytest.mark.long

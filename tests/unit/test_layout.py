@@ -29,7 +29,7 @@ def test_a_module_and_its_functions_are_short(module: Path) -> None:
 
 
 def test_every_room_says_what_it_is_for_and_what_it_may_import() -> None:
-    for room in ANAMO.glob("*/__init__.py"):
+    for room in ANAMO.glob("*/**/__init__.py"):
         assert "May import" in (ast.get_docstring(ast.parse(room.read_text())) or ""), room
 
 

@@ -166,6 +166,12 @@ def test_no_text_of_an_item_leaves_its_place_in_the_report() -> None:
     assert "alert(1)" in data_of(html)["samples"][0]
 
 
+def test_a_report_says_once_how_to_start_a_worker() -> None:
+    html = report_of({"Align": [workflow.item("S1")], "Call": [workflow.item("S1")]}, NOW)
+    assert html.count("now; start one") == 1
+    assert "python pyanamo.py -t Align Call -r us-east-1 -b BUCKET" in html
+
+
 def watched(lefts: list[int], seconds: float) -> tuple[list[float], list[float], list[str]]:
     """The intervals that reports were written with, the pauses between them, and what was said."""
     intervals: list[float] = []
