@@ -8,9 +8,9 @@
     [task.taskID for task in workflow.tasks(state="failed")]
     workflow.requeue(state="failed")
 
-Guaranteed: nothing is printed and nothing is asked; what the commands would say goes to the logger
-`anamo`. Errors are subclasses of `AnamoError`; UsageError says that nothing was changed. Not
-guaranteed: that threads may share a Workflow, or that it outlives a fork.
+Guaranteed: nothing is printed and nothing is asked; messages go to the logger `anamo`. Errors are
+subclasses of `AnamoError`; after a UsageError, nothing was changed. Not guaranteed: that threads
+may share a Workflow, or that it outlives a fork.
 
 May import: importer, operator, aws and core.
 """
@@ -86,7 +86,7 @@ class Workflow:
 
     @cached_property
     def _found(self) -> Target:
-        """The tables, once all of them have been found to be there."""
+        """The tables, once all of them have been found to exist."""
         words = Words([[name] for name in self.tables], [], self._region)
         found = find_target(words, self._retry, samples=False)
         found.check()
@@ -121,10 +121,14 @@ class Workflow:
             What became of the items of each table.
 
         Raises:
-            UsageError: The file cannot be read, or a line is bad; nothing was written.
+            UsageError: The file cannot be read, or is standard input; or a line is bad. Nothing
+                was written.
         """
         layout = task_file.Layout(separator, nested)
         if isinstance(source, (str, Path)):
+            if str(source) == "-":
+                # In a notebook it would wait for ever
+                raise UsageError("standard input is not read here: give a file's path, or lines")
             found = task_file.read(str(source), layout, self.tables)
         else:
             text = "".join(line.removesuffix("\n") + "\n" for line in source)
@@ -136,7 +140,7 @@ class Workflow:
         options = ImportOptions(self._region, create, replace, state)
         return dict(import_all(found, options, logger.info, _no_progress_bar))
 
-    # What is there
+    # Reading
 
     def counts(self) -> dict[str, TableCounts]:
         """How many items and tasks of each table are in each state."""
@@ -169,7 +173,7 @@ class Workflow:
         nested: str = FAILED_ONES,
         force: bool = False,
     ) -> Requeued:
-        """Have items run again.
+        """Requeue items.
 
         Args:
             names: Task ids or itemIDs; none for all items in `state`.
@@ -185,10 +189,10 @@ class Workflow:
             Action.REQUEUE, state, NestedChoice(nested), force=force, confirmed=True
         )
         target = self._target(names)
-        outcome = Change(request, target, self._retry, left.append, _no_progress_bar).run()
-        return Requeued(outcome.changed, tuple(left))
+        result = Change(request, target, self._retry, left.append, _no_progress_bar).run()
+        return Requeued(result.changed, tuple(left))
 
 
 def _no_progress_bar(*_: object) -> AbstractContextManager[Callable[[int], object]]:
-    """Stands in for a progress bar, at which nobody looks."""
+    """Stands in for a progress bar, which would print."""
     return nullcontext(lambda items: None)

@@ -25,7 +25,7 @@ STATUS_FLAGS = (
     " --output json",
     " --by-task --output tsv",
     " --state failed",
-    " --html page.html",
+    " --html report.html",
 )
 SHARES = {"done": 0.6, "failed": 0.02, "locked": 0.01}
 """Share of items in each state of the table that is queried; the rest is todo."""

@@ -25,20 +25,18 @@ def document() -> str:
     # They make flags optional
     for name in (arguments.TABLES, arguments.BUCKET):
         os.environ.pop(name, None)
-    operator = operator_commands.parser(worker_command.SCRIPT)
-    subparsers = next(each for each in operator._actions if isinstance(each.choices, dict))  # noqa: SLF001
-    assert isinstance(subparsers.choices, dict)
-    parsers = [import_command.parser(), worker_command.parser(), *subparsers.choices.values()]
+    commands = operator_commands.parser(worker_command.SCRIPT).commands
+    parsers = [import_command.parser(), worker_command.parser(), *commands.values()]
     return "\n".join([HEAD, *(line for parser in parsers for line in section(parser))])
 
 
-def section(parser: argparse.ArgumentParser) -> Iterator[str]:
+def section(parser: arguments.Parser) -> Iterator[str]:
     """What the document says of a parser, line by line."""
     yield f"## python {parser.prog}\n"
     yield f"{parser.description}\n"
     yield "| argument | value | |"
     yield "|---|---|---|"
-    for action in parser._actions:  # noqa: SLF001
+    for action in parser.actions:
         yield f"| {names(action)} | {value(action)} | {meaning(parser, action)} |"
     yield f"\n```\n{(parser.epilog or '').strip()}\n```\n"
 

@@ -1,7 +1,7 @@
 """Makes docs/report.webp, the README's picture of the report: python tools/report_picture.py.
 
 It needs Chromium and chromedriver, and no server: the workflow is made up (tests/support/cohort.py)
-and always the same. `--html FILE` writes the page itself, with `--samples N` of as many samples.
+and always the same. `--html FILE` writes the report itself, with `--samples N` of as many samples.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.support.browser import chromium, resize  # noqa: E402
 from tests.support.cohort import Cohort  # noqa: E402
-from tests.support.report import page_of  # noqa: E402
+from tests.support.report import report_of  # noqa: E402
 
 WIDTH = 1000
 
@@ -29,11 +29,11 @@ return Math.round(document.querySelector("#rows").getBoundingClientRect().bottom
 """
 
 
-def picture(page: Path, folder: Path) -> bytes:
-    """A picture of the upper part of a page; as WebP it is small."""
+def picture(report: Path, folder: Path) -> bytes:
+    """A picture of the upper part of a report; as WebP it is small."""
     with chromium(folder) as chrome:
         resize(chrome, WIDTH)
-        chrome.get(page.as_uri())
+        chrome.get(report.as_uri())
         height = chrome.execute_script(OPEN)
         clip = {"x": 0, "y": 0, "width": WIDTH, "height": height, "scale": 1}
         form = {"format": "webp", "quality": 80, "captureBeyondViewport": True, "clip": clip}
@@ -48,14 +48,14 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=70)
     arguments = parser.parse_args()
     cohort = Cohort(arguments.samples)
-    html = page_of(cohort.steps(), cohort.now)
+    html = report_of(cohort.steps(), cohort.now)
     if arguments.html:
         arguments.html.write_text(html)
         return
     with TemporaryDirectory() as folder:
-        page = Path(folder, "report.html")
-        page.write_text(html)
-        (ROOT / "docs" / "report.webp").write_bytes(picture(page, Path(folder, "profile")))
+        report = Path(folder, "report.html")
+        report.write_text(html)
+        (ROOT / "docs" / "report.webp").write_bytes(picture(report, Path(folder, "profile")))
 
 
 if __name__ == "__main__":

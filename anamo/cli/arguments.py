@@ -5,7 +5,7 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -45,10 +45,10 @@ class Parser(argparse.ArgumentParser):
     """A command line whose errors take two lines.
 
     Attributes:
-        commands: What its first word may be, if it is a command.
+        commands: The command lines of its commands, by name; empty where it has none.
     """
 
-    commands: Collection[str] = ()
+    commands: Mapping[str, "Parser"] = {}
 
     def parse_known_args(  # type: ignore[override]  # its overloads are for other namespaces
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -59,6 +59,11 @@ class Parser(argparse.ArgumentParser):
             meant = f"did you mean {similar[0]}?" if similar else f"use {', '.join(self.commands)}"
             self.error(f"there is no command {args[0]!r}; {meant}")
         return super().parse_known_args(args, namespace)
+
+    @property
+    def actions(self) -> Sequence[argparse.Action]:
+        """Its arguments. argparse itself has no public list of them."""
+        return self._actions
 
     def error(self, message: str) -> NoReturn:
         """Say where the help is and, last, what is wrong; exit with 2."""

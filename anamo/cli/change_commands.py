@@ -7,34 +7,33 @@ import argparse
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
-from anamo.cli.command_parser import WORDS, add_command, add_words, words
+from anamo.cli.command_parser import WORDS, AddParser, add_command, add_words, words
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus
 from anamo.cli.progress_bar import progress_bar
 
 if TYPE_CHECKING:
-    from anamo.cli.command_parser import Commands
     from anamo.operator.change import ChangeRequest
 
 RESUME_SECONDS = 60.0
-"""Seconds between two looks of `resume --watch`: each reads the tables of the earlier steps."""
+"""Seconds between two checks of `resume --watch`: each reads the tables of the earlier steps."""
 
 
-def _add_retry(commands: "Commands") -> None:
+def _add_retry(add_parser: AddParser) -> None:
     example = """  python pyanamo.py retry -t Align Call Filter
   python pyanamo.py retry -t Call Sample7 --nested chr4"""
     more = f"""It is `requeue --state failed`: failed nested tasks run again, done ones do not.
 
 {WORDS}"""
-    made = add_command(commands, "retry", "Have everything that failed run again.", example, more)
-    add_words(made, "without one, everything that failed")
+    made = add_command(add_parser, "retry", "Retry everything that failed.", example, more)
+    add_words(made, "default: everything that failed")
     made.add_argument("--nested", type=types.non_empty, metavar="TASK", default="failed",
                       help="one nested task only, by its name or argument")  # fmt: skip
     made.add_argument("--yes", action="store_true", help="do not ask")
     made.set_defaults(state="failed", force=False, call=lambda *given: _change("retry", *given))
 
 
-def _add_requeue(commands: "Commands") -> None:
+def _add_requeue(add_parser: AddParser) -> None:
     example = """  python pyanamo.py requeue -t Call --state failed
   python pyanamo.py requeue -t Align Call Filter Sample7 Sample9
   python pyanamo.py requeue -t Call --state failed --names-from samples.txt --yes
@@ -44,15 +43,15 @@ that are done, all do. An item that is locked is freed once its lease has ended,
 --force takes it from the worker that holds it, which stops its tasks and writes nothing more.
 
 {WORDS}"""
-    made = add_command(commands, "requeue", "Have items run again.", example, more)
+    made = add_command(add_parser, "requeue", "Requeue items.", example, more)
     _add_choice(made, "failed, locked or done")
     made.add_argument("--nested", type=types.non_empty, default="failed", metavar="TASK",
                       help="which nested tasks run again: failed, all, or one by its name or "
                       "argument, such as Task_3 or chr4 (default: %(default)s)")  # fmt: skip
-    made.set_defaults(call=lambda *given: _requeue(made, *given))
+    made.set_defaults(call=lambda *given: _change("requeue", *given))
 
 
-def _add_remove(commands: "Commands") -> None:
+def _add_remove(add_parser: AddParser) -> None:
     example = """  python pyanamo.py remove -t Call --state done
   python pyanamo.py remove -t Align Call Filter Sample7 Sample9
   python pyanamo.py remove -t Call Sample7 --nested chrY"""
@@ -61,7 +60,7 @@ has none; with --force the worker that holds it stops its tasks and writes nothi
 --nested, the item stays, and the same line imported again adds nothing.
 
 {WORDS}"""
-    made = add_command(commands, "remove", "Delete items from tables.", example, more)
+    made = add_command(add_parser, "remove", "Delete items from tables.", example, more)
     _add_choice(made, "todo, held, locked, done or failed")
     made.add_argument("--nested", type=types.non_empty, metavar="TASK",
                       help="take one nested task that failed, by its name or argument, out of "
@@ -72,34 +71,26 @@ has none; with --force the worker that holds it stops its tasks and writes nothi
 def _add_choice(made: argparse.ArgumentParser, states: str) -> None:
     """Add the flags that say which items to change."""
     add = made.add_argument
-    add_words(made, "without one, all items in the state")
+    add_words(made, "default: all items in the state")
     add("--state", type=types.non_empty,
         help=f"only items in this state: {states}; not needed where items are named")  # fmt: skip
     add("--yes", action="store_true", help="do not ask")
     add("--force", action="store_true", help="also locked items that a worker holds")
 
 
-def _requeue(
-    made: argparse.ArgumentParser, arguments: argparse.Namespace, say: Messages
-) -> ExitStatus:
-    if arguments.state == "todo":
-        made.error("items that are todo need not be requeued")
-    return _change("requeue", arguments, say)
-
-
-def _add_hold(commands: "Commands") -> None:
+def _add_hold(add_parser: AddParser) -> None:
     example = """  python pyanamo.py hold -t Call Filter Sample7
   python pyanamo.py hold -t Call"""
-    more = f"""What workers have claimed already goes on. An import with --hold adds items as held.
+    more = f"""Items already claimed continue to run. An import with --hold adds items as held.
 
 {WORDS}"""
     what = "Keep todo items from being claimed, until they are resumed."
-    made = add_command(commands, "hold", what, example, more)
-    add_words(made, "without one, all items that are todo")
+    made = add_command(add_parser, "hold", what, example, more)
+    add_words(made, "default: all items that are todo")
     made.set_defaults(call=_hold)
 
 
-def _add_resume(commands: "Commands") -> None:
+def _add_resume(add_parser: AddParser) -> None:
     example = """  python pyanamo.py resume -t Call Filter Sample7
   python pyanamo.py resume -t Call --after Align QC
   python pyanamo.py resume -t Call --after Align QC --watch"""
@@ -108,9 +99,9 @@ named. It can be repeated as often as you like, from cron for instance. Each tim
 item of those tables, which DynamoDB bills.
 
 {WORDS}"""
-    what = "Let held items be claimed: all of them, or those that earlier steps are done with."
-    made = add_command(commands, "resume", what, example, more)
-    add_words(made, "without one, all items that are held")
+    what = "Let held items be claimed: all of them, or those whose earlier steps are done."
+    made = add_command(add_parser, "resume", what, example, more)
+    add_words(made, "default: all items that are held")
     made.add_argument(
         "--after",
         nargs="+",
@@ -125,7 +116,7 @@ item of those tables, which DynamoDB bills.
         type=types.duration,
         const=RESUME_SECONDS,
         metavar="SECONDS",
-        help=f"look again at intervals (default: {RESUME_SECONDS:.0f} s) until nothing is held; "
+        help=f"check again at intervals (default: {RESUME_SECONDS:.0f} s) until nothing is held; "
         "print what is new",
     )
     made.set_defaults(call=lambda *given: _resume(made, *given))

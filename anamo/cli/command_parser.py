@@ -2,8 +2,9 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
 from anamo.core.errors import UsageError
@@ -11,8 +12,8 @@ from anamo.core.errors import UsageError
 if TYPE_CHECKING:
     from anamo.operator.target import Words
 
-    # It has no public name, and is generic for type checkers only
-    Commands: TypeAlias = "argparse._SubParsersAction[types.Parser]"  # noqa: SLF001
+AddParser = Callable[..., types.Parser]
+"""The `add_parser` of argparse's subparsers, whose class has no public name."""
 
 EXIT_CODES = """exit codes:
   0    done
@@ -22,27 +23,27 @@ EXIT_CODES = """exit codes:
   130  stopped by SIGINT"""
 
 
-WORDS = f"""Words after -t are tables as long as there are tables of these names; the first that is
-not, and all after it, are samples, named by taskID or itemID. A name that no table has ends the
-command before it begins; of one that only some have, it says so and goes on. --names-from reads a
-name a line, up to a tab, and leaves a heading taskID out.
+WORDS = f"""Words after -t are tables as long as tables of these names exist; the first that is not,
+and all after it, are samples, named by taskID or itemID. A name found in no table is an error, and
+nothing is done; a name missing from some tables is reported. --names-from reads one name from each
+line, up to a tab, and skips the heading taskID.
 
 {types.ENVIRONMENT}"""
 
 
 def add_command(
-    commands: "Commands", name: str, what: str, example: str, more: str
+    add_parser: AddParser, name: str, what: str, example: str, more: str
 ) -> argparse.ArgumentParser:
     """Add a command.
 
     Args:
-        commands: What to add it to.
+        add_parser: Adds a parser to that of all commands.
         name: Its name.
         what: What it does, in a sentence.
         example: Command lines for --help.
         more: What --help says between the example and the exit codes.
     """
-    made = commands.add_parser(
+    made = add_parser(
         name,
         help=what,
         description=what,
@@ -56,7 +57,12 @@ def add_command(
 
 
 def add_words(made: argparse.ArgumentParser, without: str) -> None:
-    """Add -t and the names of samples, which `words` reads; `without` says what no name means."""
+    """Add -t and the names of samples, which `words` reads.
+
+    Args:
+        made: The command.
+        without: What the command does where no name is given.
+    """
     types.add_table_flag(made, types.non_empty)
     add = made.add_argument
     add("names", nargs="*", type=types.non_empty, metavar="TASKID",
@@ -93,5 +99,5 @@ def _names_in(path: str) -> list[str]:
         del names[0]
     # Without a name, a command would mean all items
     if not names:
-        raise UsageError(f"--names-from {path}: there is no name in it; nothing was done")
+        raise UsageError(f"--names-from {path}: has no name in it; nothing was done")
     return names

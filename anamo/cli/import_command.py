@@ -59,7 +59,7 @@ exit codes:
   3    AWS refused or cannot be reached; run the same command again to finish"""
 
 
-def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
+def parser(program: str = SCRIPT) -> types.Parser:
     """The importer's command line; `program` is what was started."""
     made = types.Parser(
         prog=program,

@@ -1,4 +1,4 @@
-"""The operator's commands: their command lines, and what those that read call.
+"""The operator's command lines, and what the commands that only read call.
 
 Importing it loads nothing of AWS, so that --help answers at once.
 """
@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
 from anamo.cli import change_commands
-from anamo.cli.command_parser import WORDS, add_command, add_words, words
+from anamo.cli.command_parser import WORDS, AddParser, add_command, add_words, words
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus
 from anamo.operator.plan.price import WRITE_PRICE
 
 if TYPE_CHECKING:
-    from anamo.cli.command_parser import Commands
     from anamo.operator.status import Status
 
 WATCH_SECONDS = 10.0
@@ -25,9 +24,9 @@ WATCH_SECONDS = 10.0
 GARBAGE = 100_000
 """How many new objects the garbage collector waits for, instead of Python's 700 or 2,000."""
 
-PATIENCE_SECONDS = 900.0
-"""How long `status --check --wait` waits for items that nobody holds: the default lease is 600 s,
-and a worker looks again within a minute after it has ended."""
+IDLE_SECONDS = 900.0
+"""How long `status --check --wait` waits while no worker holds an item: the default lease is 600 s,
+and a worker checks again within a minute after it has ended."""
 
 CHECK = """with --check, a gate between steps of a workflow, the exit code is
   0    every item is done
@@ -35,7 +34,7 @@ CHECK = """with --check, a gate between steps of a workflow, the exit code is
   75   items are left: todo, locked, held, or in a state of another tool"""
 
 LAG = """Counts come from an index of the table, which lags behind it by a moment, and a table that
-is being worked on changes while it is read. DynamoDB bills every entry of the index that is read;
+workers use changes while it is read. DynamoDB bills every entry of the index that is read;
 in tables of earlier versions, an entry is a whole item."""
 
 FIELDS = """fields of --output json, a list with an object per table:
@@ -53,16 +52,16 @@ with --state: table, itemID, taskID, state, tasks_ended, tasks_total, instance, 
   stderr (its last line)"""
 
 
-def parser(program: str) -> argparse.ArgumentParser:
+def parser(program: str) -> types.Parser:
     """The command line of all commands; `program` is what was started."""
     made = types.Parser(
         prog=program,
-        description="Ask workflow tables how far they are, and put right what failed.",
+        description="Show the progress of workflow tables and retry what failed.",
         allow_abbrev=False,
     )
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (_add_status, _add_logs, _add_plan, _add_export, *change_commands.ADD):
-        add(commands)
+        add(commands.add_parser)
     made.commands = commands.choices
     return made
 
@@ -85,11 +84,11 @@ STATUS_EXAMPLE = """  python pyanamo.py status -t Align Call Filter -r us-east-1
   python pyanamo.py status -t Align --check && start-the-next-step"""
 
 
-def _add_status(commands: "Commands") -> None:
+def _add_status(add_parser: AddParser) -> None:
     made = add_command(
-        commands,
+        add_parser,
         "status",
-        "How far the steps of a workflow are.",
+        "Show the progress of the steps.",
         STATUS_EXAMPLE,
         f"{LAG}\n\n{WORDS}\n\n{FIELDS}\n\n{CHECK}",
     )
@@ -110,8 +109,8 @@ def _add_status(commands: "Commands") -> None:
         default=[],
         type=types.non_empty,
         metavar="STEP=STATE",
-        help="with --by-task: only samples of which this is so, such as Align=done,Call=todo; done "
-        "means all its items in the step, none that it has none there, others at least one",
+        help="with --by-task: only samples that meet this, such as Align=done,Call=todo; "
+        "done: all its items in the step are; none: it has none there; others: at least one is",
     )
     form.add_argument(
         "--watch",
@@ -119,27 +118,27 @@ def _add_status(commands: "Commands") -> None:
         type=types.duration,
         const=WATCH_SECONDS,
         metavar="SECONDS",
-        help=f"update it at intervals (default: {WATCH_SECONDS:.0f} s), with rate and time to go, "
+        help=f"update it at intervals (default: {WATCH_SECONDS:.0f} s), with rate and time left, "
         "until nothing is left to do",
     )
     add(
         "--html",
         type=types.non_empty,
         metavar="FILE",
-        help="one self-contained page for a browser; with --watch, one that is written anew and "
-        "loads itself again",
+        help="one self-contained report for a browser; with --watch, rewritten regularly, and "
+        "reloaded by the browser",
     )
     form.add_argument(
-        "--check", action="store_true", help="say by the exit code whether every item is done"
+        "--check", action="store_true", help="the exit code tells whether every item is done"
     )
     add(
         "--wait",
         nargs="?",
         type=types.duration,
-        const=PATIENCE_SECONDS,
+        const=IDLE_SECONDS,
         metavar="TIME",
-        help="with --check: wait until nothing is left, or nobody has worked on it for that long "
-        f"(default: {PATIENCE_SECONDS:.0f} s)",
+        help="with --check: wait until nothing is left, or no worker has held an item for this "
+        f"long (default: {IDLE_SECONDS:.0f} s)",
     )
     made.set_defaults(call=lambda *given: _status(made, *given))
 
@@ -179,7 +178,7 @@ def _refuse_contradictions(made: argparse.ArgumentParser, arguments: argparse.Na
             made.error(f"{flag} is for people: leave out --output")
     for flag, given in {**shown, "--check": arguments.check}.items():
         if given and (arguments.names or arguments.names_from):
-            made.error(f"{flag} is of whole tables: leave out the names")
+            made.error(f"{flag} covers whole tables: do not name items")
     forms = {"--by-task": arguments.by_task, "--state": arguments.state, "--check": arguments.check}
     others = [flag for flag, given in forms.items() if given]
     if arguments.html and others:
@@ -190,7 +189,7 @@ def _refuse_contradictions(made: argparse.ArgumentParser, arguments: argparse.Na
         made.error("--wait goes with --check")
 
 
-def _check(status: "Status", patience: float | None) -> ExitStatus:
+def _check(status: "Status", idle_limit: float | None) -> ExitStatus:
     from anamo.operator.check import Verdict
 
     verdicts = {
@@ -198,39 +197,38 @@ def _check(status: "Status", patience: float | None) -> ExitStatus:
         Verdict.FAILED: ExitStatus.TASKS_FAILED,
         Verdict.LEFT: ExitStatus.UNFINISHED,
     }
-    return verdicts[status.check(patience)]
+    return verdicts[status.check(idle_limit)]
 
 
-def _add_logs(commands: "Commands") -> None:
+def _add_logs(add_parser: AddParser) -> None:
     example = """  python pyanamo.py logs -t Call Sample7
   python pyanamo.py logs -t Call Sample7 --nested Task_2 --stderr --tail 20
   python pyanamo.py logs -t Call Sample7 --follow
   python pyanamo.py logs -t Align Call --state failed | less"""
     more = f"""A log begins with what ran where, then come stdout and stderr. Where several are
 shown, each has its task id above it. On a terminal, control characters are escaped; a pipe gets
-every byte. Of a task that still runs, the log has what its worker has put in S3 so far: the end of
+every byte. For a task that still runs, the log has what its worker has put in S3 so far: the end of
 each stream (256 kB), as it was at the time that it says; see --partial-logs of the worker.
 
 {WORDS}"""
-    made = add_command(
-        commands, "logs", "The whole logs of tasks, from S3, and the output so far.", example, more
-    )
+    what = "Print task logs from S3, including partial output."
+    made = add_command(add_parser, "logs", what, example, more)
     add = made.add_argument
     add_words(made, "without one, give --state")
     add(
         "--state",
         type=types.non_empty,
-        help="of items in this state only; of failed items, the tasks that failed",
+        help="only items in this state; for failed items, only the failed tasks",
     )
     add("--nested", type=types.non_empty, metavar="TASK",
-        help="of one nested task, by its name or argument, such as Task_2 or chr3")  # fmt: skip
+        help="only one nested task, by its name or argument, such as Task_2 or chr3")  # fmt: skip
     add("--stderr", action="store_true", help="stderr only")
     add("--tail", type=types.whole_number(0), metavar="N", help="the last N lines of each stream")
     add(
         "-f",
         "--follow",
         action="store_true",
-        help="go on with what is printed, until the items have ended",
+        help="keep printing new output until the items end",
     )
     made.set_defaults(call=_logs)
 
@@ -275,9 +273,9 @@ def _at_most(most: float, kind: Callable[[str], float]) -> Callable[[str], float
     return parse
 
 
-def _add_plan(commands: "Commands") -> None:
+def _add_plan(add_parser: AddParser) -> None:
     what = "How long a table takes, what it costs, and how many workers help."
-    made = add_command(commands, "plan", what, PLAN_EXAMPLE, BASIS)
+    made = add_command(add_parser, "plan", what, PLAN_EXAMPLE, BASIS)
     add = made.add_argument
     number = types.whole_number(1)
     workers = _at_most(MOST_WORKERS, number)
@@ -338,24 +336,24 @@ COLUMNS = """columns of all three forms:
   `PyAnamo:` and a tab; other such lines are in `tag`
 What is not known is empty, null in JSON and Parquet. In TSV, an apostrophe stands before what a
 spreadsheet would take for a formula. JSON is a list with an object on each line; Parquet needs the
-package pyarrow. Of a task that is to run again, cause to max_rss_mb, log and tags are those of its
-last run.
+package pyarrow. For a task that is to run again, cause to max_rss_mb, log and tags are those of
+its last run.
 
-A table that is being worked on changes while it is read: of each item, the export has one state
+A table that workers use changes while it is read: the export has each item in one of the states
 that it was in. DynamoDB bills the whole of every item."""
 
 
-def _add_export(commands: "Commands") -> None:
+def _add_export(add_parser: AddParser) -> None:
     made = add_command(
-        commands,
+        add_parser,
         "export",
-        "A line for each task, for R, pandas and spreadsheets.",
+        "Export a line for each task, for R, pandas and spreadsheets.",
         EXPORT_EXAMPLE,
         f"{COLUMNS}\n\n{WORDS}",
     )
     add = made.add_argument
-    add_words(made, "without one, all items")
-    add("--state", type=types.non_empty, help="only of items in this state")
+    add_words(made, "default: all items")
+    add("--state", type=types.non_empty, help="only items in this state")
     add("--output", choices=("tsv", "json", "parquet"), default="tsv",
         help="form of the output (default: %(default)s)")  # fmt: skip
     made.set_defaults(call=_export)

@@ -58,7 +58,7 @@ exit codes:
   143  stopped by SIGTERM"""
 
 
-def parser(program: str = SCRIPT) -> argparse.ArgumentParser:
+def parser(program: str = SCRIPT) -> types.Parser:
     """The worker's command line; `program` is what was started."""
     made = types.Parser(
         prog=program,

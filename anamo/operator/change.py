@@ -25,14 +25,14 @@ from anamo.core.item import State
 from anamo.core.record import Record
 from anamo.core.text import count
 from anamo.operator.nested_choice import NestedChoice
-from anamo.operator.selection import NAMED, selected_items
+from anamo.operator.selection import NAMED, check_state, selected_items
 from anamo.operator.target import Target, Words, find_target
 
 WRITE_THREADS = 8
 """Writes sent at once."""
 
 TRIES = 20
-"""How many times an item is read again because its holder has recorded results meanwhile."""
+"""Attempts at an item whose holder keeps recording results."""
 
 LOCKED = "is locked by {}, whose lease has not ended; left as it is (--force takes it)"
 
@@ -79,7 +79,7 @@ class ChangeRequest:
         force: Also change items that workers have locked.
         confirmed: Do not ask for confirmation.
         implied: Whether the command chose the state, not the operator: a named item in another
-            state is then said, and not counted as left out.
+            state is then reported, and does not count as left out.
     """
 
     action: Action
@@ -92,7 +92,7 @@ class ChangeRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ChangeResult:
     """What became of a change.
 
     Attributes:
@@ -105,7 +105,15 @@ class Outcome:
 
 
 class Change:
-    """Changes items of tables."""
+    """Changes items of tables.
+
+    Args:
+        request: Which items to change, and how.
+        target: The tables, and the names of the items.
+        retry: Sends the requests; it is called from several threads.
+        say: Called with messages about items that are left as they are.
+        progress_bar: Shows the progress of each table.
+    """
 
     def __init__(
         self,
@@ -124,7 +132,7 @@ class Change:
         self._not_changed: list[str] = []
         self._locked = 0
 
-    def run(self) -> Outcome:
+    def run(self) -> ChangeResult:
         """Confirm the change, make it, and say what was left as it is.
 
         Raises:
@@ -135,7 +143,7 @@ class Change:
         selected = self._select()
         if any(selected.values()) and not self._confirm(selected):
             self._say("nothing was changed")
-            return Outcome({}, complete=False)
+            return ChangeResult({}, complete=False)
         for table, records in selected.items():
             self._changed[table.name] = 0
             self._change(table, records)
@@ -143,7 +151,7 @@ class Change:
         if self._locked:
             locked = count(self._locked, "item")
             self._say(f"{locked} locked by workers left as they are (--force takes them)")
-        return Outcome(self._changed, complete=not self._not_changed)
+        return ChangeResult(self._changed, complete=not self._not_changed)
 
     def _say_some(self, lines: Sequence[str]) -> None:
         for line in lines[:NAMED]:
@@ -189,8 +197,8 @@ class Change:
         """The states of the items that are meant: that of --state, or each that can be changed so.
 
         Raises:
-            UsageError: There is neither a state nor a name, or the state is another than that of
-                which nested tasks can be removed.
+            UsageError: There is neither a state nor a name, or items in the state cannot be changed
+                so.
         """
         asked = self._request
         begins_in = _BEGINS_IN[asked.action]
@@ -201,9 +209,16 @@ class Change:
                     "--nested takes a nested task out of failed items only; for others, correct "
                     "the line and import it with --replace"
                 )
-        if asked.state:
-            return [asked.state]
         possible = [*dict.fromkeys(state.value for each in begins_in for state in each.sources)]
+        if asked.state in possible:
+            return [asked.state]
+        if asked.state:
+            # A state that no item is in is more likely a typing error
+            check_state(self._target.tables, asked.state, self._retry)
+            raise UsageError(
+                f"items that are {asked.state} cannot be {_DONE[asked.action]}, only those that "
+                f"are {_listed(possible, 'or')}"
+            )
         if not self._target.names:
             known = _listed(possible, "or")
             raise UsageError(f"which items? Give a TASKID, or --state {known} for all of them")
@@ -238,9 +253,7 @@ class Change:
             return True
         question = self._question(selected)
         if not sys.stdin.isatty():
-            raise UsageError(
-                f"{question} Stdin is not a terminal: add --yes to confirm; nothing was changed"
-            )
+            raise UsageError(f"{question} stdin is not a terminal: pass --yes; nothing was changed")
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -323,6 +336,12 @@ def change(
 ) -> bool:
     """Make a change, and print how many items were changed, a line for each table.
 
+    Args:
+        request: Which items to change, and how.
+        words: The tables, and the names of the items.
+        say: Called with messages about items that are left as they are.
+        progress_bar: Shows the progress of each table.
+
     Returns:
         False if some of the selected items were not changed.
 
@@ -331,15 +350,22 @@ def change(
         AwsError: A request failed.
     """
     retry = OperatorRetry(say)
-    outcome = Change(request, find_target(words, retry), retry, say, progress_bar).run()
-    for table, items in outcome.changed.items():
+    result = Change(request, find_target(words, retry), retry, say, progress_bar).run()
+    for table, items in result.changed.items():
         part = f" {request.nested.word} from" if request.nested.is_one else ""
         print(sentence(request.action, table, items, part))
-    return outcome.complete
+    return result.complete
 
 
 def sentence(action: Action, table: str, items: int, part: str = "") -> str:
-    """How many items of a table were changed, or a part of them."""
+    """How many items of a table were changed.
+
+    Args:
+        action: What was done.
+        table: The table's name.
+        items: The number of items.
+        part: What of the items was changed, such as " chr4 from"; "" for all of it.
+    """
     return f"{table}: {_DONE[action]}{part} {count(items, 'item')}"
 
 

@@ -18,7 +18,7 @@ from anamo.operator.counts import TableCounts, count_table
 from anamo.operator.table_scan import consistent_scan
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
-"""Seconds between two looks while it waits: a look reads every item of the index."""
+"""Seconds between two checks while it waits: each reads every item of the index."""
 
 
 class Verdict(Enum):
@@ -30,7 +30,7 @@ class Verdict(Enum):
 
 
 class Gate:
-    """Says whether steps are done, and waits until they are.
+    """Says whether steps are done, or waits until they are.
 
     Args:
         tables: The steps' tables.
@@ -53,21 +53,23 @@ class Gate:
         self._say = say
         self._sleep = sleep
         self._clock = clock
+        self._printed: list[str] = []
 
     def check(self) -> Verdict:
-        """Read the tables once, print a line for each, and say how it is.
+        """Read the tables once, print a line for each, and return the verdict.
 
         Raises:
             AwsError: A request failed.
         """
         return self._judge(self._count())
 
-    def wait(self, patience: float) -> Verdict:
-        """Look again until nothing is left, or nobody works on what is left.
+    def wait(self, idle_limit: float) -> Verdict:
+        """Check again until nothing is left, or no worker holds what is left.
 
         Args:
-            patience: Seconds after which items that no live worker holds are given up. It should be
-                longer than a lease: the next worker may have to wait for one to end.
+            idle_limit: Seconds without a change, and without a live lease, after which it stops
+                waiting. It should be longer than a lease: the next worker may have to wait for one
+                to end.
 
         Raises:
             AwsError: A request failed.
@@ -82,8 +84,8 @@ class Gate:
             states = sum((each.items for each in counts), Counter[str]())
             if states != seen or any(each.workers for each in counts):
                 seen, since = states, self._clock()
-            elif self._clock() - since > patience:
-                self._say(f"nobody has worked on what is left for {patience:.0f} s")
+            elif self._clock() - since > idle_limit:
+                self._say(f"no worker has held the remaining items for {idle_limit:.0f} s")
                 return self._judge(counts)
             self._sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -92,18 +94,23 @@ class Gate:
         return [count_table(table, self._retry) for table in self._tables]
 
     def _judge(self, counted: Sequence[TableCounts]) -> Verdict:
-        """Print the states and judge them. Where the index has nothing left, the table is read."""
+        """Print the states, and judge them. Where the index has nothing left, the table is read."""
         states = {each.table: each.items for each in counted}
         if not any(map(_left, states.values())):
             for table in self._tables:
                 scan = consistent_scan(table, self._retry)
                 states[table.name] = Counter(record.state for record in scan)
-        for name, items in states.items():
-            print(f"{name}: {_sentence(items)}")
+        self._print([f"{name}: {_sentence(items)}" for name, items in states.items()])
         if any(map(_left, states.values())):
             return Verdict.LEFT
         failed = any(items[State.FAILED.value] for items in states.values())
         return Verdict.FAILED if failed else Verdict.DONE
+
+    def _print(self, lines: list[str]) -> None:
+        """Print lines, unless they are those printed last: an index may lag for many rounds."""
+        if lines != self._printed:
+            print(*lines, sep="\n", flush=True)
+            self._printed = lines
 
 
 def _left(items: Counter[str]) -> int:

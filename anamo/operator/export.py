@@ -1,4 +1,4 @@
-"""`pyanamo.py export`: a line a task on stdout, as TSV, JSON or Parquet.
+"""`pyanamo.py export`: one line per task on stdout, as TSV, JSON or Parquet.
 
 Guaranteed: the tasks of a table of any size are not held in memory. TSV and Parquet, which begin
 with their columns and have one for each tag, go through a temporary file: nothing is printed before

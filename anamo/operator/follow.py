@@ -1,8 +1,8 @@
 """`pyanamo.py logs --follow`: what tasks print, until their items have ended.
 
-Guaranteed: every byte of a stream is written once and in order, however many looks that takes; the
-last come from the whole log. Not guaranteed: what a task printed within one interval beyond what
-its worker puts in S3; a message says how much that is.
+Guaranteed: every byte of a stream is written once and in order, however many checks that takes; the
+last bytes come from the whole log. Not guaranteed: what a task printed within one interval beyond
+what its worker puts in S3; a message says how much that is.
 """
 
 import re
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from anamo.operator.logs import LogsRequest
 
 FOLLOW_SECONDS = 5.0
-"""Between two looks; each reads the items whole."""
+"""Seconds between two checks; each reads the items whole."""
 
 Stream = tuple[str, ItemId, str, str, bytes]
 """Table, itemID, task, which of its streams, and the lockID of the claim under which it ran."""
@@ -44,7 +44,7 @@ class Follower:
     Args:
         client: A boto3 client of S3.
         retry: Sends the requests to DynamoDB.
-        request: What to show of each log; `tail` is about the beginning only.
+        request: What to show of each log; `tail` is only about where to begin.
         write: Writes what is new.
         say: Prints a message.
         sleep: Waits for some seconds.
@@ -86,10 +86,10 @@ class Follower:
         """
         self._with_table = with_table
         left = [(table, record.item.item_id) for table, record in items]
-        while left := [each for each in left if self._look(*each)]:
+        while left := [each for each in left if self._check(*each)]:
             self._sleep(FOLLOW_SECONDS)
 
-    def _look(self, table: WorkflowTable, item_id: ItemId) -> bool:
+    def _check(self, table: WorkflowTable, item_id: ItemId) -> bool:
         """Write what is new of an item; whether more may come."""
         found = self._retry(lambda: table.read([item_id], Projection.WHOLE))
         if not found:
@@ -138,7 +138,7 @@ class Follower:
             # Its lockID is that of the import, or of a claim that was seen if it matters
             return
         if self._claims.get((table, item.item_id), item.lock_id) != item.lock_id:
-            self._say(f"{self._name(table, record)} runs again, as attempt {item.attempts}")
+            self._say(f"{self._name(table, record)} is being retried (attempt {item.attempts})")
         self._claims[table, item.item_id] = item.lock_id
 
     def _write_whole(self, table: str, record: Record, name: str, entry: LogEntry) -> None:
@@ -155,11 +155,12 @@ class Follower:
                 else:
                     stream = (table, record.item.item_id, name, section, lock)
                     self._write_new(stream, record, pieces, 0)
+                    self._write.end(self._heading(stream, record))
         except LogMissing as error:
             self._say(f"{self._name(table, record, name)}: {error}")
 
     def _write_so_far(self, table: str, record: Record) -> None:
-        """Write what is new of the tasks that run."""
+        """Write the new output of tasks that run."""
         item = record.item
         bucket, key = located(item.log_so_far)
         pieces = LogStore(self._client, bucket).read(key, "")
@@ -179,7 +180,7 @@ class Follower:
                     stream = (table, item.item_id, name, section, lock)
                     self._write_new(stream, record, rest, begin)
         except LogMissing:
-            # It ends just now: the whole log comes with the next look
+            # It has just ended: the next check finds the whole log
             return
 
     def _write_new(
@@ -204,7 +205,10 @@ class Follower:
             new = iter([last.lines()])
         first = next(filter(None, new), b"")
         if first:
-            self._write(chain([first], new), f"{name} {stream[3]}")
+            self._write(chain([first], new), self._heading(stream, record))
+
+    def _heading(self, stream: Stream, record: Record) -> str:
+        return f"{self._name(stream[0], record, stream[2])} {stream[3]}"
 
     def _counted(
         self, stream: Stream, pieces: Iterable[bytes], position: int, written: int

@@ -1,6 +1,7 @@
 """What an operator can do next: reasons, with command lines that can be pasted into a shell."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anamo.core.item import State
@@ -27,10 +28,10 @@ class Hints:
     region: str | None
     bucket: str = "BUCKET"
 
-    def command(self, name: str, table: str, *words: str) -> str:
+    def command(self, name: str, tables: Sequence[str], *words: str) -> str:
         """The command line of a command ("" for a worker), quoted for a shell."""
         where = ["-r", self.region] if self.region else []
-        typed = [*([name] if name else []), "-t", table, *where, *words]
+        typed = [*([name] if name else []), "-t", *tables, *where, *words]
         return f"{self.program} {shlex.join(typed)}"
 
     def after_failures(self, failures: Failures, table: str) -> list[Hint]:
@@ -39,15 +40,15 @@ class Hints:
         names = [example] if pasteable(example) else []
         # The name comes last: right after -t it could be taken for a table
         options = ["--state", "failed", "--stderr", "--tail", "20"]
-        read = self.command("logs", table, *options, *names)
-        again = self.command("requeue", table, "--state", "failed")
+        read = self.command("logs", [table], *options, *names)
+        again = self.command("requeue", [table], "--state", "failed")
         return [
             ("read the stderr of one of them", read),
             ("run them again once the cause is fixed", again),
         ]
 
     def after_counting(self, counts: TableCounts) -> list[Hint]:
-        """What to do about expired leases, held items and items that no worker processes."""
+        """What to do about expired leases and held items of a table."""
         hints = []
         if counts.expired:
             them = "it" if counts.expired == 1 else "them all"
@@ -55,19 +56,24 @@ class Hints:
                 f"{count(counts.expired, 'locked item')} without a live lease; workers take over "
                 f"expired leases, or requeue {them}"
             )
-            hints.append((reason, self.command("requeue", counts.table, "--state", "locked")))
+            hints.append((reason, self.command("requeue", [counts.table], "--state", "locked")))
         held = counts.items[State.HELD.value]
         if held:
             them = "it" if held == 1 else "all of them"
             reason = (
                 f"{count(held, 'held item')}, which no worker takes; resume {them}, or with "
-                "--after STEP what STEP is done with"
+                "--after STEP those that are done in STEP"
             )
-            hints.append((reason, self.command("resume", counts.table)))
-        if counts.left and not counts.workers:
-            start = self.command("", counts.table, "-b", self.bucket)
-            hints.append((f"no worker is running on {counts.table} now; start one", start))
+            hints.append((reason, self.command("resume", [counts.table])))
         return hints
+
+    def start_workers(self, steps: Sequence[TableCounts]) -> list[Hint]:
+        """How to start a worker on all of the tables where items are left and none works."""
+        idle = [counts.table for counts in steps if counts.left and not counts.workers]
+        if not idle:
+            return []
+        start = self.command("", idle, "-b", self.bucket)
+        return [(f"no worker is running on {', '.join(idle)} now; start one", start)]
 
 
 def pasteable(task_id: str) -> bool:

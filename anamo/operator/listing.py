@@ -26,13 +26,18 @@ are the distinct exit codes of the failed tasks."""
 
 
 def item_object(table: str, record: Record) -> dict[str, Any]:
-    """An item as an object with FIELDS, for JSON."""
+    """An item as an object with FIELDS, for JSON.
+
+    Args:
+        table: The table's name.
+        record: The item.
+    """
     item = record.item
     states = record.task_states()
     failed = [entry for _, entry in record.failed_tasks()]
     values = (
         table,
-        # Another tool's may be no whole number, and JSON has no exact ones
+        # Another tool's may not be a whole number, and JSON has no exact fractions
         item.item_id if isinstance(item.item_id, int) else str(item.item_id),
         item.task_id,
         record.state,

@@ -1,4 +1,4 @@
-"""`pyanamo.py logs`: the whole logs of tasks, from S3.
+"""`pyanamo.py logs`: the logs of tasks, from S3, including partial output.
 
 Guaranteed: memory stays flat whatever a log holds.
 """
@@ -37,7 +37,7 @@ class LogsRequest:
         nested: The name or the argument of one nested task; None for all.
         stderr: Only stderr.
         tail: How many last lines of each stream; None for all.
-        follow: Go on with what tasks print that still run, until their items have ended.
+        follow: Keep printing the output of tasks that still run, until their items have ended.
     """
 
     words: Words
@@ -60,8 +60,8 @@ class TaskLog:
         address: The s3:// address of the object.
         byte_range: The bytes of the object that hold the log, first-last; "" for all.
         note: What the log entry says about the object.
-        running: Whether the object has the output so far of the tasks that run.
-        without: Whether the nested task of a name is left out of what is shown of that.
+        running: Whether the object has the partial output of tasks that still run.
+        without: Whether a nested task, by its name, is left out of partial output.
     """
 
     table: str
@@ -83,6 +83,10 @@ class TaskLog:
 
 def write_logs(request: LogsRequest, say: Callable[[str], object]) -> bool:
     """Write logs to stdout.
+
+    Args:
+        request: Which logs, and how much of them.
+        say: Called with messages about logs that are partial, missing or gone.
 
     Returns:
         False if some of them are gone from S3.
@@ -112,13 +116,13 @@ def write_logs(request: LogsRequest, say: Callable[[str], object]) -> bool:
             with retry.waiting(S3_SECONDS, session.where(client)):
                 pieces = chain([next(pieces, b"")], pieces)
             if log.running:
-                say(f"{log.name} has not ended: its output so far (--follow goes on with it)")
+                say(f"{log.name} is still running: partial output (use --follow to continue)")
                 pieces = only_tasks(pieces, log.without)
             shown = filter_log(pieces, stderr=request.stderr, tail=request.tail)
-            write(shown, log.name if len(found) > 1 else "")
+            write.whole(shown, log.name if len(found) > 1 else "")
         except LogMissing as error:
             if log.running:
-                say(f"{log.name}: no output so far")
+                say(f"{log.name}: no output yet")
                 continue
             complete = False
             say(f"{log.name}: {error}" + (f" ({log.note})" if log.note else ""))
@@ -128,7 +132,11 @@ def write_logs(request: LogsRequest, say: Callable[[str], object]) -> bool:
 def _find(
     target: Target, request: LogsRequest, retry: OperatorRetry, say: Callable[[str], object]
 ) -> list[TaskLog]:
-    """The requested logs, sorted; names the selected items that have no log yet."""
+    """The requested logs, sorted; says which of the selected items have no log yet.
+
+    Raises:
+        UsageError: None of them has a log.
+    """
     found: dict[str, list[TaskLog]] = {table.name: [] for table in target.tables}
     without: list[str] = []
     others: list[str] = []
@@ -143,7 +151,7 @@ def _find(
     lines = [*without[:NAMED], *others[:NAMED]]
     if not any(found.values()):
         tables = f"table{'s' if len(found) > 1 else ''} {', '.join(found)}"
-        raise UsageError("\n".join(lines) or f"{tables}: no item is {request.state}")
+        raise UsageError("\n".join(lines) or f"{tables}: no item is in state {request.state}")
     for line in lines:
         say(line)
     return [log for logs in found.values() for log in sorted(logs, key=_order)]
@@ -152,7 +160,11 @@ def _find(
 def _followed(
     target: Target, request: LogsRequest, retry: OperatorRetry, say: Callable[[str], object]
 ) -> list[Selected]:
-    """The items to follow; names those that lack the nested task."""
+    """The items to follow; says which of the selected items lack the nested task.
+
+    Raises:
+        UsageError: All of them lack it.
+    """
     others: list[str] = []
     # Which nested tasks an item has, only the table knows
     projection = Projection.STANDING if request.nested else Projection.STEP
@@ -172,7 +184,16 @@ def _selected(
     say: Callable[[str], object],
     others: list[str],
 ) -> Iterator[Selected]:
-    """The requested items; of those without the nested task, a message is added to `others`."""
+    """The requested items.
+
+    Args:
+        target: Tables and names.
+        request: The state and the nested task.
+        projection: How much of each item to read.
+        retry: Sends the requests.
+        say: Called with messages about names that a table lacks, or items in another state.
+        others: A message is added for each item without the nested task.
+    """
     states = [request.state] if request.state else []
     for table, record in selected_items(target, states, projection, retry, say, say):
         if not request.nested or record.tasks_named(request.nested):
@@ -211,7 +232,13 @@ def _logs(table: str, record: Record, request: LogsRequest) -> Iterator[TaskLog]
 
 
 def _so_far(table: str, record: Record, meant: Sequence[str]) -> TaskLog:
-    """The output so far of an item's tasks that have not ended; of those `meant`, if any are."""
+    """The partial output of an item's tasks that have not ended.
+
+    Args:
+        table: The table's name, or "".
+        record: The item.
+        meant: Names of the nested tasks that are wanted; empty for all.
+    """
 
     def without(name: str) -> bool:
         return record.has_ended(name) or bool(meant and name not in meant)

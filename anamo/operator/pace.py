@@ -2,9 +2,9 @@
 
 All of it comes from the records: when each item was last claimed (Lock_Date), when it ended
 (Done_Date; now, while its lease is alive), and on which instance (InstanceID). Time in which
-nothing works changes nothing, and the first look already knows the rate.
+no worker is active changes nothing, and the rate is known from the first count on.
 
-Guaranteed: no time to go is given while nothing works, or before anything has ended. Not
+Guaranteed: no time left is given while no worker is active, or before anything has ended. Not
 guaranteed: that earlier claims of an item count, since the table keeps the last one only; nor that
 only the part of a nested item that was requeued counts.
 """
@@ -52,7 +52,7 @@ class Pace:
         items_failed: How many have failed.
         tasks: How many tasks there are, held ones included; a single item is one.
         tasks_ended: How many of them have ended.
-        held: How many items are held, or in a state of another tool: nothing works on them.
+        held: How many items are held, or in a state of another tool: no worker takes them.
         spans: For each instance, when its items were claimed and ended; for `machine_hours`.
     """
 
@@ -130,7 +130,7 @@ class Pace:
 
     @property
     def stands_still(self) -> bool:
-        """Whether nothing works on what is left."""
+        """Whether items are left and no worker is active."""
         return bool(self.left) and not self.running and not self.lanes()
 
     def lanes(self) -> float:
@@ -157,7 +157,7 @@ class Pace:
     @property
     def rate(self) -> float | None:
         """Tasks that end in a second, with as many items at once as now; None if that is not known
-        yet, or nothing works.
+        yet, or no worker is active.
         """
         seconds, lanes = self.task_seconds(), self.lanes()
         return lanes / seconds if seconds and lanes else None
@@ -174,14 +174,14 @@ class Pace:
     @property
     def seconds_left(self) -> float | None:
         """Seconds until all that workers can take has ended, with as many items at once as now;
-        None if nothing works, or nothing has ended yet.
+        None if no worker is active, or nothing has ended yet.
         """
         return seconds_to_go([self])
 
     def __str__(self) -> str:
         """The table's name and its pace, in words."""
         if self.stands_still:
-            return f"nothing works on {self.table}: 0 workers hold a lease"
+            return f"no worker is active on {self.table}"
         return f"{self.table}: {self._forecast()}"
 
     def _forecast(self) -> str:
@@ -194,7 +194,7 @@ class Pace:
             return f"finished{failed}"
         rate, left = self.rate, self.seconds_left
         if rate is None or left is None:
-            return f"no rate yet, since nothing has ended{self._longest_run()}"
+            return f"no rate yet: nothing has finished{self._longest_run()}"
         return f"{format_rate(rate)}, {format_duration(left)} to go{self._longest_run()}"
 
     def _longest_run(self) -> str:
@@ -205,8 +205,8 @@ class Pace:
 
 
 def seconds_to_go(paces: Sequence[Pace]) -> float | None:
-    """Seconds until everything in some tables has ended that workers can take, if those that work
-    now go on to the other tables; None if that is not known.
+    """Seconds until all that workers can take of some tables has ended, if the workers of each
+    table continue with the others; None if that is not known.
     """
     left = [pace for pace in paces if pace.left]
     lanes = sum(pace.lanes() for pace in left)

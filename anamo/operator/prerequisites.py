@@ -1,9 +1,9 @@
-"""`pyanamo.py resume --after`: let samples go on that earlier steps are done with.
+"""`pyanamo.py resume --after`: resume the samples whose earlier steps are done.
 
 Guaranteed: an item is resumed only if every item of its task id was done, in each of the earlier
 steps, when their tables were read, and each has at least one. Tables are read themselves, not their
-indexes: what an index has not caught up with cannot let a sample through. Not guaranteed: that a
-sample waits for items that are imported into an earlier step later on.
+indexes, so that an index that lags resumes nothing too early. Not guaranteed: that a sample waits
+for items that are imported into an earlier step later on.
 """
 
 import time
@@ -26,12 +26,12 @@ StatesByTask = Mapping[str, Counter[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What came of resuming once.
+class ResumeResult:
+    """What became of the held items.
 
     Attributes:
         lines: How many items were resumed, and what the others wait for.
-        waiting: Only the latter; none where no item waits.
+        waiting: The lines about the others; none where no item waits.
         resumed: How many items were resumed.
     """
 
@@ -47,7 +47,7 @@ class Prerequisites:
         words: The tables, and the names of the items that are meant.
         earlier: Names of the tables of the earlier steps.
         say: Prints a message.
-        progress_bar: Shows how far the change of a table is.
+        progress_bar: Shows the progress of the change of a table.
     """
 
     def __init__(
@@ -65,16 +65,25 @@ class Prerequisites:
         self._progress_bar = progress_bar
 
     def resume(self) -> None:
-        """Resume what may go on; print how many items those were, and what the others wait for.
+        """Resume the items that wait for nothing; print how many, and what the others wait for.
 
         Raises:
             UsageError: A name is unknown.
             AwsError: A request failed.
         """
-        print(*self._look(self._say).lines, sep="\n")
+        print(*self._resume(self._say).lines, sep="\n")
 
     def watch(self, seconds: float, sleep: Callable[[float], object] = time.sleep) -> None:
-        """Do so every `seconds` until nothing waits any more; print what is new, with the time."""
+        """Do so at intervals until no item waits; print what is new, with the time.
+
+        Args:
+            seconds: From the end of one check to the next.
+            sleep: Waits for some seconds.
+
+        Raises:
+            UsageError: A name is unknown.
+            AwsError: A request failed.
+        """
         said: set[str] = set()
         waiting: Sequence[str] | None = None
 
@@ -84,33 +93,34 @@ class Prerequisites:
                 self._say(message)
 
         while True:
-            look = self._look(say_once)
-            if look.resumed or look.waiting != waiting:
+            result = self._resume(say_once)
+            if result.resumed or result.waiting != waiting:
                 print(time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()))
-                print(*look.lines, sep="\n", flush=True)
-            if not look.waiting:
+                print(*result.lines, sep="\n", flush=True)
+            if not result.waiting:
                 return
-            waiting = look.waiting
+            waiting = result.waiting
             sleep(seconds)
 
-    def _look(self, say: Callable[[str], object]) -> Look:
+    def _resume(self, say: Callable[[str], object]) -> ResumeResult:
         self._target.check()
-        # Also where nothing is held yet: a name that was mistyped is found before it matters
+        # Also where nothing is held yet, so that a mistyped name is found at once
         self._earlier.check()
         held = [table for table in self._target.tables if self._holds_any(table)]
         if not held:
-            return Look([f"{table.name}: no item is held" for table in self._target.tables], [], 0)
+            lines = [f"{table.name}: no item is held" for table in self._target.tables]
+            return ResumeResult(lines, [], 0)
         steps = {table.name: self._states(table) for table in self._earlier.tables}
         waiting = {table: Waiting(steps) for table in self._target.tables}
         request = ChangeRequest(
             Action.RESUME,
             State.HELD.value,
-            chosen=lambda table, record: waiting[table].may_go_on(record.item.task_id),
+            chosen=lambda table, record: waiting[table].is_ready(record.item.task_id),
             confirmed=True,
         )
         change = Change(request, self._target, self._retry, say, self._progress_bar)
         changed = change.run().changed
-        lines: list[str] = []
+        lines = []
         still: list[str] = []
         for table in self._target.tables:
             if table not in held:
@@ -120,7 +130,7 @@ class Prerequisites:
             reasons = waiting[table].lines(table.name)
             lines += reasons
             still += reasons
-        return Look(lines, still, sum(changed.values()))
+        return ResumeResult(lines, still, sum(changed.values()))
 
     def _holds_any(self, table: WorkflowTable) -> bool:
         part = Part(State.HELD.value)
@@ -145,8 +155,8 @@ class Waiting:
         self._items = 0
         self._reasons: dict[str, Counter[str]] = {name: Counter() for name in steps}
 
-    def may_go_on(self, task_id: str) -> bool:
-        """Whether a task id is done in all earlier steps; if not, its item is counted."""
+    def is_ready(self, task_id: str) -> bool:
+        """Whether a task id is done in all earlier steps; if not, its item counts as waiting."""
         reasons = {name: _why(states, task_id) for name, states in self._steps.items()}
         missing = {name: reason for name, reason in reasons.items() if reason}
         for name, reason in missing.items():
@@ -167,7 +177,7 @@ class Waiting:
 
 
 def _why(states: StatesByTask, task_id: str) -> str:
-    """Why a task id is not through a step: the state that most needs attention; "" if it is."""
+    """Why a task id is not done in a step: the state that needs most attention; "" if done."""
     found = states.get(task_id)
     if not found:
         return "not imported"

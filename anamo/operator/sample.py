@@ -153,5 +153,5 @@ def _what_to_do(table: str, record: Record, hints: Hints) -> list[Hint]:
     item_id = str(record.item.item_id)
     words = [*nested, "--stderr", "--tail", "20", *(["--"] if item_id.startswith("-") else [])]
     task = record.task_title(failed[0]) or record.item.task_id
-    read = hints.command("logs", table, *words, item_id)
+    read = hints.command("logs", [table], *words, item_id)
     return [(f"read the stderr of {task} of {table}", read)]

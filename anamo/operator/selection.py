@@ -22,10 +22,10 @@ from anamo.operator.target import Target
 STATES = tuple(state.value for state in State)
 
 MANY = 100
-"""Above so many names, whole tables are read: each name takes a query for each state."""
+"""With more names than this, whole tables are read: each name takes a query for each state."""
 
 NAMED = 20
-"""How many names are listed in a message, and how many messages about one item each are said."""
+"""The most names that a message lists, and the most messages about one item each."""
 
 Selected = tuple[WorkflowTable, Record]
 
@@ -34,7 +34,17 @@ ByName = Mapping[str, Sequence[Record]]
 
 
 def check_state(tables: Sequence[WorkflowTable], state: str, retry: OperatorRetry) -> None:
-    """Raises UsageError if a state is neither one of PyAnamo's nor that of any item."""
+    """Check that a state is one of PyAnamo's, or that some item is in it.
+
+    Args:
+        tables: Where an item may be in it.
+        state: The state.
+        retry: Sends the requests.
+
+    Raises:
+        UsageError: It is neither.
+        AwsError: A request failed.
+    """
     if state in STATES:
         return
     held: set[str] = set()
@@ -42,13 +52,23 @@ def check_state(tables: Sequence[WorkflowTable], state: str, retry: OperatorRetr
         held |= retry(table.states_held)
     if state not in held:
         known = ", ".join([*STATES, *sorted(held - set(STATES))])
-        raise UsageError(f"{_tables(tables)}: no item is {state}; states are {known}")
+        raise UsageError(f"{_tables(tables)}: no item is in state {state}; states: {known}")
 
 
 def items_in_states(
     table: WorkflowTable, states: Collection[str], projection: Projection, retry: OperatorRetry
 ) -> Iterator[Record]:
-    """The items in some states, in no particular order."""
+    """The items in some states, in no particular order.
+
+    Args:
+        table: The table to read.
+        states: The states.
+        projection: How much of each item to read.
+        retry: Sends the requests; it is called from several threads.
+
+    Raises:
+        AwsError: A request failed.
+    """
     progress = Projection.WHOLE if projection is Projection.LISTED else None
     return parallel_query(table, dict.fromkeys(states, projection), retry, progress)
 
@@ -79,8 +99,8 @@ def selected_items(
         check_state(target.tables, state, retry)
     if not target.names:
         for table in target.tables:
-            wanted = states or sorted(retry(table.states_held))
-            for record in items_in_states(table, wanted, projection, retry):
+            listed_states = states or sorted(retry(table.states_held))
+            for record in items_in_states(table, listed_states, projection, retry):
                 yield table, record
         return
     found = named_items(target, projection, retry)
@@ -109,7 +129,16 @@ def each_once(found: ByName) -> Iterator[tuple[str, Record]]:
 
 
 def named_items(target: Target, projection: Projection, retry: OperatorRetry) -> dict[str, ByName]:
-    """The items that names mean, by table and name; none where a table lacks a name."""
+    """The items that names mean, by table and name; none where a table lacks a name.
+
+    Args:
+        target: The tables and the names.
+        projection: How much of each item to read.
+        retry: Sends the requests; it is called from several threads.
+
+    Raises:
+        AwsError: A request failed.
+    """
     return {
         table.name: _read_all(table, target.names, projection, retry)
         if len(target.names) > MANY
@@ -119,7 +148,15 @@ def named_items(target: Target, projection: Projection, retry: OperatorRetry) ->
 
 
 def check_names(target: Target, found: Mapping[str, ByName]) -> None:
-    """Raises UsageError if a name means nothing in any of the tables."""
+    """Check that each name means an item in at least one of the tables.
+
+    Args:
+        target: The tables and the names.
+        found: The items that the names mean, as `named_items` gives them.
+
+    Raises:
+        UsageError: A name means none.
+    """
     unknown = [name for name in target.names if not any(each[name] for each in found.values())]
     if unknown:
         tables = _tables(target.tables)
@@ -130,7 +167,12 @@ def check_names(target: Target, found: Mapping[str, ByName]) -> None:
 
 
 def say_lacking(found: Mapping[str, ByName], say: Callable[[str], object]) -> None:
-    """Say which of the tables lack a name that others have."""
+    """Report the names that some of the tables lack.
+
+    Args:
+        found: The items that the names mean, as `named_items` gives them.
+        say: Called with a message for each table that lacks any.
+    """
     for table, each in found.items():
         lacking = [name for name, records in each.items() if not records]
         if lacking:
@@ -144,7 +186,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _nor_table(target: Target, unknown: Sequence[str]) -> str:
-    """What is said of a word after -t that is no table either."""
+    """What a message adds about a word after -t, which is no table either."""
     doubtful = next((name for name in unknown if name in target.doubtful), None)
     if doubtful is None:
         return ""
@@ -181,10 +223,10 @@ def _read_all(
     """The same, by reading every item of the table."""
     by_task: dict[str, dict[ItemId, Record]] = defaultdict(dict)
     by_key: dict[ItemId | None, Record] = {}
-    wanted, keys = set(names), set(map(key_named, names)) - {None}
+    task_ids, keys = set(names), set(map(key_named, names)) - {None}
     for record in items_in_states(table, retry(table.states_held), projection, retry):
         item = record.item
-        if item.task_id in wanted:
+        if item.task_id in task_ids:
             by_task[item.task_id][item.item_id] = record
         if item.item_id in keys:
             by_key[item.item_id] = record

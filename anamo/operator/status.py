@@ -1,4 +1,4 @@
-"""`pyanamo.py status`: the progress of the workflow, in one of several forms."""
+"""`pyanamo.py status`: the progress of a workflow, in one of several forms."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ class Status:
         samples: Whether words may be names of samples; if not, all are tables.
 
     Attributes:
-        complete: Whether all of the tables could be read; those that could not are said.
+        complete: Whether all of the tables could be read; a message names each that could not.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Status:
             named = named_items(target, Projection.WHOLE, self._retry)
             found = any(records for each in named.values() for records in each.values())
             if not found and set(target.names) == set(target.doubtful):
-                # Nor are they samples: what there is is shown
+                # Nor are they samples: the tables that exist are shown
                 target = find_target(words, self._retry, samples=False)
             else:
                 check_names(target, named)
@@ -84,10 +84,12 @@ class Status:
             target.check()
         for fault in target.faults.values():
             say(str(fault))
+        for table in target.tables:
+            self._note_wide_indexes(table)
 
     def summary(self) -> None:
-        """The samples that were named. Without any, a line for each step; in the form `table`, also
-        why tasks failed, and how many samples are done.
+        """Print the samples that were named; without names, a line for each step. In the form
+        `table`, the steps are followed by why tasks failed and how many samples are done.
         """
         if self._named:
             named = {table: self._named[table.name] for table in self._tables}
@@ -106,8 +108,13 @@ class Status:
     def _step(
         self, number: int, table: WorkflowTable, samples: Samples
     ) -> tuple[TableCounts, Failures]:
-        """The counts and the failures of a step; notes its samples."""
-        self._note_wide_indexes(table)
+        """The counts and the failures of a step.
+
+        Args:
+            number: The step's position.
+            table: Its table.
+            samples: Gets the state of each of its items.
+        """
         failures = Failures()
 
         def note(record: Record) -> None:
@@ -127,19 +134,21 @@ class Status:
 
     def _note_wide_indexes(self, table: WorkflowTable) -> None:
         """Say with -v that indexes hold whole items, as those of earlier versions do, and what that
-        costs. Not everybody who may count may ask how the table is made.
+        costs. Not everybody who may read the table may describe it.
         """
         if not logger.isEnabledFor(logging.INFO):
             return
         with suppress(AccessDenied):
             indexes = self._retry(table.indexes)
-            wide = [index.name for index in indexes if index.projected is None]
+            wide = sorted(index.name for index in indexes if index.projected is None)
             if wide:
                 logger.info(WIDE, table.name, ", ".join(wide), len(wide))
 
     def by_task(self, where: Sequence[str]) -> None:
-        """A line for each task id, a column for each step; with conditions, of those that meet
-        them.
+        """Print a line for each task id, with a column for each step.
+
+        Args:
+            where: Conditions that a task id must meet, such as "Align=done,Call=todo".
         """
         tables = [table.name for table in self._tables]
         conditions = steps.parse_conditions(where, tables) if where else []
@@ -154,8 +163,11 @@ class Status:
             self._print_samples(steps.matrix_samples(found, tables))
 
     def _records(self, state: str | None, projection: Projection) -> Iterator[tuple[str, Record]]:
-        """The items, or those in a state, each with its table's name; of the samples that were
-        named, if any were, else as much as the projection says.
+        """The items, each with its table's name.
+
+        Args:
+            state: Items in this state only; None for any. Of samples that were named, all items.
+            projection: How much of each item to read; named samples were read whole.
         """
         for table in self._tables:
             records: Iterable[Record]
@@ -167,7 +179,7 @@ class Status:
             yield from ((table.name, record) for record in records)
 
     def items(self, state: str) -> None:
-        """The items in a state; in the form `table`, also why tasks failed."""
+        """Print the items in a state; in the form `table`, also why tasks failed."""
         check_state(self._tables, state, self._retry)
         items: list[dict[str, Any]] = []
         failures = {table.name: Failures() for table in self._tables}
@@ -181,13 +193,16 @@ class Status:
             for name, found in failures.items():
                 summary.print_failures(found, name, self._hints)
 
-    def check(self, patience: float | None) -> Verdict:
-        """Print a line for each step and say whether all are done; with `patience`, in seconds,
-        wait until they are or nobody has worked on them for that long.
+    def check(self, idle_limit: float | None) -> Verdict:
+        """Print a line for each step, and say whether all are done.
+
+        Args:
+            idle_limit: Wait until they are, or until no worker has held an item for so many
+                seconds; None to check once.
         """
         self._target.check()
         gate = Gate(self._tables, self._retry, self._say)
-        return gate.check() if patience is None else gate.wait(patience)
+        return gate.check() if idle_limit is None else gate.wait(idle_limit)
 
     def report(self, path: str, seconds: float | None) -> None:
         """Write the HTML report about all steps to a file; with `seconds`, again at that interval

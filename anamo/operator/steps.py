@@ -1,4 +1,4 @@
-"""How far each sample is: a line for each task id, a column for each step."""
+"""The progress of each sample: a line for each task id, a column for each step."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -37,6 +37,10 @@ Condition = tuple[str, str]
 def parse_conditions(texts: Sequence[str], tables: Sequence[str]) -> list[Condition]:
     """The conditions that are written as "Align=done,Call=todo".
 
+    Args:
+        texts: One for each --where.
+        tables: Names of the steps that are shown.
+
     Raises:
         UsageError: A condition is not of that form, or names a step that is not shown.
     """
@@ -46,7 +50,7 @@ def parse_conditions(texts: Sequence[str], tables: Sequence[str]) -> list[Condit
         if not equals or not table or not state:
             raise UsageError(f"--where: {text!r} is not like Align=done,Call=todo")
         if table not in tables:
-            raise UsageError(f"--where: {table} is none of the tables {', '.join(tables)}")
+            raise UsageError(f"--where: {table} is not one of the tables {', '.join(tables)}")
         found.append((table, state))
     return found
 
@@ -54,7 +58,10 @@ def parse_conditions(texts: Sequence[str], tables: Sequence[str]) -> list[Condit
 def matching(matrix: Matrix, conditions: Sequence[Condition]) -> Matrix:
     """The task ids that meet all conditions.
 
-    done: all items of the step are; none: it has no item; another state: at least one item is.
+    Args:
+        matrix: All task ids.
+        conditions: A step is `done` where all its items are, `none` where it has no item, and in
+            another state where at least one item is.
 
     Raises:
         UsageError: A state is neither one of PyAnamo's nor that of any item.
@@ -63,7 +70,7 @@ def matching(matrix: Matrix, conditions: Sequence[Condition]) -> Matrix:
     known = [*map(str, State), NONE, *sorted(seen - {*map(str, State)})]
     for _, state in conditions:
         if state not in known:
-            raise UsageError(f"--where: no item is {state}; states are {', '.join(known)}")
+            raise UsageError(f"--where: no item is in state {state}; states: {', '.join(known)}")
     return {
         task_id: steps
         for task_id, steps in matrix.items()
@@ -77,8 +84,12 @@ def _meets(states: Counter[str], state: str) -> bool:
     return set(states) == {state} if state == State.DONE else state in states
 
 
+IMPORTED_DONE = "done (imported steps only)"
+"""A sample whose items are all done, and that has none in some step."""
+
+
 class Samples:
-    """What has become of the samples of a workflow: of its task ids.
+    """The states of the samples of a workflow, that is, of its task ids.
 
     Args:
         steps: How many steps it has.
@@ -92,7 +103,13 @@ class Samples:
         self._bits: dict[str, int] = defaultdict(int)
 
     def note(self, step: int, task_id: str, state: str) -> None:
-        """Note the state of an item, or of several, of a step; steps count from 0."""
+        """Note the state of an item of a step, or of several items.
+
+        Args:
+            step: The step's position, from 0.
+            task_id: The task id of the item.
+            state: Its state.
+        """
         self._bits[task_id] |= 1 << step
         if state != State.DONE:
             self._bits[task_id] |= self._open
@@ -112,7 +129,7 @@ class Samples:
         where = " in every step" if self._every > 1 else ""
         where += "" if all_steps else " of the tables shown"
         verb = "is" if 1 in (done, total) else "are"
-        others = ("failed", "under way", "done as far as imported")
+        others = ("failed", "under way", IMPORTED_DONE)
         more = "".join(f"; {found[each]:,} {each}" for each in others if found[each])
         return f"{done:,} of {count(total, 'sample')} {verb} done{where}{more}"
 
@@ -121,7 +138,7 @@ class Samples:
             return "failed"
         if bits & self._open:
             return "under way"
-        return "done" if bits == self._every else "done as far as imported"
+        return "done" if bits == self._every else IMPORTED_DONE
 
 
 def matrix_samples(matrix: Matrix, tables: Sequence[str]) -> Samples:
@@ -144,7 +161,13 @@ def cell_text(states: Counter[str]) -> str:
 
 
 def print_matrix(matrix: Matrix, tables: Sequence[str], form: str) -> None:
-    """Print the matrix as `table`, `json` or `tsv`; `tables` are its columns."""
+    """Print a matrix.
+
+    Args:
+        matrix: The task ids.
+        tables: The columns, in the order of the workflow's steps.
+        form: `table`, `json` or `tsv`.
+    """
     if form == "json":
         output.print_json([_row_object(*row, tables) for row in matrix.items()])
         return

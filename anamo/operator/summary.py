@@ -34,7 +34,7 @@ DROPPABLE = ("instances", "", "tasks ended", "expired", "total")
 """Columns that a narrow terminal does without, the first to go first; the bar has no heading."""
 
 SHOWN_GROUPS = 10
-"""How many groups of failures are shown for a step."""
+"""Groups of failures that are shown for a step at most."""
 
 
 # For scripts
@@ -75,7 +75,12 @@ def counts_row(counts: TableCounts) -> dict[str, object]:
 
 
 def counts_table(steps: Sequence[TableCounts], console: "Console") -> "RenderableType":
-    """A line for each step. On a narrow console the states of other tools are listed below."""
+    """A line for each step. On a narrow console the states of other tools are listed below.
+
+    Args:
+        steps: At least one.
+        console: Where it is to be printed.
+    """
     from rich.console import Group
 
     roomy = console.width >= ROOMY
@@ -117,7 +122,12 @@ def _bar(counts: TableCounts, console: "Console", *, roomy: bool) -> "Renderable
 
 
 def bar_lengths(counts: TableCounts, length: int) -> dict[str, int]:
-    """How many of a bar's characters each state gets; at least one if it has any items."""
+    """The number of a bar's characters that each state gets; at least one if it has any items.
+
+    Args:
+        counts: The items in each state.
+        length: The characters of the bar.
+    """
     items = {state: counts.items[state] for state in MARKS}
     # States of other tools are not known to be an end
     items["todo"] += sum(counts.other.values())
@@ -138,7 +148,12 @@ def pace_lines(steps: Sequence[TableCounts]) -> list[str]:
 
 
 def print_steps(steps: Sequence[tuple[TableCounts, Failures]], hints: Hints) -> None:
-    """Print the steps, their failures, and hints about what to do next."""
+    """Print the steps, their failures, and hints about what to do next.
+
+    Args:
+        steps: The counts of each step, and why its tasks failed.
+        hints: Makes the suggested command lines.
+    """
     every = [counts for counts, _ in steps]
     output.print_rich(counts_table(every, output.stdout_console()))
     for line in pace_lines(every):
@@ -146,10 +161,17 @@ def print_steps(steps: Sequence[tuple[TableCounts, Failures]], hints: Hints) -> 
     for counts, failures in steps:
         print_failures(failures, counts.table, hints)
         print_hints(hints.after_counting(counts))
+    print_hints(hints.start_workers(every))
 
 
 def print_failures(failures: Failures, table: str, hints: Hints) -> None:
-    """Print why tasks of a table failed, the most frequent cause first, and what to do next."""
+    """Print why tasks of a table failed, the most frequent cause first, and what to do next.
+
+    Args:
+        failures: The groups of failures; nothing is printed where there is none.
+        table: The table's name.
+        hints: Makes the suggested command lines.
+    """
     if not len(failures):
         return
     total = count(failures.tasks, "failed task")

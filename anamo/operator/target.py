@@ -36,7 +36,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What they mean.
+    """The tables and names that the words of a command line mean.
 
     Attributes:
         tables: The tables that can be read, in the order of the workflow's steps.
@@ -51,18 +51,22 @@ class Target:
     faults: Mapping[str, AwsError]
 
     def check(self) -> None:
-        """Raise what is wrong with a table, if anything is."""
+        """Raise the fault of the first table that cannot be read, if there is one.
+
+        Raises:
+            AwsError: The fault.
+        """
         for fault in self.faults.values():
             raise fault
 
 
 def find_target(words: Words, retry: OperatorRetry, *, samples: bool = True) -> Target:
-    """Find out what the words mean.
+    """The tables and names that words mean.
 
     Args:
-        words: The words.
-        retry: Sends the requests; it learns where they go to.
-        samples: Whether the command takes any; if not, all words after -t are tables.
+        words: The words of a command line.
+        retry: Sends the requests; its `where` is set to DynamoDB's address.
+        samples: Whether the command takes names of samples; if not, all words after -t are tables.
 
     Raises:
         AwsError: A request failed for another reason than its table.

@@ -14,8 +14,8 @@ from tests.support.waiting import eventually
 
 Run = Callable[..., Any]
 
-LOOK = 1
-"""Queries of one look at a table whose items are all in one state."""
+CHECK = 1
+"""Queries of one check of a table whose items are all in one state."""
 
 DONE, FAILED, TODO = (workflow.item(name, name) for name in ("done", "failed", "todo"))
 
@@ -82,7 +82,7 @@ def test_waiting_ends_when_nobody_works_on_what_is_left(run: Run, small: Any) ->
     table = small(DONE, held("Lost", seconds=-100))
     ended = run("pyanamo.py", "status", "-t", table.name, "--check", "--wait", "1")
     assert ended.returncode == 75
-    assert "nobody has worked on what is left for 1 s" in ended.stderr
+    assert "no worker has held the remaining items for 1 s" in ended.stderr
 
 
 def test_waiting_goes_on_while_a_worker_holds_something(
@@ -92,8 +92,8 @@ def test_waiting_goes_on_while_a_worker_holds_something(
     proxy = make_proxy(dynamodb)
     through = {"AWS_ENDPOINT_URL_DYNAMODB": proxy.url}
     waiting = start("pyanamo.py", "status", "-t", table.name, "--check", "--wait", "0", env=through)
-    # Each look of a gate whose patience is over would be its last
-    eventually(lambda: proxy.operations["Query"] > 2 * LOOK)
+    # Once the idle limit is over, a check would be the last if nothing were held
+    eventually(lambda: proxy.operations["Query"] > 2 * CHECK)
     assert waiting.process.poll() is None
 
 

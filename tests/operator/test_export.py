@@ -177,7 +177,7 @@ def test_the_library_raises_what_the_commands_say(
         steps.requeue("S7")
     with pytest.raises(UsageError, match="which items"):
         steps.requeue()
-    with pytest.raises(UsageError, match="no item is failing"):
+    with pytest.raises(UsageError, match="no item is in state failing"):
         list(steps.tasks(state="failing"))
     with pytest.raises(AnamoError, match="nowhere"):
         Workflow(table.name, "nowhere", region=REGION).counts()
@@ -185,3 +185,12 @@ def test_the_library_raises_what_the_commands_say(
         steps.import_tasks([f"S7|{table.name}|ls *.bam"], "|")
     assert "*" in caplog.text
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("state", ["todo", "held"])
+def test_the_library_refuses_a_state_that_cannot_be_requeued(small: Any, state: str) -> None:
+    table = small(workflow.item("A", state))
+    with pytest.raises(UsageError, match=f"items that are {state} cannot be requeued"):
+        Workflow(table.name, region=REGION).requeue(state=state)
+    assert table.states() == {state: 1}

@@ -67,7 +67,7 @@ def test_the_output_of_a_task_that_runs_is_shown_and_followed_to_its_end(
     assert shown.stdout.endswith(
         "\n== stdout, 12 bytes ==\nbefore chr1\n\n== stderr, 0 bytes ==\n\n"
     )
-    assert "has not ended" in shown.stderr
+    assert "is still running: partial output" in shown.stderr
     assert run(*logs, "--nested", "Task_1").stdout == ""
     go.touch()
     assert worker.wait().returncode == 0
@@ -78,7 +78,7 @@ def test_the_output_of_a_task_that_runs_is_shown_and_followed_to_its_end(
     assert "is done" in ended.stderr
     assert so_far(s3_client, fleet.bucket) == []
     assert "Log_So_Far" not in fleet.table.items()[0]
-    assert "no output so far" not in run(*logs).stderr
+    assert "no output yet" not in run(*logs).stderr
 
 
 def take_over(fleet: Fleet, go: Path) -> None:

@@ -114,20 +114,33 @@ def test_only_all_is_100_percent() -> None:
 
 
 def test_what_is_pasted_into_a_shell_stays_one_word() -> None:
-    assert Hints("python pyanamo.py", None).command("logs", "T", "a; rm -rf $HOME") == (
+    assert Hints("python pyanamo.py", None).command("logs", ["T"], "a; rm -rf $HOME") == (
         "python pyanamo.py logs -t T 'a; rm -rf $HOME'"
     )
 
 
 def test_hints_begin_with_the_program_as_it_was_started() -> None:
     counts = TableCounts("Align", Counter(todo=1, locked=1), expired=1)
-    hints = Hints("pyanamo", "us-east-1").after_counting(counts)
-    assert [command for _, command in hints] == [
-        "pyanamo requeue -t Align -r us-east-1 --state locked",
-        "pyanamo -t Align -r us-east-1 -b BUCKET",
+    hints = Hints("pyanamo", "us-east-1")
+    [(_, requeue)] = hints.after_counting(counts)
+    assert requeue == "pyanamo requeue -t Align -r us-east-1 --state locked"
+    [(_, start)] = hints.start_workers([counts])
+    assert start == "pyanamo -t Align -r us-east-1 -b BUCKET"
+    [(_, known)] = Hints("pyanamo", None, "logs").start_workers([counts])
+    assert known == "pyanamo -t Align -b logs"
+
+
+def test_one_hint_starts_a_worker_on_all_tables_that_lack_one() -> None:
+    steps = [
+        TableCounts("Align", Counter(todo=1)),
+        TableCounts("Sort", Counter(locked=1), instances={"i-1"}),
+        TableCounts("Call", Counter(todo=1)),
+        TableCounts("Filter", Counter(done=1)),
     ]
-    known = Hints("pyanamo", None, "logs").after_counting(counts)
-    assert known[-1][1] == "pyanamo -t Align -b logs"
+    assert Hints("pyanamo", None, "logs").start_workers(steps) == [
+        ("no worker is running on Align, Call now; start one", "pyanamo -t Align Call -b logs")
+    ]
+    assert Hints("pyanamo", None, "logs").start_workers(steps[1:2]) == []
 
 
 def test_a_report_is_nobody_elses_until_it_is_whole(
@@ -177,7 +190,7 @@ def test_conditions_are_of_steps_and_states() -> None:
     for text, said in (
         ("Align", "is not like"),
         ("=done", "is not like"),
-        ("X=done", "is none of"),
+        ("X=done", "is not one of the tables"),
     ):
         with pytest.raises(UsageError, match=said):
             parse_conditions([text], tables)
@@ -191,7 +204,7 @@ def test_done_means_all_items_of_a_sample_and_another_state_one_of_them() -> Non
     found = {state: [*matching(matrix, [("Align", state)])] for state in ("done", "failed", "none")}
     assert found == {"done": ["S1"], "failed": ["S2"], "none": []}
     assert [*matching(matrix, [("Call", "none"), ("Align", "done")])] == ["S1"]
-    with pytest.raises(UsageError, match="no item is dnoe; states are todo, locked"):
+    with pytest.raises(UsageError, match="no item is in state dnoe; states: todo, locked"):
         matching(matrix, [("Call", "dnoe")])
 
 
@@ -202,7 +215,7 @@ def test_done_means_all_items_of_a_sample_and_another_state_one_of_them() -> Non
         (["AB:done"] * 3, "3 of 3 samples are done in every step"),
         (
             ["AB:done", "A:done", "A:held"],
-            "1 of 3 samples is done in every step; 1 under way; 1 done as far as imported",
+            "1 of 3 samples is done in every step; 1 under way; 1 done (imported steps only)",
         ),
         (
             ["A:done B:failed", "A:todo"],

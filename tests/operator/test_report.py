@@ -15,7 +15,7 @@ from tests.support import workflow
 from tests.support.browser import chromium, prefer, resize
 from tests.support.cohort import Cohort
 from tests.support.environment import environment
-from tests.support.report import page_of
+from tests.support.report import report_of
 from tests.support.scripts import Scripts
 from tests.support.table import Table
 from tests.support.waiting import eventually
@@ -48,14 +48,14 @@ def report(
 
 
 def open_anew(browser: Chrome, path: Path) -> None:
-    """Open a page so that it knows nothing of what was chosen on it before."""
+    """Open a report so that it knows nothing of what was chosen on it before."""
     browser.get("about:blank")
     browser.get(path.as_uri())
 
 
 @pytest.fixture
-def page(report: Path, browser: Chrome) -> Path:
-    """The page, newly opened in the browser."""
+def opened(report: Path, browser: Chrome) -> Path:
+    """The report, newly opened in the browser."""
     open_anew(browser, report)
     return report
 
@@ -65,13 +65,13 @@ def cohort_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report about a cohort that is in no table."""
     cohort = Cohort()
     path = tmp_path_factory.mktemp("cohort") / "cohort.html"
-    path.write_text(page_of(cohort.steps(), cohort.now))
+    path.write_text(report_of(cohort.steps(), cohort.now))
     return path
 
 
 @pytest.fixture
 def cohort(cohort_file: Path, browser: Chrome) -> Path:
-    """The cohort's page, newly opened and with what is copied kept in `copied`."""
+    """The cohort's report, newly opened and with what is copied kept in `copied`."""
     open_anew(browser, cohort_file)
     browser.execute_script(
         "navigator.clipboard.writeText = async (text) => { window.copied = text; }"
@@ -111,19 +111,19 @@ def text_of(browser: Chrome, selector: str) -> str:
 
 
 def click(browser: Chrome, selector: str) -> None:
-    """Click an element, wherever on the page it is."""
+    """Click an element, wherever in the report it is."""
     element = browser.find_element(By.CSS_SELECTOR, selector)
     assert element.is_displayed()
     browser.execute_script("arguments[0].click()", element)
 
 
 def cell(sample: str, step: int) -> str:
-    """The selector of a cell of the cohort's page."""
+    """The selector of a cell of the cohort's report."""
     number = int(sample.removeprefix("Sample")) - 1
     return f".cell[data-sample='{number}'][data-step='{step}']"
 
 
-@pytest.mark.usefixtures("page")
+@pytest.mark.usefixtures("opened")
 def test_it_shows_all_there_is_without_a_word_on_the_console(
     browser: Chrome, steps: Workflow
 ) -> None:
@@ -140,11 +140,11 @@ def test_it_shows_all_there_is_without_a_word_on_the_console(
         assert all(each.size["width"] > 0 for each in found[:50])
 
 
-def test_nothing_of_a_table_becomes_part_of_the_page(page: Path, browser: Chrome) -> None:
+def test_nothing_of_a_table_becomes_part_of_the_report(opened: Path, browser: Chrome) -> None:
     show_all(browser)
     assert "owned" not in browser.title
     assert not browser.find_elements(By.CSS_SELECTOR, "img, td script, th script")
-    assert "\x1b" not in page.read_text()
+    assert "\x1b" not in opened.read_text()
     name = HOSTILE.replace("\x1b", "\\x1b")
     assert name in samples(browser)
     browser.execute_script("openCell(data.samples.indexOf(arguments[0]), 0)", name)
@@ -155,8 +155,8 @@ def test_nothing_of_a_table_becomes_part_of_the_page(page: Path, browser: Chrome
     assert re.search(r" \d+$", logs.text)
 
 
-def test_it_is_one_file_that_asks_for_nothing(page: Path, browser: Chrome) -> None:
-    html = page.read_text()
+def test_it_is_one_file_that_asks_for_nothing(opened: Path, browser: Chrome) -> None:
+    html = opened.read_text()
     assert "default-src 'none'" in html
     asked = browser.execute_script(
         "return performance.getEntriesByType('resource').map((each) => each.name)"
@@ -165,7 +165,7 @@ def test_it_is_one_file_that_asks_for_nothing(page: Path, browser: Chrome) -> No
     assert not re.findall(r"https?://", html)
 
 
-@pytest.mark.usefixtures("page")
+@pytest.mark.usefixtures("opened")
 def test_a_click_sorts(browser: Chrome) -> None:
     show_all(browser)
     assert samples(browser)[0] == "Foreign"
@@ -181,7 +181,7 @@ def test_a_click_sorts(browser: Chrome) -> None:
     assert samples(browser)[0] == "Foreign"
 
 
-@pytest.mark.usefixtures("page")
+@pytest.mark.usefixtures("opened")
 def test_a_click_filters(browser: Chrome, steps: Workflow) -> None:
     assert not browser.find_element(By.ID, "chosen").is_displayed()
     click(browser, ".count[data-kind='failed'][data-step='1']")
@@ -265,7 +265,7 @@ def test_names_that_are_filtered_can_be_copied(browser: Chrome) -> None:
     click(browser, "#copy-ids")
     names = ["Sample12", "Sample13", "Sample21", "Sample32", "Sample43", "Sample49"]
     assert browser.execute_script("return copied") == "".join(f"{name}\n" for name in names)
-    # The page says so once the clipboard has them
+    # The report says so once the clipboard has them
     eventually(lambda: text_of(browser, "#said") == "6 names copied")
     click(browser, "#failures [data-label='killed by signal 9']")
     assert samples(browser) == ["Sample21", "Sample32"]
@@ -366,7 +366,9 @@ def luminance(color: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_an_empty_table_has_a_page(run: Run, table: Table, tmp_path: Path, browser: Chrome) -> None:
+def test_an_empty_table_has_a_report(
+    run: Run, table: Table, tmp_path: Path, browser: Chrome
+) -> None:
     path = tmp_path / "empty.html"
     assert run("pyanamo.py", "status", "-t", table.name, "--html", path).returncode == 0
     browser.get(path.as_uri())
@@ -380,7 +382,7 @@ def finish(client: DynamoDBClient, table: Table, task_id: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["kept", "without the browser's history"])
-def test_a_page_that_is_written_anew_loads_itself_again_and_stays_as_it_was(
+def test_a_report_that_is_rewritten_reloads_and_stays_as_it_was(
     scripts: Scripts,
     small: Callable[..., Table],
     dynamodb_client: DynamoDBClient,
@@ -396,7 +398,7 @@ def test_a_page_that_is_written_anew_loads_itself_again_and_stays_as_it_was(
     eventually(path.exists, 60)
     resize(browser, 1000)
     browser.get(path.as_uri())
-    assert "loads itself again every" in text_of(browser, "#reload")
+    assert "This page reloads every" in text_of(browser, "#reload")
     if state != "kept":
         browser.execute_script("history.replaceState = () => { throw new Error('none') }")
     browser.execute_script(
@@ -407,7 +409,7 @@ def test_a_page_that_is_written_anew_loads_itself_again_and_stays_as_it_was(
     eventually(lambda: not browser.execute_script("return window.first ?? false"), 60)
     kept = browser.execute_script("return [view.text, view.kind, view.all, Math.round(scrollY)]")
     if state != "kept":
-        # Control: what the page is without what it keeps
+        # Control: what the report is without what it keeps
         assert kept[:3] == ["", "", False]
         return
     assert kept == ["sample", "done", True, 700]
@@ -415,33 +417,33 @@ def test_a_page_that_is_written_anew_loads_itself_again_and_stays_as_it_was(
     finish(dynamodb_client, table, "Sample1")
     ended = watching.wait(120)
     assert (ended.returncode, ended.stdout) == (0, "")
-    assert "written anew every 1 s" in ended.stderr
+    assert "rewritten every 1 s" in ended.stderr
     assert "nothing is left to do" in ended.stderr
     eventually(lambda: not browser.find_elements(By.ID, "reload"), 60)
     assert text_of(browser, "#shown") == "60 samples"
     assert [each.name for each in tmp_path.iterdir() if "pyanamo-" in each.name] == []
 
 
-def test_a_page_can_be_paused_and_says_when_nobody_writes_it_anew(
+def test_a_report_can_be_paused_and_says_when_it_is_not_updated(
     tmp_path: Path, browser: Chrome
 ) -> None:
     path = tmp_path / "live.html"
     cohort = Cohort()
-    path.write_text(page_of(cohort.steps(), cohort.now, refresh=3600))
+    path.write_text(report_of(cohort.steps(), cohort.now, refresh=3600))
     open_anew(browser, path)
     assert not browser.find_element(By.ID, "stale").is_displayed()
     click(browser, "#pause")
     browser.execute_script("keep({ since: Date.now() - 4 * 3600 * 1000 })")
     browser.refresh()
-    assert text_of(browser, "#pause") == "go on"
+    assert text_of(browser, "#pause") == "resume"
     assert "is status --watch still running?" in text_of(browser, "#stale")
-    # What is written anew is not stale, whatever the clocks say
-    path.write_text(page_of(cohort.steps(), cohort.now + 60, refresh=3600))
+    # What is rewritten is not stale, whatever the clocks say
+    path.write_text(report_of(cohort.steps(), cohort.now + 60, refresh=3600))
     browser.refresh()
     assert not browser.find_element(By.ID, "stale").is_displayed()
 
 
-def test_a_page_goes_with_no_other_form(run: Run, table: Table) -> None:
+def test_a_report_goes_with_no_other_form(run: Run, table: Table) -> None:
     for words in (["--by-task"], ["--state", "done"], ["--check"], ["--output", "json"]):
         ended = run("pyanamo.py", "status", "-t", table.name, "--html", "x.html", *words)
         assert ended.returncode == 2

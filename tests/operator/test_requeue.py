@@ -103,7 +103,7 @@ def test_nobody_to_ask_is_refused(run: Run, small: Any, command: str) -> None:
     table = small(half_failed())
     ended = run("pyanamo.py", command, "-t", table.name, "--state", "failed")
     assert ended.returncode == 2
-    assert "add --yes" in ended.stderr
+    assert "stdin is not a terminal: pass --yes" in ended.stderr
     assert table.states() == {"failed": 1}
 
 
@@ -127,6 +127,26 @@ def test_a_name_that_means_nothing_changes_nothing(run: Run, small: Any) -> None
     assert ended.returncode == 2
     assert "no item has the taskID or itemID Nobody" in ended.stderr
     assert table.states() == {"failed": 1}
+
+
+@pytest.mark.parametrize(
+    ("command", "state", "others"),
+    [
+        ("requeue", "held", "failed, done or locked"),
+        ("requeue", "waiting", "failed, done or locked"),
+        ("remove", "waiting", "todo, held, locked, done or failed"),
+    ],
+)
+def test_a_state_that_cannot_be_changed_so_is_refused_before_anybody_is_asked(
+    run: Run, small: Any, command: str, state: str, others: str
+) -> None:
+    table = small(workflow.item("Ours", "held"), workflow.item("Theirs", "waiting"))
+    for words in ([], ["--yes"], ["--yes", "Ours", "Theirs"]):
+        ended = run("pyanamo.py", command, "-t", table.name, "--state", state, *words)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert f"are {state} cannot be {command}d, only" in ended.stderr
+        assert ended.stderr.endswith(f"those that are {others}\n")
+    assert table.states() == {"held": 1, "waiting": 1}
 
 
 @pytest.mark.parametrize("command", ["requeue", "remove"])

@@ -135,10 +135,12 @@ def test_one_missing_table_does_not_hide_the_others(
     assert "in every step of the tables shown" in ended.stdout
     checked = run("pyanamo.py", "status", "--check", "-t", *words.format(align, call).split())
     assert (checked.returncode, checked.stdout) == (3, ""), "a gate is not to be passed"
-    page = tmp_path / "report.html"
-    written = run("pyanamo.py", "status", "--html", page, "-t", *words.format(align, call).split())
+    report = tmp_path / "report.html"
+    written = run(
+        "pyanamo.py", "status", "--html", report, "-t", *words.format(align, call).split()
+    )
     assert written.returncode == 3
-    assert "done in every step of the tables shown" in page.read_text()
+    assert "done in every step of the tables shown" in report.read_text()
 
 
 def test_names_come_from_a_file_or_from_another_command(
@@ -160,7 +162,7 @@ def test_names_come_from_a_file_or_from_another_command(
     file.write_text("taskID\n\n")
     ended = run("pyanamo.py", "hold", *tables, "--names-from", str(file))
     assert (ended.returncode, ended.stdout) == (2, ""), "no name is not every item"
-    assert "there is no name in it" in ended.stderr
+    assert "has no name in it" in ended.stderr
 
 
 @pytest.mark.long
@@ -236,7 +238,9 @@ def test_a_sample_is_shown_to_scripts(run: Run, steps: list[Table]) -> None:
 
 def test_status_ends_with_how_many_samples_are_done(run: Run, steps: list[Table]) -> None:
     tables = [table.name for table in steps]
-    said = "1 of 4 samples is done in every step; 1 failed; 1 under way; 1 done as far as imported"
+    said = (
+        "1 of 4 samples is done in every step; 1 failed; 1 under way; 1 done (imported steps only)"
+    )
     for words in ([], ["--by-task"]):
         shown = run("pyanamo.py", "status", "-t", *tables, *words).stdout
         assert shown.splitlines()[-1] == said

@@ -21,7 +21,7 @@ from tests.operator.conftest import HOSTILE, Workflow
 from tests.support import workflow
 from tests.support.proxy import Forward, Proxy, Reply, Request, failing, on, passing
 from tests.support.scripts import ROOT
-from tests.support.table import Table
+from tests.support.table import Table, workflow_table
 from tests.support.waiting import eventually
 
 Run = Callable[..., Any]
@@ -280,14 +280,14 @@ def test_throttling_slows_down_and_changes_nothing(
     ("words", "code", "said"),
     [
         (["status", "-t", "Nowhere"], 3, "table Nowhere does not exist in us-east-1"),
-        (["status", "-t", "{}", "--state", "wat"], 2, "no item is wat; states are todo"),
+        (["status", "-t", "{}", "--state", "wat"], 2, "no item is in state wat; states: todo"),
         (["status", "-t", "{}", "--watch", "--output", "json"], 2, "--watch is for people"),
         (["status", "-t", "{}", "--html", "/nowhere/x.html"], 2, "cannot be written"),
         (["logs", "-t", "Nowhere", "x"], 3, "table Nowhere does not exist"),
         (["logs", "-t", "{}"], 2, "whose logs?"),
         (["logs", "-t", "{}", "Nobody"], 2, "no item has the taskID or itemID Nobody"),
-        (["requeue", "-t", "{}", "--state", "todo"], 2, "need not be requeued"),
-        (["requeue", "-t", "{}", "--state", "wat"], 2, "no item is wat"),
+        (["requeue", "-t", "{}", "--state", "todo"], 2, "items that are todo cannot be requeued"),
+        (["requeue", "-t", "{}", "--state", "wat"], 2, "no item is in state wat"),
         (["remove", "-t", "Nowhere", "--state", "done"], 3, "table Nowhere does not exist"),
         (["stat", "-t", "{}"], 2, "did you mean status?"),
     ],
@@ -299,6 +299,23 @@ def test_what_is_wrong_is_said_in_a_line(
     assert ended.returncode == code
     assert said in ended.stderr.splitlines()[-1]
     assert ended.stdout == ""
+
+
+def test_every_form_says_once_which_indexes_are_wide_and_what_they_cost(
+    run: Run, dynamodb_client: Any, tmp_path: Path
+) -> None:
+    forms = ["", "--output json", "--output tsv", "--by-task", "--state done", "S1", "--check"]
+    forms += ["--watch 1", f"--html {tmp_path / 'report.html'}"]
+    with workflow_table(dynamodb_client, wide=True) as table:
+        workflow.put_all(dynamodb_client, table, [workflow.item("S1", "done")])
+        names = "InstanceStateIndex, ItemStateIndex, LoggingIndex, TaskStateIndex"
+        said = f"table {table.name}: its indexes hold whole items ({names}): each write of an item"
+        for form in forms:
+            ended = run("pyanamo.py", "status", "-v", "-t", table.name, *form.split())
+            assert ended.returncode == 0, ended.stderr
+            [line] = [line for line in ended.stderr.splitlines() if "its indexes hold" in line]
+            assert said in line
+            assert "is billed up to 4 times more for each KB of it" in line
 
 
 @pytest.mark.parametrize("command", ["status", "logs", "requeue", "remove"])
@@ -321,7 +338,7 @@ def test_watch_stays_in_place_and_ends_with_the_work(typing: Run, small: Any) ->
 def test_watch_sees_the_rate(start: Run, small: Any, dynamodb_client: Any) -> None:
     table = small(*(workflow.item(f"T{k}") for k in range(20)))
     watching = start("pyanamo.py", "status", "-t", table.name, "--watch", "0.2")
-    nothing = f"nothing works on {table.name}: 0 workers hold a lease"
+    nothing = f"no worker is active on {table.name}"
     eventually(lambda: nothing in watching.stdout)
     now = time.time()
     ended: Any = {"Lock_Date": workflow.stamp(now - 20), "Done_Date": workflow.stamp(now - 10)}

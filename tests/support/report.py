@@ -28,7 +28,7 @@ def step_of(
     return step
 
 
-def page_of(steps: Mapping[str, Iterable[Any]], now: float, refresh: float | None = None) -> str:
+def report_of(steps: Mapping[str, Iterable[Any]], now: float, refresh: float | None = None) -> str:
     """The report about steps, by the names of their tables."""
     kinds = [*item_row.KINDS]
     made = [step_of(name, items, now, kinds) for name, items in steps.items()]

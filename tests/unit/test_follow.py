@@ -1,4 +1,4 @@
-"""What `logs --follow` writes, look by look."""
+"""What `logs --follow` writes, check by check."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Stage:
         self.looks: list[tuple[Record | None, dict[str, bytes]]] = []
         self.written = b""
         self.headings: list[str] = []
+        self.ended: list[str] = []
         self.said: list[str] = []
         stage = self
 
@@ -49,13 +50,8 @@ class Stage:
 
     def follow(self, request: LogsRequest | None = None, *, with_table: bool = False) -> None:
         stage: Any = self
-
-        def write(pieces: Iterator[bytes], heading: str) -> None:
-            self.headings.append(heading)
-            self.written += b"".join(pieces)
-
         retry: Any = lambda request: request()  # noqa: E731
-        writer: Any = write
+        writer: Any = Writer(self)
         follower = Follower(
             None, retry, request or asked(), writer, self.said.append,
             sleep=lambda _: self.looks.pop(0),
@@ -63,6 +59,20 @@ class Stage:
         first = self.looks[0][0]
         assert first
         follower.follow([(stage, first)], with_table=with_table)
+
+
+class Writer:
+    """Keeps what a LogWriter would write."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def __call__(self, pieces: Iterator[bytes], heading: str) -> None:
+        self._stage.headings.append(heading)
+        self._stage.written += b"".join(pieces)
+
+    def end(self, heading: str) -> None:
+        self._stage.ended.append(heading)
 
 
 @pytest.fixture
@@ -102,6 +112,7 @@ def test_every_byte_is_written_once_and_the_last_of_them_from_the_whole_log(stag
     ]
     stage.follow()
     assert stage.written == b"1\n2!\n3\n?"
+    assert stage.ended == ["S7 (item 7) stdout", "S7 (item 7) stderr"]
     assert stage.said == ["S7 (item 7) is locked", "S7 (item 7) is done"]
 
 
@@ -116,7 +127,7 @@ def test_what_lay_between_two_objects_is_said(stage: Stage) -> None:
     assert any("4 bytes of stdout left out" in line for line in stage.said)
 
 
-def test_another_claim_begins_anew_and_an_old_object_is_not_taken_for_its(stage: Stage) -> None:
+def test_another_claim_begins_again_and_an_old_object_is_not_taken_for_its(stage: Stage) -> None:
     stage.looks = [
         (item("locked"), {SO_FAR: log(b"12")}),
         (item("locked", "two", 2), {SO_FAR: log(b"12")}),
@@ -125,7 +136,7 @@ def test_another_claim_begins_anew_and_an_old_object_is_not_taken_for_its(stage:
     ]
     stage.follow()
     assert stage.written == b"12abc"
-    assert "S7 (item 7) runs again, as attempt 2" in stage.said
+    assert "S7 (item 7) is being retried (attempt 2)" in stage.said
 
 
 def test_the_first_claim_of_an_item_that_waited_is_none_again(stage: Stage) -> None:

@@ -18,7 +18,7 @@ from anamo.operator import listing
 from anamo.operator.failures import Failures
 from anamo.operator.hints import Hints
 from anamo.operator.html import item_row, render
-from anamo.operator.html.page_data import PageData
+from anamo.operator.html.report_data import ReportData
 from anamo.operator.html.step_data import StepData
 from anamo.worker.claim import Claim
 
@@ -99,7 +99,7 @@ def test_any_items_can_be_read_and_shown(images: list[dict[str, Any]]) -> None:
     for form in ("json", "tsv", "table"):
         listing.print_items(list(shown), form)
     json.dumps(shown)
-    data = json.loads(PageData([step]).to_json(Hints("python pyanamo.py", None), NOW, None))
+    data = json.loads(ReportData([step]).to_json(Hints("python pyanamo.py", None), NOW, None))
     assert len(data["items"][0]) == len(images)
     render._histograms([step], "seconds", render.SECONDS, render.format_run_time)  # noqa: SLF001
     render._histograms([step], "memory", render.MEGABYTES, render.format_megabytes)  # noqa: SLF001

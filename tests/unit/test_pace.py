@@ -1,4 +1,4 @@
-"""Rate, time to go and machine-hours, from records alone."""
+"""Rate, time left and machine-hours, from records alone."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_while_nothing_works_no_time_to_go_is_given() -> None:
     made = pace(*steady(2, 10, standstill=60), *todo(20))
     assert made.stands_still
     assert (made.rate, made.seconds_left) == (None, None)
-    assert str(made) == "nothing works on Call: 0 workers hold a lease"
+    assert str(made) == "no worker is active on Call"
     # Between two short items nothing is locked, and work goes on all the same
     assert not pace(*steady(2, 1), *todo(20)).stands_still
 
@@ -121,7 +121,7 @@ def test_the_last_items_are_not_shared_among_many_workers() -> None:
 def test_before_the_first_end_there_is_no_rate_but_nested_tasks_that_ended_give_one() -> None:
     assert pace(record("locked", 50), *todo(3)).rate is None
     assert str(pace(record("locked", 50), *todo(3))) == (
-        "Call: no rate yet, since nothing has ended; 1 item running, S for 50 s"
+        "Call: no rate yet: nothing has finished; 1 item running, S for 50 s"
     )
     made = pace(nested(100, tasks=10, done=5))
     assert made.seconds_left == pytest.approx(100)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from anamo.cli import import_command, worker_command
-from anamo.cli.arguments import DEFAULT_PREFIX
+from anamo.cli.arguments import DEFAULT_PREFIX, Parser
 from anamo.cli.main import ExitStatus
 from anamo.core.item import State
 from anamo.core.transitions import TRANSITIONS
@@ -44,15 +43,13 @@ COMMAND_LINES = [
 
 @pytest.mark.parametrize(("script", "parser", "original"), COMMAND_LINES)
 def test_the_flags_are_those_of_the_command_line(
-    script: str, parser: Callable[[], argparse.ArgumentParser], original: Mapping[str, str]
+    script: str, parser: Callable[[], Parser], original: Mapping[str, str]
 ) -> None:
     table = rows(section("Flags").split(f"`{script}`")[1])
     documented = {tuple(re.findall(r"`([^`]+)`", cells[0])): cells[1] for cells in table}
     assert len(documented) == len(table), "a flag has two rows"
     actions = {
-        tuple(action.option_strings): action
-        for action in parser()._actions  # noqa: SLF001
-        if action.dest != "help"
+        tuple(action.option_strings): action for action in parser().actions if action.dest != "help"
     }
     assert set(documented) == set(actions)
     # A paragraph below each script's table names the original's flags

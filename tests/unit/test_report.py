@@ -1,4 +1,4 @@
-"""What the report's page holds: its size, its lanes, its data."""
+"""What the report holds: its size, its lanes, its data."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pytest
 
 from anamo.aws.table_writes import Holder
 from anamo.core.text import format_duration
-from anamo.operator.html import item_row, page_data, report_file
+from anamo.operator.html import item_row, report_data, report_file
 from anamo.operator.html.item_row import ItemRow
 from anamo.operator.html.timeline import timeline
 from tests.support import workflow
 from tests.support.cohort import Cohort
-from tests.support.report import page_of, step_of
+from tests.support.report import report_of, step_of
 
 NOW = 1_800_000_000.0
 
 
 def data_of(html: str) -> Any:
-    """What the page's script reads."""
+    """What the report's script reads."""
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
     assert found
     return json.loads(found[1])
@@ -58,7 +58,8 @@ def test_two_workers_on_a_host_are_two_lanes_however_short_their_items_are() -> 
 def test_a_worker_is_one_lane_whose_items_seem_to_overlap() -> None:
     holder = Holder("i-1", 60).as_process()
     items = [ended(f"S{k}", holder.new_lock_id(), 10 * k, 10 * k + 12) for k in range(-9, -2)]
-    assert len(lanes_of(items)) == 1
+    # Each is a bar of its own, by however much they overlap
+    assert lanes_of(items) == [[0, 10, 20, 30, 40, 50, 60]]
 
 
 def test_workers_one_after_another_share_a_lane_and_items_of_earlier_versions_overlap() -> None:
@@ -93,7 +94,7 @@ def test_a_timeline_of_very_many_items_stays_small() -> None:
 def test_5000_samples_in_three_steps_stay_under_2_mb() -> None:
     cohort = Cohort(5000, nested=3)
     steps = cohort.steps()
-    html = page_of(steps, cohort.now)
+    html = report_of(steps, cohort.now)
     assert len(html.encode()) < 2_000_000
     data = data_of(html)
     assert [len(rows) for rows in data["items"]] == [len(items) for items in steps.values()]
@@ -101,7 +102,7 @@ def test_5000_samples_in_three_steps_stay_under_2_mb() -> None:
 
 
 def has_details(row: list[Any]) -> bool:
-    """Whether a row of the page has details."""
+    """Whether a row of the report has details."""
     return len(row) > 10
 
 
@@ -110,11 +111,11 @@ def test_where_room_lacks_the_details_of_what_failed_come_first(
 ) -> None:
     cohort = Cohort()
     steps = cohort.steps()
-    whole = page_of(steps, cohort.now)
+    whole = report_of(steps, cohort.now)
     assert all(has_details(row) for rows in data_of(whole)["items"] for row in rows)
-    for module in (page_data, item_row):
+    for module in (report_data, item_row):
         monkeypatch.setattr(module, "DETAIL_SIZE", 12_000)
-    short = page_of(steps, cohort.now)
+    short = report_of(steps, cohort.now)
     rows = [row for rows in data_of(short)["items"] for row in rows]
     failed = [row for row in rows if len(row) > 1 and row[1] == item_row.BROKEN]
     assert len(failed) == 6
@@ -125,7 +126,7 @@ def test_where_room_lacks_the_details_of_what_failed_come_first(
 
 def test_an_item_says_what_a_cell_needs() -> None:
     cohort = Cohort()
-    data = data_of(page_of(cohort.steps(), cohort.now))
+    data = data_of(report_of(cohort.steps(), cohort.now))
     assert (data["samples"][20], data["steps"][1]["name"]) == ("Sample21", "Call")
     [row] = [row for row in data["items"][1] if row[0] == 20]
     item_id, script, _, objects, tasks = row[10]
@@ -148,25 +149,31 @@ def test_a_sample_is_done_only_where_every_step_has_it() -> None:
         ],
         "B": [workflow.item("S1", "done"), workflow.item("S3", "held")],
     }
-    data = data_of(page_of(steps, NOW))
+    data = data_of(report_of(steps, NOW))
     states = [data["states"][int(state)] for state in data["stateOf"]]
     assert states == ["done", "waiting", "held"]
 
 
-def test_no_text_of_an_item_leaves_its_place_in_the_page() -> None:
+def test_no_text_of_an_item_leaves_its_place_in_the_report() -> None:
     nasty = "</script><script>alert(1)</script><!--\u202e\ud800"
     entry = workflow.entry("S1", 1, f"Execution Failed: {nasty}", nasty, Tags=[nasty], S3=nasty)
     item = workflow.item("S1", "failed", Log=entry, TaskScript=nasty, Host_Error=nasty)
     item["taskID"] = nasty
-    html = page_of({"T": [item, workflow.item("S2", nasty)]}, NOW)
+    html = report_of({"T": [item, workflow.item("S2", nasty)]}, NOW)
     html.encode()
     assert "\u202e" not in html
     assert html.count("<script") == 2
     assert "alert(1)" in data_of(html)["samples"][0]
 
 
+def test_a_report_says_once_how_to_start_a_worker() -> None:
+    html = report_of({"Align": [workflow.item("S1")], "Call": [workflow.item("S1")]}, NOW)
+    assert html.count("now; start one") == 1
+    assert "python pyanamo.py -t Align Call -r us-east-1 -b BUCKET" in html
+
+
 def watched(lefts: list[int], seconds: float) -> tuple[list[float], list[float], list[str]]:
-    """The intervals that pages were written with, the pauses between them, and what was said."""
+    """The intervals that reports were written with, the pauses between them, and what was said."""
     intervals: list[float] = []
     pauses: list[float] = []
     said: list[str] = []
@@ -180,15 +187,15 @@ def watched(lefts: list[int], seconds: float) -> tuple[list[float], list[float],
     return intervals, pauses, said
 
 
-def test_a_report_is_written_anew_until_nothing_is_left() -> None:
+def test_a_report_is_rewritten_until_nothing_is_left() -> None:
     intervals, pauses, said = watched([2, 1, 0], 30)
     assert len(intervals) == 3
     assert all(29 < pause <= 30 for pause in pauses)
     assert len(pauses) == 2
     assert [line.partition("; ")[2] for line in said] == [
-        f"it is written anew every {format_duration(30)}", "nothing is left to do",
+        f"rewritten every {format_duration(30)}", "nothing is left to do",
     ]  # fmt: skip
 
 
-def test_a_page_never_loads_itself_again_without_a_pause() -> None:
+def test_a_report_never_reloads_without_a_pause() -> None:
     assert min(watched([1, 1, 0], 0)[0]) >= 1

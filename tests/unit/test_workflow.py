@@ -27,6 +27,8 @@ def test_bad_lines_are_refused_before_any_request(capsys: pytest.CaptureFixture[
         steps.import_tasks(["S7|Align|echo a\nb"], "|")
     with pytest.raises(UsageError, match="No such file"):
         steps.import_tasks("no-such-file.txt", "|")
+    with pytest.raises(UsageError, match="standard input is not read here"):
+        steps.import_tasks("-", "|")
     assert capsys.readouterr() == ("", "")
 
 

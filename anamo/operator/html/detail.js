@@ -103,7 +103,7 @@ const itemDetail = (row, step) => {
   }
   if (found.length && !single) shown.append(tasksOf(one, step, itemId, objects, found));
   if (running) shown.append(next("its output so far", `${logs} ${name} --follow`));
-  if (!one.details) shown.append(next("its details, left out of this large page", `${status} ${name}`));
+  if (!one.details) shown.append(next("its details, left out of this large report", `${status} ${name}`));
   if (one.kind === 1) shown.append(next("run it again", `${requeue} ${name} --state failed`));
   return shown;
 };

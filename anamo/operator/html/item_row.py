@@ -1,13 +1,13 @@
-"""What the page keeps of an item: a row of numbers and, while there is room, its details.
+"""What the report keeps of an item: a row of numbers and, while there is room, its details.
 
 A row is a list in JSON, [sample, kind, host, age, seconds, attempts, tasks, done, failed, cause,
 details], age being the seconds since its last claim; its end is cut off where it holds nothing but
 DEFAULTS. The details are [itemID, script, host error, log objects, tasks], and a task is [name,
 argument, kind, exit code, seconds, MB, log object, cause, last lines, tags], both cut off likewise.
-`page.js` and `detail.js` read them.
+`report.js` and `detail.js` read them.
 
-Guaranteed: a row takes some 30 bytes, whatever the item holds. Not guaranteed: that all have
-details, since a page of 5,000 samples is to open at once: those that failed come first, then those
+Guaranteed: a row takes some 30 bytes, whatever the item holds. Not guaranteed: that all items have
+details, since a report of 5,000 samples must open at once: items that failed come first, then those
 that run or have begun, then the others.
 """
 
@@ -25,7 +25,7 @@ DONE, BROKEN, RUNNING, WAITING, HELD, LOST = range(6)
 """Kinds of an item: `todo` is waiting; `locked` is running, and LOST once its lease has ended."""
 
 KINDS = ("done", "failed", "running", "waiting", "held", "waiting")
-"""Their words on the page. Further kinds are states of other tools, under their own names."""
+"""Their words in the report. Further kinds are states of other tools, under their own names."""
 
 SHOWN = ("done", "failed", "running", "held", "waiting")
 """These words in the order in which they are shown."""

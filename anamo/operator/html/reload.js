@@ -1,4 +1,4 @@
-// A page that is written anew every so often loads itself again, and looks as the reader left it.
+// A report that is rewritten regularly reloads itself, and looks as the reader left it.
 
 const pause = document.querySelector("#pause");
 if (history.state?.y !== undefined) {
@@ -22,7 +22,7 @@ if (data.refresh) {
   };
   const plan = () => setTimeout(reload, 1000 * (stale ? Math.max(60, data.refresh) : data.refresh));
   const showPause = () => {
-    pause.textContent = view.paused ? "go on" : "pause";
+    pause.textContent = view.paused ? "resume" : "pause";
     pause.setAttribute("aria-pressed", String(view.paused));
   };
   let timer = plan();

@@ -1,4 +1,4 @@
-"""The report's page, from what was collected about the steps."""
+"""Renders the report, from what was collected about the steps."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -12,7 +12,7 @@ from anamo.core.text import format_duration, format_rate, percent, printable
 from anamo.operator import pace
 from anamo.operator.hints import Hints
 from anamo.operator.html import charts, item_row
-from anamo.operator.html.page_data import PageData
+from anamo.operator.html.report_data import ReportData
 from anamo.operator.html.step_data import StepData
 
 SECONDS = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86400, 10 * 86400, 100 * 86400]
@@ -33,13 +33,13 @@ def render(
     *,
     all_steps: bool = True,
 ) -> str:
-    """The page about steps.
+    """The report about steps, as HTML.
 
     Args:
         steps: At least one.
         hints: Makes the suggested command lines.
         now: Epoch seconds.
-        refresh: After how many seconds it loads itself again; None for never.
+        refresh: After how many seconds the browser reloads it; None for never.
         all_steps: Whether the steps are all that were asked for.
     """
     environment = jinja2.Environment(
@@ -55,7 +55,7 @@ def render(
         # Characters that reverse the direction of text mislead readers of a browser too
         "printable": printable,
     }
-    samples = PageData(steps)
+    samples = ReportData(steps)
     return environment.get_template("report.html").render(
         steps=[_step(k, step, hints) for k, step in enumerate(steps)],
         samples=samples,
@@ -64,6 +64,7 @@ def render(
         overall=_overall(steps),
         times=_histograms(steps, "seconds", SECONDS, format_run_time),
         memory=_histograms(steps, "memory", MEGABYTES, format_megabytes),
+        hints=hints.start_workers([step.counts for step in steps]),
         failures=[_failures(k, step, hints) for k, step in enumerate(steps) if len(step.failures)],
         moment=format_time(now),
         refresh=refresh,
@@ -85,9 +86,9 @@ def _overall(steps: Sequence[StepData]) -> Facts:
     left = pace.seconds_to_go(paces)
     facts = [("tasks ended", f"{ended:,} of {tasks:,} ({percent(ended, tasks)})")]
     if any(each.left for each in paces):
-        rate = format_rate(sum(rates)) if rates else "nothing works now"
+        rate = format_rate(sum(rates)) if rates else "no worker is active"
         facts.append(("rate at this time", rate))
-        facts.append(("time to go", "unknown" if left is None else format_duration(left)))
+        facts.append(("time left", "unknown" if left is None else format_duration(left)))
     facts.append(("machine-hours so far", f"{pace.machine_hours(paces):,.1f}"))
     begins = [each.first for each in paces if each.first is not None]
     ends = [each.last for each in paces if each.last is not None]
@@ -97,7 +98,7 @@ def _overall(steps: Sequence[StepData]) -> Facts:
 
 
 def _step(position: int, step: StepData, hints: Hints) -> dict[str, Any]:
-    """What the page says of a step: its bar, divided among the kinds of items, and its facts."""
+    """What the report says of a step: its bar, divided among the kinds of items, and its facts."""
     kinds = step.kind_counts()
     parts = [
         {"kind": kind if kind in item_row.KINDS else "other", "word": kind, "count": number}
@@ -119,7 +120,7 @@ def _facts(step: StepData) -> Facts:
     facts = []
     if made.first is not None and made.last is not None:
         facts.append(("start", format_time(made.first)))
-        facts.append(("end", "goes on" if counts.left else format_time(made.last)))
+        facts.append(("end", "running" if counts.left else format_time(made.last)))
         facts.append(("wall time", format_duration(made.last - made.first)))
         facts.append(("machine-hours", f"{pace.machine_hours([made]):,.1f}"))
     facts.append(("tasks ended", f"{counts.tasks_ended:,} of {counts.tasks.total():,}"))

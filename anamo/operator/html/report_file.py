@@ -1,4 +1,4 @@
-"""The report's file, which is written once or at intervals, each time from the tables."""
+"""Writes the report's file, once or at intervals, each time from the tables."""
 
 import math
 import os
@@ -57,7 +57,7 @@ def write_report(
         tables: The tables, in the order of the workflow's steps.
         hints: Makes the suggested command lines.
         retry: Sends the requests.
-        seconds: Have the page load itself again at this interval until no item is todo or locked.
+        seconds: Have the browser reload it at this interval until no item is todo or locked.
         all_steps: Whether the tables are all that were asked for.
 
     Raises:
@@ -82,11 +82,11 @@ def watch_report(
     say: Callable[[str], object],
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Write a report again and again, until no item is todo or locked.
+    """Write a report at intervals, until no item is todo or locked.
 
     Args:
-        write: Writes a page that loads itself again after so many seconds.
-        seconds: From the start of one to the next; longer if reading takes long.
+        write: Writes a report that a browser reloads after a number of seconds.
+        seconds: From the start of one report to the next; longer if reading takes long.
         say: Tells the operator.
         sleep: Waits for some seconds.
     """
@@ -98,7 +98,7 @@ def watch_report(
             say(f"{written}; nothing is left to do")
             return
         if first:
-            say(f"{written}; it is written anew every {format_duration(seconds)}")
+            say(f"{written}; rewritten every {format_duration(seconds)}")
         took = time.monotonic() - began
         first, pause = False, max(seconds - took, PAUSE_FACTOR * took)
         interval = max(float(math.ceil(took + pause)), 1.0)

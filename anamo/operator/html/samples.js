@@ -1,4 +1,4 @@
-// The table of samples: rows are made as they come into sight.
+// The table of samples: rows are made as they scroll into view.
 
 const FOLDED = 20;
 const BATCH = 100;

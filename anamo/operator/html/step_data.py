@@ -1,6 +1,6 @@
 """What the report says about a step, collected record by record.
 
-Guaranteed: of a record only a few numbers are kept, and while there is room its details.
+Guaranteed: of each record only a few numbers are kept, and its details while there is room.
 """
 
 from array import array
@@ -19,11 +19,11 @@ WORKER_PART = 8
 
 @dataclass(slots=True)
 class Metric:
-    """A quantity that was measured of tasks.
+    """A quantity that was measured for tasks.
 
     Attributes:
         values: Its values, one for each task.
-        largest: The largest value, and the task id it was measured of.
+        largest: The largest value, and the task id it was measured for.
     """
 
     values: "array[float]" = field(default_factory=lambda: array("d"))
@@ -119,11 +119,11 @@ class StepData:
         return self.kinds.index(record.state, len(item_row.KINDS))
 
     def cause_of(self, group: object) -> int:
-        """The number by which rows name a group of failures; -1 if it is no item's first."""
+        """The number of a group of failures in the rows; -1 if it has no item's first failure."""
         return self._causes.get(id(group), -1)
 
     def kind_counts(self) -> dict[str, int]:
-        """How many items there are of each kind, by its word."""
+        """The number of items of each kind, by the word for the kind."""
         counts = dict.fromkeys(item_row.SHOWN, 0)
         for row in self.rows:
             counts[self.kinds[row.kind]] = counts.get(self.kinds[row.kind], 0) + 1

@@ -1,4 +1,4 @@
-// The timeline: when each step went on, and a lane for each worker of each instance.
+// The timeline: when each step ran, and a lane for each worker of each instance.
 
 const STRIDES = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400,
   172800, 604800, 2592000];
@@ -75,7 +75,7 @@ const drawTimeline = () => {
   const ticks = ticksOf(timeline.begin, timeline.seconds);
   const grid = el("div", { className: "lines", aria: { hidden: "true" } }, ...ticks.map(() => el("i")));
   [...grid.children].forEach((line, k) => { line.style.left = `${ticks[k][0]}%`; });
-  const chart = el("div", { className: "chart", role: "group", aria: { label: "When each step went on, and which instance ran which items when" } },
+  const chart = el("div", { className: "chart", role: "group", aria: { label: "When each step ran, and which instance ran which items when" } },
     axisOf(ticks), el("div", { className: "host ground" }, el("div"), el("div", { className: "track" }, grid)),
     ...timeline.steps.map(stepOf), el("hr"), ...shown.map(hostOf));
   const more = el("button", { type: "button", className: "small-button", id: "fold-hosts", aria: { expanded: String(view.hosts) } },

@@ -5,6 +5,7 @@ workers may not: a claim's token tells which worker made it. A worker whose toke
 as are all tokens of earlier versions, gets a free lane.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -35,9 +36,12 @@ Span = tuple[float, float, int, ItemRow, int]
 
 
 def timeline(steps: Sequence[Sequence[ItemRow]]) -> dict[str, Any]:
-    """The timeline as the page draws it: `hosts`, each [name, items, lanes], by the time of their
-    first item, a lane being a list of bars whose times count from `begin`; the `seconds` that it
-    spans; the number of `hidden` hosts. Empty if no item has been run.
+    """The timeline as the report's script draws it.
+
+    Returns:
+        Empty if no item has been run; else `begin`, in epoch seconds; the `seconds` that it spans;
+        `hosts`, each [name, items, lanes], in the order of their first item, a lane being a list of
+        bars whose times count from `begin`; and the number of `hidden` hosts.
     """
     spans: list[Span] = sorted(
         (
@@ -51,7 +55,7 @@ def timeline(steps: Sequence[Sequence[ItemRow]]) -> dict[str, Any]:
     if not spans:
         return {}
     begin, end = spans[0][0], max(span[1] for span in spans)
-    gap = (end - begin) / CLOSEST if len(spans) > MAX_BARS else -1.0
+    gap = (end - begin) / CLOSEST if len(spans) > MAX_BARS else -math.inf
     hosts: dict[str, list[Span]] = {}
     for span in spans:
         hosts.setdefault(span[3].instance, []).append(span)
@@ -95,12 +99,19 @@ def lanes(spans: Sequence[Span]) -> list[list[Span]]:
 
 
 def _slack(run: Sequence[Span]) -> float:
-    """By how much a run may overlap the one before in its lane: brief items by less."""
+    """Seconds by which a run may overlap the one before it in its lane: fewer for brief items."""
     return min(SLACK, (run[0][1] - run[0][0]) / 2)
 
 
 def _bars(lane: Iterable[Span], begin: float, gap: float) -> Iterable[Bar]:
-    """The bars of a lane; neighbours of the same kind less than `gap` seconds apart are one."""
+    """The bars of a lane.
+
+    Args:
+        lane: Its spans, sorted by time.
+        begin: When the timeline begins, in epoch seconds.
+        gap: Neighbours of the same kind that are fewer seconds apart are drawn as one bar;
+            -math.inf for none. Spans that overlap are a negative number of seconds apart.
+    """
     last: Bar | None = None
     for start, end, step, row, position in lane:
         left, seconds = round(start - begin), round(end - start)

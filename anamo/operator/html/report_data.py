@@ -1,4 +1,4 @@
-"""The samples of all steps: in which state each of them is, and the data that its script reads."""
+"""The state of each sample over all steps, and the data that the report's script reads."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ STATES = ("failed", "running", "other", "held", "waiting", "done")
 step has it and all its items are done."""
 
 
-class PageData:
+class ReportData:
     """The samples of steps.
 
     Attributes:
@@ -39,12 +39,12 @@ class PageData:
         return {state: counts[state] for state in STATES}
 
     def to_json(self, hints: Hints, now: float, refresh: float | None) -> str:
-        """Everything that the page's script needs.
+        """Everything that the report's script needs.
 
         Args:
             hints: Makes the command lines.
             now: Epoch seconds.
-            refresh: After how many seconds there will be another page; None for never.
+            refresh: After how many seconds the file is written again; None for never.
         """
         position = {sample: k for k, sample in enumerate(self.samples)}
         for step in self._steps:
@@ -77,8 +77,8 @@ class PageData:
         return f'{to_json(head)[:-1]},"items":[{rows}]}}'
 
     def _detailed(self) -> list[list[bool]]:
-        """For each row of each step, whether the page has room for its details. Where there is room
-        for a part of a priority only, the steps get equal shares of it.
+        """Whether the report has room for the details of each row, by step. Where not all rows of
+        one priority fit, the steps get equal shares of the room that is left.
         """
         sizes = [
             sum(each) for each in zip(*(step.details.sizes for step in self._steps), strict=True)
@@ -109,9 +109,9 @@ def _state(steps: Sequence[set[str]]) -> str:
 def _step(step: StepData, hints: Hints) -> dict[str, Any]:
     return {
         "name": printable(step.name),
-        "logs": printable(hints.command("logs", step.name)),
-        "requeue": printable(hints.command("requeue", step.name)),
-        "status": printable(hints.command("status", step.name)),
+        "logs": printable(hints.command("logs", [step.name])),
+        "requeue": printable(hints.command("requeue", [step.name])),
+        "status": printable(hints.command("status", [step.name])),
         "folder": printable(step.details.folder),
     }
 

@@ -1,11 +1,11 @@
-// The page's data, the view (what the reader has chosen), and small helpers.
+// The report's data, the view (what the reader has chosen), and small helpers.
 
 const data = JSON.parse(document.querySelector("#data").textContent);
 const LOST = 5;
 const CLASSES = ["done", "failed", "running", "waiting", "held", "waiting"];
 const classOf = (kind) => CLASSES[kind] ?? "other";
 
-// The view outlives a reload: the browser keeps a page's history entry
+// The view outlives a reload: the browser keeps the history entry
 const view = {
   text: "", state: "", step: -1, kind: "", cause: -1, label: "",
   sort: 0, descending: false, all: false, open: [], hosts: false, only: -1, paused: false,
@@ -77,7 +77,7 @@ const copy = async (text, said) => {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // A page that came by http may not use the clipboard's interface
+    // What came by http may not use the clipboard's interface
     const area = el("textarea", { value: text, className: "away" });
     document.body.append(area);
     area.select();
