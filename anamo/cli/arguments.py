@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from anamo import __version__
+from anamo.core.errors import UsageError
 from anamo.core.log_entry import PREFIX_LIMIT, encoded_prefix
 from anamo.core.text import printable
 
@@ -137,14 +138,25 @@ def table_words(arguments: argparse.Namespace) -> list[list[str]]:
 
     The first word may hold several tables, separated by spaces: what AWS Batch passes on as a job's
     parameter is one word.
+
+    Raises:
+        UsageError: A name in the environment cannot be that of a table.
     """
-    words: list[list[str]] = arguments.table or [[name] for name in _environment_tables()]
-    return [[*first.split(), *rest] for first, *rest in words]
+    if not arguments.table:
+        return [[name] for name in _checked(_environment_tables())]
+    return [[*first.split(), *rest] for first, *rest in arguments.table]
 
 
 def tables(arguments: argparse.Namespace) -> list[str]:
     """The tables of -t where all its words are tables, each once."""
     return unique([word for words in table_words(arguments) for word in words])
+
+
+def _checked(names: Sequence[str]) -> Sequence[str]:
+    try:
+        return list(map(table_name, names))
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"{TABLES}: {error}") from None
 
 
 def _environment_tables() -> list[str]:

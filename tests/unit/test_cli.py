@@ -231,6 +231,9 @@ def test_tables_and_bucket_come_from_the_environment_where_no_flag_gives_them(
     worker = worker_command.parser()
     assert worker.parse_args([]).bucket == arguments.LogLocation("bucket", "logs")
     assert worker.parse_args(["-b", "other"]).bucket.bucket == "other"
+    monkeypatch.setenv("PYANAMO_TABLES", "Align x/y")
+    with pytest.raises(UsageError, match="PYANAMO_TABLES: 'x/y' cannot be the name of a DynamoDB"):
+        arguments.tables(worker.parse_args([]))
     monkeypatch.setenv("PYANAMO_TABLES", " ,")
     with pytest.raises(SystemExit):
         worker_command.parser().parse_args([])
