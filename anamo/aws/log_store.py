@@ -270,7 +270,7 @@ class LogStore:
         if code == "NoSuchBucket":
             return BucketMissing(f"bucket {self.bucket} does not exist")
         if key and code in ("404", "NoSuchKey", "416", "InvalidRange"):
-            return LogMissing(f"{self.address(key)}: the log is gone from S3")
+            return LogMissing(f"{self.address(key)}: the log no longer exists in S3")
         if code in ("301", "PermanentRedirect"):
             return AwsError(
                 f"bucket {self.bucket} is in another region, where it cannot be reached"
@@ -278,6 +278,10 @@ class LogStore:
         if isinstance(error, IncompleteReadError):
             return TransientError(f"{self.address(key)}: {error}")
         self._client, fault = renewed(self._client, translate(error), self._renew_client)
-        advice = "; enable the bucket's KMS key, or give the bucket another one"
-        advice = advice if code.startswith("KMS.") else ""
-        return type(fault)(f"bucket {self.bucket}: {fault}{advice}")
+        where, advice = f"bucket {self.bucket}", ""
+        if code.startswith("KMS."):
+            advice = "; enable the bucket's KMS key, or give the bucket another one"
+        elif key and isinstance(fault, AccessDenied):
+            where = self.address(key)
+            advice = "; or the log no longer exists, which S3 only tells who has s3:ListBucket"
+        return type(fault)(f"{where}: {fault}{advice}")

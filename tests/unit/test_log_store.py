@@ -153,6 +153,20 @@ def test_the_check_says_what_keeps_a_worker_from_putting_logs(
     assert said.format(bucket=store.bucket) in str(caught.value)
 
 
+def test_a_log_that_may_not_be_read_may_also_be_gone(
+    refused: Callable[[Behaviour], LogStore],
+) -> None:
+    """Without s3:ListBucket, S3 answers with 403 in both cases."""
+    store = refused(failing("AccessDenied", 403))
+    with pytest.raises(AccessDenied) as caught:
+        list(store.read("PyAnamo/T/S1/1-a.log.gz", ""))
+    said = str(caught.value)
+    assert said.startswith(f"s3://{store.bucket}/PyAnamo/T/S1/1-a.log.gz: GetObject: ")
+    assert "the credentials lack a permission" in said
+    assert "or the log no longer exists" in said
+    assert "s3:ListBucket" in said
+
+
 @pytest.mark.parametrize("reachable", [True, False])
 def test_a_bucket_in_another_region_is_written_to_there(
     refused: Callable[[Behaviour], LogStore], reachable: bool
