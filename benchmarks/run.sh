@@ -20,15 +20,22 @@ prepare_debian() {
   [[ -d $target ]] && return
   rm -rf "$target.part" && mkdir -p "$target.part"
   echo "Fetching nginx and GNU parallel" >&2
-  (
-    cd "$target.part"
-    apt-get download -qq nginx parallel libdbd-sqlite3-perl libdbi-perl 2>/dev/null
-    for package in *.deb; do
-      dpkg -x "$package" . && rm "$package"
-    done
-  ) || echo "Cannot be had here: packages of Debian" >&2
-  mv "$target.part" "$target"
+  if unpack_debian "$target.part"; then
+    mv "$target.part" "$target"
+  else
+    echo "Cannot be had here: packages of Debian" >&2
+  fi
 }
+
+# Each step says by itself that it failed: in an if, bash ignores `set -e`.
+unpack_debian() (
+  cd "$1" || exit
+  apt-get download -qq nginx parallel libdbd-sqlite3-perl libdbi-perl 2>/dev/null || exit
+  for package in *.deb; do
+    dpkg -x "$package" . || exit
+    rm "$package" || exit
+  done
+)
 
 prepare_venv "$venv" requirements.txt benchmarks/requirements.txt
 prepare_engine "$prepared" "$venv"
