@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from anamo.aws.dynamodb import STATE_INDEX, TableExists, TableRequests
+from anamo.aws.indexes import INDEX_FILE, index_definitions, workflow_indexes
 from anamo.aws.retry import RetryPolicy
-from anamo.core.capacity import INDEX_FILE, Index, index_definitions, workflow_indexes
+from anamo.core.capacity import Index
 from anamo.core.errors import CredentialsExpired, TableMissing, TableUnusable, Unreachable
 
 CHECK_SECONDS = 300.0
@@ -19,6 +20,15 @@ ACTIVATION_SECONDS = 900
 
 _KEYS = {"itemID": "N", "ItemState": "S", "taskID": "S", "InstanceID": "S", "Log_Length": "N"}
 """The attributes of the keys of a table and its indexes, and their types."""
+
+_DISPENSABLE = {"Failed_Tasks", "Failures"}
+"""What ItemStateIndex need not hold: without Failed_Tasks, `status` reads failed items from the
+table, and Failures comes with a claim.
+
+Without lockID, InstanceID or Lease_Expires, workers would find items and could not take them. The
+others are for operators, who take what an index lacks for what an item lacks: without Nested_Tasks,
+Lock_Date or Done_Date, `status` would refuse to count, or count items that have nested tasks as one
+task, what was given back half done as not begun, and what has ended at no time."""
 
 
 class TableAdmin(TableRequests):
@@ -136,8 +146,7 @@ def _fault(index: Index, found: Index | None) -> str:
         return "is missing or has another key"
     if index.name != STATE_INDEX or index.projected is None or found.projected is None:
         return ""
-    # Without these, workers would find items and could not claim them
-    lacking = sorted(index.projected - found.projected)
+    lacking = sorted(index.projected - found.projected - _DISPENSABLE)
     return f"does not project {', '.join(lacking)}" if lacking else ""
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.dynamodb_local import free_port
 from tests.support.fleet import Fleet
-from tests.support.proxy import Proxy, failing, on
+from tests.support.proxy import Forward, Proxy, Reply, Request, failing, on
 from tests.support.scripts import ROOT, Scripts
 from tests.support.table import INDEXES, KEY_TYPES, Table
 from tests.support.task_files import PROGRAM, Importer, counts, lines, said, through
@@ -228,12 +228,28 @@ def test_a_missing_index_is_named(
     )
 
 
-def test_an_index_that_lacks_what_claims_need_is_named(
-    import_file: Importer, dynamodb_client: DynamoDBClient, other_table: str
+@pytest.mark.parametrize(
+    ("lacking", "named"),
+    [
+        (["lockID"], "lockID"),
+        (
+            ["Nested_Tasks", "Lock_Date", "Done_Date", "Failed_Tasks"],
+            "Done_Date, Lock_Date, Nested",
+        ),
+        (["Failed_Tasks", "Failures"], None),
+    ],
+)
+def test_an_index_that_lacks_what_claims_or_counts_need_is_named(
+    import_file: Importer,
+    dynamodb_client: DynamoDBClient,
+    other_table: str,
+    lacking: list[str],
+    named: str | None,
 ) -> None:
     """The other indexes may hold what they like."""
     indexes = json.loads(INDEXES.read_text())
-    indexes[0]["Projection"]["NonKeyAttributes"].remove("lockID")
+    for name in lacking:
+        indexes[0]["Projection"]["NonKeyAttributes"].remove(name)
     indexes[1]["Projection"] = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["Owner"]}
     dynamodb_client.create_table(
         TableName=other_table,
@@ -245,8 +261,31 @@ def test_an_index_that_lacks_what_claims_need_is_named(
         ProvisionedThroughput={"ReadCapacityUnits": 10, "WriteCapacityUnits": 10},
         GlobalSecondaryIndexes=indexes,
     )
-    assert refused(import_file, other_table) == (
-        f"table {other_table}: index ItemStateIndex does not project lockID; "
+    if named is None:
+        assert counts(import_file(other_table, lines(other_table, [1]))) == (1, 0)
+        return
+    said = refused(import_file, other_table)
+    assert said.startswith(f"table {other_table}: index ItemStateIndex does not project {named}")
+    assert said.endswith("; workflow-gsi-index.json holds the indexes a workflow table has")
+
+
+def test_an_index_with_a_further_attribute_in_its_key_is_another_index(
+    import_file: Importer, table: Table, proxy: Proxy
+) -> None:
+    def described(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        found = json.loads(reply.body)
+        (index,) = (
+            each
+            for each in found["Table"]["GlobalSecondaryIndexes"]
+            if each["IndexName"] == "ItemStateIndex"
+        )
+        index["KeySchema"].insert(1, {"AttributeName": "taskID", "KeyType": "HASH"})
+        return Reply.of(found)
+
+    proxy.behaviour = on("DescribeTable", described)
+    assert refused(import_file, table.name, env=through(proxy.url)) == (
+        f"table {table.name}: index ItemStateIndex is missing or has another key; "
         "workflow-gsi-index.json holds the indexes a workflow table has"
     )
 

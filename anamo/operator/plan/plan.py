@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from anamo.aws import session
+from anamo.aws.indexes import workflow_indexes
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
-from anamo.core.capacity import Index, workflow_indexes
+from anamo.core.capacity import Index
 from anamo.core.codec import SMALLEST_ID
 from anamo.core.errors import AccessDenied
 from anamo.core.item import Item, nested_item, new_values, single_item
