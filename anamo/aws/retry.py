@@ -101,19 +101,28 @@ READING_SECONDS = 3.0
 class OperatorRetry:
     """The retry policy of an operator's commands: throttling is waited for, other faults briefly.
 
-    Threads may share it; `say` is told of throttling once, of silence once, and on a terminal of
-    the first slow look at each table.
+    Threads may share it.
+
+    Args:
+        say: Told of throttling once, of silence once, and on a terminal of the first slow read of
+            each table.
+        sleep: Waits that many seconds between two attempts.
+        stop: Asked after each fault; true ends the retries.
 
     Attributes:
         where: What answers the requests, as messages name it.
     """
 
     def __init__(
-        self, say: Callable[[str], object], sleep: Callable[[float], object] = time.sleep
+        self,
+        say: Callable[[str], object],
+        sleep: Callable[[float], object] = time.sleep,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.where = "DynamoDB"
         self._say = say
         self._retries = RetryPolicy(sleep)
+        self._stop = stop
         self._said = False
         # Since when a request waits, for how long at most, and for what
         self._waits: list[tuple[float, float, str]] = []
@@ -125,10 +134,10 @@ class OperatorRetry:
 
         def briefly() -> T:
             with self.waiting(FAULT_SECONDS + 2 * DYNAMODB_READ_SECONDS):
-                return self._retries.retry(request, FAULT_SECONDS, at_once=(Throttled,))
+                return self._retries.retry(request, FAULT_SECONDS, self._stop, at_once=(Throttled,))
 
         return self._retries.retry(
-            briefly, THROTTLED_SECONDS, say=self._note, at_once=(Unreachable,)
+            briefly, THROTTLED_SECONDS, self._stop, self._note, at_once=(Unreachable,)
         )
 
     def _note(self, fault: TransientError) -> None:

@@ -307,13 +307,16 @@ class TableReads(TableRequests):
         return ScanPage([Record.from_values(decode(each)) for each in answer["Items"]], rest)
 
     def _batch(self, **request: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The items of one BatchGetItem, and the keys that DynamoDB left unread."""
+        """The items of one BatchGetItem, and the keys that DynamoDB left unread; raises Throttled
+        if those are all.
+        """
         answer = self.send(
             self._client.batch_get_item, named=False, RequestItems={self.name: request}
         )
         images = [decode(image) for image in answer["Responses"].get(self.name, [])]
         unread = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
-        if unread and not images:
+        # Items that do not exist are read, too, and give no image
+        if len(unread) == len(request["Keys"]):
             raise Throttled(f"table {self.name}: reads are throttled")
         return images, unread
 
