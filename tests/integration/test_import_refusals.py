@@ -139,8 +139,11 @@ def test_a_separator_inside_quotes_is_explained(scripts: Scripts) -> None:
         (["-t", "Tab", "-d", "x"], "the following arguments are required: -s/--separator"),
         (["-t", "Tab", "-d", "x", "-s", ""], "argument -s/--separator: is empty"),
         (["-t", "Tab", "-d", "x", "-s", "|", "-n", ""], "-n/--nested-separator: is empty"),
-        (["-t", "", "-d", "x", "-s", "|"], "argument -t/--table: is empty; is the variable set?"),
-        (["-t", "Tab", "-d", "", "-s", "|"], "argument -d/--data: is empty; is the variable set?"),
+        (["-t", "", "-d", "x", "-s", "|"], "argument -t/--table: is empty (unset shell variable?)"),
+        (
+            ["-t", "Tab", "-d", "", "-s", "|"],
+            "argument -d/--data: is empty (unset shell variable?)",
+        ),
         (["-t", "Tab", "-d", "x", "-s", "|", "--dry"], "unrecognized arguments: --dry"),
     ],
 )
