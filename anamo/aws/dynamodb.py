@@ -223,7 +223,7 @@ class Cancelled(Exception):
         super().__init__()
         self._reasons = reasons
 
-    def states_there(self, items: Sequence[Item], table: str) -> dict[ItemId, str]:
+    def existing_states(self, items: Sequence[Item], table: str) -> dict[ItemId, str]:
         """The states of the items that exist already.
 
         Args:
@@ -238,16 +238,16 @@ class Cancelled(Exception):
             TransientError: Another transaction writes the same items.
             AwsError: DynamoDB refuses the transaction for another reason.
         """
-        there: dict[ItemId, str] = {}
+        found: dict[ItemId, str] = {}
         codes = set()
         for item, reason in zip(items, self._reasons, strict=False):
             code = reason.get("Code", "None")
             codes.add(code)
             if code == "ConditionalCheckFailed":
                 existing = decode(reason.get("Item") or {})
-                there[item.item_id] = text(existing, "ItemState", NULL)
-        if there:
-            return there
+                found[item.item_id] = text(existing, "ItemState", NULL)
+        if found:
+            return found
         if codes & {"ThrottlingError", "ProvisionedThroughputExceeded"}:
             raise Throttled(f"table {table}: writes are throttled")
         if "TransactionConflict" in codes:

@@ -175,9 +175,13 @@ class TableReads(TableRequests):
     # Operators
 
     def page(self, part: Part, projection: Projection, limit: int | None = None) -> QueryPage:
-        """The first items of a part: as many as DynamoDB reads at once (1 MB), but at most `limit`,
-        and at most 100 whole items. An item that has changed its state since it was listed is given
-        as listed.
+        """The first items of a part: as many as DynamoDB reads at once (1 MB). An item that has
+        changed its state since it was listed is given as listed.
+
+        Args:
+            part: The part.
+            projection: How much of its items.
+            limit: The most items; of whole ones it is 100 at most.
         """
         values = {
             ":state": part.state,
@@ -211,8 +215,11 @@ class TableReads(TableRequests):
     def states_held(self) -> set[str]:
         """The states that items are in, other tools' included: half a read unit each.
 
-        The index is scanned for one item; then the scan goes on behind the largest itemID of that
+        The index is scanned for one item; then the scan continues behind the largest itemID of that
         item's state, which is the first item of another state, until nothing is left.
+
+        Raises:
+            AwsError: The scan gave a state twice.
         """
         found: set[str] = set()
         request: dict[str, Any] = {"IndexName": STATE_INDEX, "Limit": 1}
@@ -233,6 +240,11 @@ class TableReads(TableRequests):
     def of_task(self, task_id: str, state: str, projection: Projection) -> list[Record]:
         """The items of a task id that the index lists in a state; what is read from the table is
         given in the state that it is in by now.
+
+        Args:
+            task_id: The task id.
+            state: The state.
+            projection: How much of them: STEP, STANDING or WHOLE.
         """
         pages = self._pages(
             IndexName=TASK_INDEX,
@@ -250,7 +262,14 @@ class TableReads(TableRequests):
         *,
         as_listed: bool = True,
     ) -> list[Record]:
-        """Items that an index lists, those that it does not hold whole read from the table."""
+        """Items that an index lists, those that it does not hold whole read from the table.
+
+        Args:
+            listed: The items as the index holds them.
+            projection: How much of them.
+            consistent: As in `read`.
+            as_listed: Whether an item that has changed its state is given as listed.
+        """
         found = [Record.from_values(decode(image)) for image in listed]
         if projection not in _OF_TABLE:
             return found
@@ -292,8 +311,12 @@ class TableReads(TableRequests):
         return found
 
     def scan(self, segment: Segment, projection: Projection, consistent: bool) -> ScanPage:
-        """The next items of a segment (1 MB), read from the table itself; `consistent` as in
-        `read`.
+        """The next items of a segment (1 MB), read from the table itself.
+
+        Args:
+            segment: The segment, or what is left of it.
+            projection: How much of the items.
+            consistent: Whether to see every write before, at twice the price.
         """
         request: dict[str, Any] = {"Segment": segment.number, "TotalSegments": segment.parts}
         if segment.after:

@@ -66,6 +66,10 @@ def text_size(text: str) -> int:
 def tail_limit(item: Item, table: str) -> int:
     """The room for the output of an item's tasks.
 
+    Args:
+        item: The item, with its Task Scripts.
+        table: Its table's name, which is part of the addresses of its logs.
+
     Returns:
         Bytes that each of a task's streams (stdout, stderr, tags) may take in the item so that all
         of its entries fit; below SMALLEST_TAIL, even negative, where the item is too large.

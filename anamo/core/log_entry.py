@@ -178,8 +178,12 @@ def split_address(address: str, lock_id: str) -> tuple[str, str]:
 
 
 def whole_address(written: str, prefixes: Sequence[str]) -> str:
-    """The s3:// address that an entry's `S3` stands for: `1:Task_7.log.gz` is the second prefix
-    and what follows the colon. Earlier versions wrote the whole address.
+    """The s3:// address that an entry's `S3` stands for.
+
+    Args:
+        written: The entry's `S3`: `1:Task_7.log.gz` is the second prefix and what follows the
+            colon. Earlier versions wrote the whole address.
+        prefixes: The item's `S3_Prefixes`.
     """
     number, _, rest = written.partition(":")
     if number in map(str, range(len(prefixes))):

@@ -36,7 +36,7 @@ class Transition:
     remove: tuple[str, ...] = ()
 
 
-_HOLD = (
+_CLAIM_SET = (
     "ItemState = :locked",
     "lockID = :mine",
     "InstanceID = :instance",
@@ -79,7 +79,7 @@ CLAIM = Transition(
     # was refused is tried again under a new lockID only. Other tools' items may have no lockID, or
     # none that is text
     "ItemState = :todo AND (lockID = :seen OR NOT attribute_type(lockID, :string))",
-    _HOLD,
+    _CLAIM_SET,
     _NO_LENGTH,
 )
 
@@ -91,7 +91,7 @@ TAKE_OVER = Transition(
     # Without the lockID, two workers that saw the same ended lease could both win: the new lease of
     # the first may have ended when the second one's write arrives
     "ItemState = :locked AND lockID = :seen AND Lease_Expires < :epoch",
-    _HOLD,
+    _CLAIM_SET,
     _NO_LENGTH,
 )
 
@@ -104,7 +104,7 @@ TAKE_OVER_EARLIER = Transition(
     # not be waited for. The job id tells that it is the same job, the lockID that it is the claim
     # that was seen, and not one of this attempt's other processes
     "ItemState = :locked AND lockID = :seen AND InstanceID = :instance",
-    _HOLD,
+    _CLAIM_SET,
     _NO_LENGTH,
 )
 

@@ -295,6 +295,9 @@ class Importer:
     def _slow_down(self) -> None:
         """Halve the size of requests, and wait: a request that needs more units than the table's
         burst capacity may never pass.
+
+        This is no retry, and so not a RetryPolicy's: what is sent next is another request, and all
+        threads share the size and the wait, which any request that passes sets back.
         """
         with self._lock:
             first = self._size == TRANSACTION_LIMIT
