@@ -85,7 +85,7 @@ class Bench:
     def contender(
         self, name: str, tasks: int, items: Sequence[Item], job: Callable[[str], Sample]
     ) -> Contender:
-        """What works through a table of its own, made anew for each run."""
+        """What works through a table of its own, created for each run."""
 
         def work() -> Sample:
             with self.table(items) as table:

@@ -136,11 +136,11 @@ def _from_response(error: ClientError) -> AwsError:
     details = error.response.get("Error", {})
     code, message = details.get("Code", ""), details.get("Message", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    said = f"{error.operation_name}: {_one_line(message) or code}"
+    what = f"{error.operation_name}: {_one_line(message) or code}"
     for codes, kind, advice in _BY_CODE:
         if code in codes:
-            return kind(f"{said} — {advice}")
-    return TransientError(said) if status >= 500 else AwsError(f"{said} ({code})")
+            return kind(f"{what} — {advice}")
+    return TransientError(what) if status >= 500 else AwsError(f"{what} ({code})")
 
 
 def _beginning(error: Exception) -> str:

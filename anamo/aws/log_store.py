@@ -36,7 +36,7 @@ IN_MEMORY = 8 << 20
 """Largest object, in bytes, that is held in memory; also the size of one part of an upload."""
 
 PROBE = ".pyanamo-probe"
-"""Name of the object that a worker puts beside the logs when it starts. The next overwrites it."""
+"""Name of the object that a worker puts next to the logs when it starts. The next overwrites it."""
 
 _PROBE_TEXT = b"A worker that starts writes this to see whether it can write logs here.\n"
 
@@ -227,12 +227,12 @@ class LogStore:
             yield from body.iter_chunks(CHUNK)
 
     def _put_bytes(self, key: str, body: bytes, content_type: str) -> None:
-        answer = self._client.put_object(
+        response = self._client.put_object(
             Bucket=self.bucket, Key=key, Body=body, ContentType=content_type
         )
-        if "ETag" not in answer:
-            # Not S3's: a proxy on the way said that all is well
-            raise TransientError(f"bucket {self.bucket}: the answer has no ETag")
+        if "ETag" not in response:
+            # Not S3's: a proxy on the way has reported success
+            raise TransientError(f"bucket {self.bucket}: the response has no ETag")
 
     def _put_file(self, key: str, path: Path) -> None:
         from boto3.exceptions import S3UploadFailedError
@@ -246,7 +246,7 @@ class LogStore:
                 str(path), self.bucket, key, extra_args={"ContentType": "application/gzip"}
             )
         except S3UploadFailedError as error:
-            # It hides the error that tells a passing fault from a lasting one
+            # It hides the error that tells whether this may pass
             if isinstance(error.__context__, (ClientError, BotoCoreError)):
                 raise error.__context__ from error
             raise AwsError(f"bucket {self.bucket}: {error}") from error
@@ -283,5 +283,5 @@ class LogStore:
             advice = "; enable the bucket's KMS key, or give the bucket another one"
         elif key and isinstance(fault, AccessDenied):
             where = self.address(key)
-            advice = "; or the log no longer exists, which S3 only tells who has s3:ListBucket"
+            advice = "; or the log no longer exists, which S3 does not tell without s3:ListBucket"
         return type(fault)(f"{where}: {fault}{advice}")

@@ -169,7 +169,7 @@ class OperatorWrites(TableWrites):
         """The write that removes items and adds others, together at most 100, all or none.
 
         It may be sent again because its reply was lost. Its token, of which `insert` says more, and
-        its time are then the same, or DynamoDB would refuse it.
+        its time are then the same, or DynamoDB would reject it.
 
         Args:
             old: As they were seen, in states that `transitions.REMOVE` begins in.

@@ -63,7 +63,7 @@ class TableAdmin(TableRequests):
     ) -> None:
         """Check key and indexes, and wait until the table is active.
 
-        Passing faults are retried: a thousand workers may start at once.
+        Transient errors are retried: a thousand workers may start at once.
 
         Args:
             sleep: Waits that many seconds.
@@ -84,7 +84,7 @@ class TableAdmin(TableRequests):
             self._wait_until_usable(sleep, say)
 
         RetryPolicy(sleep).retry(
-            attempt, CHECK_SECONDS, say=lambda fault: say(f"{fault}; trying again"), at_once=AT_ONCE
+            attempt, CHECK_SECONDS, say=lambda fault: say(f"{fault}; retrying"), at_once=AT_ONCE
         )
 
     def indexes(self) -> list[Index]:
@@ -109,12 +109,12 @@ class TableAdmin(TableRequests):
 
     def _describe(self, sleep: Callable[[float], object]) -> Mapping[str, Any]:
         try:
-            answer = self.send(self._client.describe_table)
+            response = self.send(self._client.describe_table)
         except TableMissing:
             # Right after CreateTable, DescribeTable may not find the table yet
             sleep(1)
-            answer = self.send(self._client.describe_table)
-        table: Mapping[str, Any] = answer["Table"]
+            response = self.send(self._client.describe_table)
+        table: Mapping[str, Any] = response["Table"]
         return table
 
 
@@ -125,7 +125,7 @@ def _check_schema(name: str, table: Mapping[str, Any]) -> None:
     if key != [("itemID", "HASH")] or kinds.get("itemID") != "N":
         raise TableUnusable(
             f"table {name}: its key must be itemID, a number, and nothing else; "
-            "make a new table with --create-table"
+            "create a new table with --create-table"
         )
     existing = {index.name: index for index in _indexes(table)}
     for index in workflow_indexes():

@@ -70,7 +70,7 @@ class TableWrites(TableRequests):
 
         Args:
             items: Together at most TRANSACTION_BYTES.
-            token: The write's own, so that DynamoDB answers with success when it is sent again
+            token: The write's own, so that DynamoDB reports success when it is sent again
                 because its reply was lost, for ten minutes. It is also the items' first lockID,
                 which no late write knows from an earlier life of an item that was removed.
 

@@ -22,10 +22,10 @@ ALL_TAILS = 200_000
 """The most bytes of output in one item, so that half of it is left for everything else."""
 
 SMALLEST_TAIL = 64
-"""Bytes that each stream must have room for, or the importer refuses the line: less is no help."""
+"""Bytes that each stream must have room for, or the importer refuses the line: less is no use."""
 
 CLAIM_ROOM = 3_200
-"""Bytes for what claims and their end write beside the log and S3_Prefixes: lockID, InstanceID (up
+"""Bytes for what claims and their end write besides the log and S3_Prefixes: lockID, InstanceID (up
 to 1,024 bytes), dates, lease, counters, host error, and the address of the output so far (up to
 700)."""
 
@@ -90,7 +90,7 @@ def _last(item: Item) -> str | None:
 
 @cache
 def _largest_entry() -> int:
-    """Bytes of the largest entry beside its streams and the key of its log."""
+    """Bytes of the largest entry without its streams and the key of its log."""
     largest = LogEntry(
         status=f"{FAILED}killed by signal 64",
         stdout="o",

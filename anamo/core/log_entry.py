@@ -126,18 +126,18 @@ def abandoned_entry(claims: int, host_errors: int = 0, host_error: str = "") -> 
         host_error: The last of these.
     """
     lost = claims - host_errors
-    said = []
+    reasons = []
     if host_errors:
-        said.append(
+        reasons.append(
             f"{host_errors} of {count(claims, 'claim')} ended in a host error: {host_error}"
         )
     if lost > 0:
-        said.append(f"{count(lost, 'worker')} died while holding it; does it use up the memory?")
+        reasons.append(f"{count(lost, 'worker')} died while holding it; does it use up the memory?")
     what = "abandoned after" if lost > 0 else "host errors in"
     return LogEntry(
         status=f"{FAILED}{what} {count(claims, 'claim')}",
         stdout="",
-        stderr="\n".join(said),
+        stderr="\n".join(reasons),
         exit_code=137 if lost > 0 else 1,
         seconds=0.0,
         max_rss_mb=0.0,

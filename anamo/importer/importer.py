@@ -38,8 +38,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 RETRY_SECONDS = 300.0
-"""How long a request is tried again while AWS is out of reach. A throttled one is sent again
-without end: at 10 write units a second an import takes hours that takes seconds on demand."""
+"""How long a request is retried while AWS is out of reach. A throttled one is retried without end:
+at 10 write units a second, an import takes hours that takes seconds on demand."""
 
 Progress = Callable[[int], object]
 """Called with how many more items have been dealt with, by one thread at a time."""
@@ -50,7 +50,7 @@ OpenProgress = Callable[[str, int], AbstractContextManager[Progress]]
 
 @dataclass(slots=True)
 class ImportTotals:
-    """What became of the items of an import.
+    """The result of importing a table's items.
 
     Attributes:
         new: How many were added.
@@ -58,7 +58,7 @@ class ImportTotals:
         added: Those that were added.
         replaced: How many items with old commands were removed.
         left: Why task ids with old commands were left as they are, a message each.
-        beside: Items with old commands, which stay beside the new ones.
+        beside: Items with old commands, which remain alongside the new ones.
     """
 
     new: int = 0
@@ -101,7 +101,7 @@ def import_all(
         open_progress: Shows how far the import of a table is.
 
     Yields:
-        The name of each table, with what became of its items.
+        The name of each table, with the result of its import.
 
     Raises:
         TableMissing: A table does not exist and is not to be made; nothing was written.
@@ -237,7 +237,7 @@ class Importer:
         """Import up to 100 items.
 
         It first reads which of them the table has, since a put that fails its condition costs as
-        much as one that passes, and cancels the 99 beside it; but not after a batch whose items
+        much as one that passes, and cancels the other 99; but not after a batch whose items
         were all new, since most files are imported once.
         """
         pending = self._absent(batch) if self._reads_first else list(batch)
@@ -259,19 +259,19 @@ class Importer:
         unread = list(batch)
         while unread and not self._stopped.is_set():
             part, rest = unread[: self._size], unread[self._size :]
-            answer = self._send(self._table.states, [item.item_id for item in part])
-            if answer is None:
+            found = self._send(self._table.states, [item.item_id for item in part])
+            if found is None:
                 continue
-            self._count([], answer.states)
-            known = answer.states.keys() | answer.unread
+            self._count([], found.states)
+            known = found.states.keys() | found.unread
             absent += [item for item in part if item.item_id not in known]
-            unread = [item for item in part if item.item_id in answer.unread] + rest
+            unread = [item for item in part if item.item_id in found.unread] + rest
         return absent
 
     def _send(self, request: Callable[[Sequence[S]], T], part: Sequence[S]) -> T | None:
-        """The request's answer; None if it was throttled and is to be sent again, smaller."""
+        """The request's result; None if it was throttled and is to be sent again, smaller."""
         try:
-            answer = self._retries.retry(
+            result = self._retries.retry(
                 lambda: request(part),
                 RETRY_SECONDS,
                 self._stopped.is_set,
@@ -290,7 +290,7 @@ class Importer:
         with self._lock:
             self._size = min(TRANSACTION_LIMIT, self._size + 5)
             self._wait = FIRST
-        return answer
+        return result
 
     def _slow_down(self) -> None:
         """Halve the size of requests, and wait: a request that needs more units than the table's

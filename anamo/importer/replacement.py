@@ -29,7 +29,7 @@ LOOKED_UP = 1000
 
 @dataclass(slots=True)
 class Replaced:
-    """What became of the items of some task ids.
+    """The result of replacing the items of some task ids.
 
     Attributes:
         task_ids: The task ids; an import has nothing more to do for them.
@@ -46,7 +46,7 @@ class Replaced:
     left: list[str] = field(default_factory=list)
 
     def add(self, other: "Replaced") -> None:
-        """Add what became of other task ids."""
+        """Add the result for other task ids."""
         self.task_ids |= other.task_ids
         self.removed += other.removed
         self.new += other.new
@@ -58,7 +58,7 @@ class Retry(Protocol):
     """Sends a request, and again if it fails."""
 
     def __call__(self, request: Callable[[], T]) -> T:
-        """Return the request's answer."""
+        """Return the request's result."""
 
 
 def once(request: Callable[[], T]) -> T:
@@ -141,7 +141,7 @@ class Replacement:
             new = [replace(item, state=State.HELD.value) for item in new]
         why = self._obstacle(old, new)
         if not why and not self._retry(self._table.replacement(old, new)):
-            why = "the old item has changed meanwhile"
+            why = "it has changed in the meantime"
         states = Counter(record.state for record in there)
         if why:
             return Replaced({task_id}, existing=states, left=[f"{task_id}: {why}"])

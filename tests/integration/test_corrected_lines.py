@@ -63,11 +63,11 @@ def test_the_importer_says_that_the_old_command_is_there(
     ended = import_file(table.name, new)
     assert counts(ended) == (5, 0)
     first, *_, last = said(ended)
-    assert first.startswith(f"table {table.name}: Sample1 is there with another command, item ")
+    assert first.startswith(f"table {table.name}: Sample1 exists with a different command, item ")
     assert first.endswith(" (todo)")
     assert last == (
-        "… and 2 more items; they stay beside the new ones; "
-        "the same import with --replace takes them away"
+        "… and 2 more items; they remain alongside the new items; "
+        "the same import with --replace removes them"
     )
     assert len(said(ended)) == 4
     assert commands(table).total() == 10
@@ -144,7 +144,9 @@ def test_what_a_worker_holds_is_not_replaced(import_file: Importer, table: Table
     (message,) = said(ended)
     held = f"table {table.name}: Sample1: item {old['itemID']} is locked by i-1; "
     assert message.startswith(held)
-    assert message.endswith("it stays and the new command was not imported: try again later")
+    assert message.endswith(
+        "the old item was kept and the new command was not imported; try again later"
+    )
     assert ended.returncode == 1
     assert ended.stdout == f"{table.name}: 1 item new, 0 there already\n"
     assert commands(table) == Counter({("Sample1", "echo wrong"): 1, ("Sample2", "echo good"): 1})
@@ -239,7 +241,7 @@ def test_what_a_worker_claims_meanwhile_is_not_replaced(
     ended = scripts.run(*importer, "--replace", stdin=right, env=through(proxy.url))
     if guarded:
         assert ended.returncode == 1
-        assert "Sample1: the old item has changed meanwhile; it stays" in ended.stderr
+        assert "Sample1: it has changed in the meantime; the old item was kept" in ended.stderr
         assert list(commands(table)) == [("Sample1", "echo wrong")]
     else:
         assert ended.returncode == 0

@@ -37,7 +37,7 @@ def test_bad_lines_are_named_and_nothing_is_written(
     first, second, count = said(ended)
     assert ".txt:301: 3 fields instead of 4 " in first
     assert ".txt:302: table 'Else' is not one of those that -t names: " in second
-    assert count == "2 bad lines; nothing was written"
+    assert count == "2 invalid lines; nothing was written"
     assert proxy.requests == []
     assert table.items() == []
 
@@ -80,8 +80,8 @@ def test_thousands_of_bad_lines_fit_on_a_screen(
     assert (ended.returncode, ended.stdout) == (2, "")
     assert len(said(ended)) == 22
     assert said(ended)[-2:] == [
-        "… and 4,980 more bad lines",
-        "5,000 bad lines; nothing was written",
+        "… and 4,980 more invalid lines",
+        "5,000 invalid lines; nothing was written",
     ]
     assert proxy.requests == []
 
@@ -205,7 +205,7 @@ def test_a_wrong_key_is_named(
     )
     assert refused(import_file, other_table) == (
         f"table {other_table}: its key must be itemID, a number, and nothing else; "
-        "make a new table with --create-table"
+        "create a new table with --create-table"
     )
 
 
