@@ -155,7 +155,7 @@ class LogStore:
         except BucketMissing as missing:
             region = self._client.meta.region_name
             command = f"aws s3 mb s3://{self.bucket} --region {region}"
-            raise BucketMissing(f"{missing}; to make it: {command}") from missing
+            raise BucketMissing(f"{missing}; to create it: {command}") from missing
         except AccessDenied as denied:
             needed = f"s3:PutObject on {self.address(folder)}*"
             if "kms:" in str(denied):

@@ -260,7 +260,7 @@ class TableWrites(TableRequests):
         return self._settle(transitions.GIVE_BACK, item.item_id, State.TODO, update)
 
     def retry(self, item: Item, results: Results, ended: int, again: Sequence[str] = ()) -> bool:
-        """Give a failed item back to be tried again; False if the claim is lost.
+        """Give a failed item back to be retried; False if the claim is lost.
 
         Args:
             item: The item as it was claimed.

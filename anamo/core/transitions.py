@@ -148,7 +148,7 @@ RETRY = Transition(
     "retry",
     (State.LOCKED,),
     (State.TODO,),
-    "The holder gives a failed item back to be tried again.",
+    "The holder gives a failed item back to be retried.",
     HELD_BY_ME,
     # Attempts counts claims that ended without an outcome, and this one has one
     (*_FREE, "Failures = :failures", "Attempts = Attempts - :one"),

@@ -171,7 +171,7 @@ def _prepare(table: WorkflowTable, create: bool, say: Callable[[str], object]) -
     try:
         table.prepare(time.sleep, say, create=create)
     except TableMissing as missing:
-        raise TableMissing(f"{missing}: add --create-table to make it") from None
+        raise TableMissing(f"{missing}: add --create-table to create it") from None
 
 
 class Importer:

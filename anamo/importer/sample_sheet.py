@@ -1,4 +1,4 @@
-"""Parses sample sheets, CSV or TSV with a header, into items: one a row, by a template.
+"""Parses sample sheets, CSV or TSV with a header, into items: one per row, by a template.
 
 Guaranteed: the cell of a sheet is one word of the command, whatever characters it has. Not
 guaranteed: that the cells say what they should.

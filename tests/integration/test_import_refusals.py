@@ -171,7 +171,7 @@ def refused(
 
 def test_a_missing_table_is_named_and_can_be_made(import_file: Importer) -> None:
     assert refused(import_file, "Missing") == (
-        "table Missing does not exist in us-east-1: add --create-table to make it"
+        "table Missing does not exist in us-east-1: add --create-table to create it"
     )
 
 
@@ -388,5 +388,5 @@ def test_debug_shows_the_traceback_and_the_line(import_file: Importer) -> None:
     assert "Traceback" in ended.stderr
     assert (
         said(ended)[-1]
-        == "table Missing does not exist in us-east-1: add --create-table to make it"
+        == "table Missing does not exist in us-east-1: add --create-table to create it"
     )

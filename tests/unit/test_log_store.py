@@ -50,7 +50,7 @@ def test_a_member_is_read_back_from_s3_by_its_range(
 
 def test_a_missing_bucket_is_named(tasks: Tasks, s3_client: S3Client) -> None:
     store = LogStore(s3_client, "no-such-bucket")
-    how = "does not exist; to make it: aws s3 mb s3://no-such-bucket --region us-east-1"
+    how = "does not exist; to create it: aws s3 mb s3://no-such-bucket --region us-east-1"
     with pytest.raises(BucketMissing, match=how):
         store.check("PyAnamo/")
     with pytest.raises(BucketMissing, match="bucket no-such-bucket does not exist"):
