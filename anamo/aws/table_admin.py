@@ -84,7 +84,7 @@ class TableAdmin(TableRequests):
             self._wait_until_usable(sleep, say)
 
         RetryPolicy(sleep).retry(
-            attempt, CHECK_SECONDS, say=lambda fault: say(f"{fault}; retrying"), at_once=AT_ONCE
+            attempt, CHECK_SECONDS, say=lambda fault: say(f"{fault}; trying again"), at_once=AT_ONCE
         )
 
     def indexes(self) -> list[Index]:
