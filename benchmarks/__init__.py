@@ -1,1 +1,1 @@
-"""What a task costs beyond itself, measured beside floors and peers. Started by `run.sh`."""
+"""What a task costs beyond itself, compared with floors and peers. Started by `run.sh`."""

@@ -1,4 +1,4 @@
-"""Measures, and prints a report in Markdown on stdout; what goes on is on stderr."""
+"""Measures, and prints a report in Markdown on stdout; progress is on stderr."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks/run.sh", description=__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help="parts (default: %(default)s)")
     parser.add_argument("--rounds", type=int, help="of which the median is taken; at least 3")
-    parser.add_argument("--quick", action="store_true", help="a tenth of it, one round: a try")
+    parser.add_argument("--quick", action="store_true", help="a tenth of it, one round")
     parser.add_argument("--no-peers", action="store_true", help="floors and PyAnamo only")
     parser.add_argument("--wide", action="store_true", help="all again on wide indexes")
     given = parser.parse_args()

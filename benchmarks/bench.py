@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
+from anamo.aws.indexes import INDEX_FILE
 from anamo.aws.table import WorkflowTable
-from anamo.core.capacity import INDEX_FILE
 from anamo.core.item import Item, nested_item, single_item
 from anamo.importer.importer import Importer
 from benchmarks.measure import Contender, Failed, Sample, run
@@ -85,7 +85,7 @@ class Bench:
     def contender(
         self, name: str, tasks: int, items: Sequence[Item], job: Callable[[str], Sample]
     ) -> Contender:
-        """What works through a table of its own, made anew for each run."""
+        """What works through a table of its own, created for each run."""
 
         def work() -> Sample:
             with self.table(items) as table:

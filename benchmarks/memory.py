@@ -15,10 +15,14 @@ from pathlib import Path
 import psutil
 
 from benchmarks.bench import ROOT, Bench, singles
+from benchmarks.measure import Failed
 from benchmarks.servers import BUCKET
 
 ITEMS_EACH = 20
 """Items that a process has worked through before it is looked at."""
+
+DEADLINE = 120.0
+"""Seconds until all processes have to be in mid-run."""
 
 
 def memory(bench: Bench, processes: int) -> float:
@@ -44,12 +48,14 @@ def memory(bench: Bench, processes: int) -> float:
 
 def _when_all_sleep(pid: int, processes: int) -> float:
     parent = psutil.Process(pid)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline:
         time.sleep(0.5)
         mine = parent.children()
         if len(mine) == processes and all(_runs_sleep(process) for process in mine):
             break
+    else:
+        raise Failed(f"after {DEADLINE:.0f} s not all of {processes} processes run a task")
     time.sleep(1)
     return sum(each.memory_full_info().pss for each in (parent, *parent.children())) / 2**20
 

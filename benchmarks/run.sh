@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures PyAnamo beside floors and peers on this machine, and prints a report in Markdown; what
+# Compares PyAnamo with floors and peers on this machine, and prints a report in Markdown; what
 # that takes is prepared once, in .bench/, without root. Arguments: see --help.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -9,7 +9,7 @@ source tools/engine.sh
 prepared=$PWD/.bench
 venv=$prepared/venv
 
-# A peer that cannot be had is left out, and the report says so.
+# A peer that cannot be had is left out, which the report mentions.
 optional() {
   bash -euo pipefail -c "source tools/venv.sh; $1" >&2 || echo "Cannot be had here: $2" >&2
 }
@@ -20,15 +20,22 @@ prepare_debian() {
   [[ -d $target ]] && return
   rm -rf "$target.part" && mkdir -p "$target.part"
   echo "Fetching nginx and GNU parallel" >&2
-  (
-    cd "$target.part"
-    apt-get download -qq nginx parallel libdbd-sqlite3-perl libdbi-perl 2>/dev/null
-    for package in *.deb; do
-      dpkg -x "$package" . && rm "$package"
-    done
-  ) || echo "Cannot be had here: packages of Debian" >&2
-  mv "$target.part" "$target"
+  if unpack_debian "$target.part"; then
+    mv "$target.part" "$target"
+  else
+    echo "Cannot be had here: packages of Debian" >&2
+  fi
 }
+
+# Each step exits on its own if it fails: in an if, bash ignores `set -e`.
+unpack_debian() (
+  cd "$1" || exit
+  apt-get download -qq nginx parallel libdbd-sqlite3-perl libdbi-perl 2>/dev/null || exit
+  for package in *.deb; do
+    dpkg -x "$package" . || exit
+    rm "$package" || exit
+  done
+)
 
 prepare_venv "$venv" requirements.txt benchmarks/requirements.txt
 prepare_engine "$prepared" "$venv"

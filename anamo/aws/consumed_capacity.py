@@ -17,7 +17,9 @@ is not shown to anybody, and adding it up takes a sixth of DynamoDB Local's time
 
 @dataclass(frozen=True, slots=True)
 class ConsumedCapacity:
-    """Requests to DynamoDB that were answered, the units it bills for them, objects put in S3."""
+    """Requests to DynamoDB that succeeded or failed their condition, the units it bills for them,
+    and objects uploaded to S3.
+    """
 
     requests: int = 0
     read_units: float = 0.0
@@ -39,8 +41,8 @@ NOTHING = ConsumedCapacity()
 class CapacityMeter:
     """Adds up what a table's requests consume; threads may share it.
 
-    Not guaranteed: the units of requests that failed other than by their condition, or whose answer
-    was lost.
+    Not guaranteed: the units of requests that failed for another reason than their condition, or
+    whose response was lost.
     """
 
     def __init__(self) -> None:
@@ -48,20 +50,20 @@ class CapacityMeter:
         self._throttles = 0
         self._adding = threading.Lock()
 
-    def answered(self, operation: str, answer: Mapping[str, Any]) -> None:
+    def succeeded(self, operation: str, response: Mapping[str, Any]) -> None:
         """Add a request that succeeded.
 
         Args:
             operation: DynamoDB's name of it, such as UpdateItem.
-            answer: DynamoDB's answer.
+            response: DynamoDB's response.
         """
-        found = answer.get("ConsumedCapacity", [])
+        found = response.get("ConsumedCapacity", [])
         parts = found if isinstance(found, list) else [found]
         units = sum(float(part["CapacityUnits"]) for part in parts)
         read = operation in READS
         self._add(ConsumedCapacity(1, units if read else 0.0, 0.0 if read else units))
 
-    def refused(self, item: Values | None) -> None:
+    def condition_failed(self, item: Values | None) -> None:
         """Add a write whose condition failed on this item (None: there is none).
 
         It is billed by the item's size, in the table only.
@@ -69,18 +71,18 @@ class CapacityMeter:
         self._add(ConsumedCapacity(1, write_units=write_units(size_of(item or {}))))
 
     def throttled(self) -> None:
-        """Count a try of a request that was throttled."""
+        """Count an attempt of a request that was throttled."""
         with self._adding:
             self._throttles += 1
 
     def take_throttles(self) -> int:
-        """How many tries were throttled since the last call."""
+        """How many attempts were throttled since the last call."""
         with self._adding:
             taken, self._throttles = self._throttles, 0
         return taken
 
     def put(self) -> None:
-        """Add an object put in S3."""
+        """Add an object uploaded to S3."""
         self._add(ConsumedCapacity(objects=1))
 
     def _add(self, consumed: ConsumedCapacity) -> None:

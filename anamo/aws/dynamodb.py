@@ -1,9 +1,9 @@
-"""One request to DynamoDB for one table, and what its answer means.
+"""One request to DynamoDB for one table, and what its response means.
 
-Guaranteed: every request raises one of `core.errors`, or one of the refusals below, which the other
-modules of this room turn into return values. Handlers of boto3's events set the clock by the
-answers' Date headers and add up consumed capacity, whatever wraps the client. Nothing outside this
-room sees an error code.
+Guaranteed: every request raises one of `core.errors`, or one of the exceptions below, which the
+other modules of this room turn into return values. Handlers of boto3's events set the clock by the
+Date headers of responses and add up consumed capacity, whatever wraps the client. Nothing outside
+this room sees an error code.
 """
 
 import json
@@ -51,7 +51,7 @@ class TableRequests:
         renew_client: Makes another client once the credentials of this one have expired.
 
     Attributes:
-        clock: DynamoDB's time, learned from this table's answers.
+        clock: DynamoDB's time, learned from this table's responses.
         meter: What this table's requests have consumed.
     """
 
@@ -84,7 +84,7 @@ class TableRequests:
             request: Its other parameters.
 
         Returns:
-            The answer as boto3 has it.
+            The response as boto3 has it.
 
         Raises:
             AwsError: Or one of its subclasses.
@@ -140,8 +140,8 @@ def _note_time(context: dict[str, Any], **_: Any) -> None:
         context["pyanamo_sent"] = table.clock.monotonic()
 
 
-class _NotAnAnswer(Exception):
-    """What came with status 200 is no answer of DynamoDB's."""
+class _BadResponse(Exception):
+    """What came with status 200 is not a response of DynamoDB."""
 
 
 _MEMBERS = {
@@ -150,28 +150,28 @@ _MEMBERS = {
     "Query": "Items",
     "Scan": "Items",
 }
-"""What an answer to these operations always has."""
+"""What a response to these operations always has."""
 
 
 def _check(parsed: Mapping[str, Any], model: OperationModel, http_response: Any) -> None:
-    """Raise _NotAnAnswer for an answer that cannot be DynamoDB's.
+    """Raise _BadResponse for a response that cannot be DynamoDB's.
 
-    botocore takes a body that is not JSON, such as a proxy's page, for an answer without members:
+    botocore takes a body that is not JSON, such as a proxy's HTML, for a response without members:
     after an update that would mean that it was applied.
     """
     member = _MEMBERS.get(model.name)
     if member and member not in parsed:
-        raise _NotAnAnswer(f"it has no {member}")
-    said_nothing = parsed.keys() <= {"ResponseMetadata"}
-    if said_nothing and not isinstance(json.loads(http_response.content), dict):
-        raise _NotAnAnswer("it is no JSON object")
+        raise _BadResponse(f"it has no {member}")
+    empty = parsed.keys() <= {"ResponseMetadata"}
+    if empty and not isinstance(json.loads(http_response.content), dict):
+        raise _BadResponse("it is no JSON object")
 
 
-def _whole(answer: Mapping[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The answer; raises _NotAnAnswer where the item that the request asks for is not in it."""
-    if request.get("ReturnValues") == "ALL_NEW" and "Attributes" not in answer:
-        raise _NotAnAnswer("it has no item")
-    return answer
+def _whole(response: Mapping[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The response; raises _BadResponse where the item that the request asks for is not in it."""
+    if request.get("ReturnValues") == "ALL_NEW" and "Attributes" not in response:
+        raise _BadResponse("it has no item")
+    return response
 
 
 def _learn(
@@ -181,7 +181,7 @@ def _learn(
     http_response: Any,
     **_: Any,
 ) -> None:
-    """Set the clock and add to the meter by an answer, which may be an error."""
+    """Set the clock and add to the meter by a response, which may be an error."""
     if not (table := _sending.get()):
         return
     if "Error" not in parsed:
@@ -189,13 +189,13 @@ def _learn(
     headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     table.clock.learn(headers, context["pyanamo_sent"])
     if "Error" not in parsed:
-        table.meter.answered(model.name, parsed)
+        table.meter.succeeded(model.name, parsed)
     elif parsed["Error"].get("Code") == _CONDITION_FAILED:
-        table.meter.refused(decode(parsed.get("Item", {})))
+        table.meter.condition_failed(decode(parsed.get("Item", {})))
 
 
 def _count_throttling(response: tuple[Any, Mapping[str, Any]] | None, **_: Any) -> None:
-    """Count a try that was throttled: botocore tries again by itself and says nothing of it."""
+    """Count an attempt that was throttled: botocore retries on its own, without reporting it."""
     if (table := _sending.get()) and response:
         _, parsed = response
         if is_throttling(parsed.get("Error", {}).get("Code", "")):
@@ -223,7 +223,7 @@ class Cancelled(Exception):
         super().__init__()
         self._reasons = reasons
 
-    def states_there(self, items: Sequence[Item], table: str) -> dict[ItemId, str]:
+    def existing_states(self, items: Sequence[Item], table: str) -> dict[ItemId, str]:
         """The states of the items that exist already.
 
         Args:
@@ -236,38 +236,38 @@ class Cancelled(Exception):
         Raises:
             Throttled: Writes are throttled.
             TransientError: Another transaction writes the same items.
-            AwsError: DynamoDB refuses the transaction for another reason.
+            AwsError: DynamoDB rejected the transaction for another reason.
         """
-        there: dict[ItemId, str] = {}
+        found: dict[ItemId, str] = {}
         codes = set()
         for item, reason in zip(items, self._reasons, strict=False):
             code = reason.get("Code", "None")
             codes.add(code)
             if code == "ConditionalCheckFailed":
                 existing = decode(reason.get("Item") or {})
-                there[item.item_id] = text(existing, "ItemState", NULL)
-        if there:
-            return there
+                found[item.item_id] = text(existing, "ItemState", NULL)
+        if found:
+            return found
         if codes & {"ThrottlingError", "ProvisionedThroughputExceeded"}:
             raise Throttled(f"table {table}: writes are throttled")
         if "TransactionConflict" in codes:
             raise TransientError(f"table {table}: another import is writing the same items")
-        said = next((reason["Message"] for reason in self._reasons if "Message" in reason), codes)
-        raise AwsError(f"table {table}: the import was refused: {said}")
+        why = next((reason["Message"] for reason in self._reasons if "Message" in reason), codes)
+        raise AwsError(f"table {table}: the import was rejected: {why}")
 
 
 def _from_dynamodb(error: ClientError, table: str, region: str) -> Exception:
     """DynamoDB's own error codes; `faults.translate` knows those that all services share."""
-    answer: Any = error.response
-    code = answer.get("Error", {}).get("Code")
+    response: Any = error.response
+    code = response.get("Error", {}).get("Code")
     if code == _CONDITION_FAILED:
-        return ConditionFailed(decode(answer["Item"]) if "Item" in answer else None)
+        return ConditionFailed(decode(response["Item"]) if "Item" in response else None)
     if code == "TransactionCanceledException":
-        return Cancelled(answer.get("CancellationReasons", []))
+        return Cancelled(response.get("CancellationReasons", []))
     if code == "ResourceInUseException":
         return TableExists()
     if code == "ValidationException" and error.operation_name == "UpdateItem":
-        return ItemRefused(f"table {table}: {answer['Error'].get('Message', code)}")
+        return ItemRefused(f"table {table}: {response['Error'].get('Message', code)}")
     if code == "ResourceNotFoundException":
         return TableMissing(f"table {table} does not exist in {region}")
     translation = translate(error)

@@ -1,6 +1,6 @@
 """Error codes and botocore's exceptions, translated to `core.errors`.
 
-Guaranteed: throttling, passing faults, missing credentials and missing permissions are told apart
+Guaranteed: throttling, transient errors, missing credentials and missing permissions are told apart
 in the same way for all services. Codes that only one service uses are left to its own module.
 """
 
@@ -22,7 +22,7 @@ from anamo.core.errors import (
 )
 
 SHOWN = 200
-"""Characters of a page, or of what botocore quotes of an answer, that are shown."""
+"""Characters of a proxy's HTML, or of what botocore quotes of a response, that are shown."""
 
 _THROTTLED = {
     "LimitExceededException",
@@ -48,7 +48,7 @@ _REFUSED = {
     "UnrecognizedClientException",
 }
 _PASSING = {
-    # S3 answers so to an upload that stalled, and to two writes of one object at the same time
+    # S3 responds so to an upload that stalled, and to two writes of one object at the same time
     "OperationAborted",
     "RequestTimeout",
     "RequestTimeoutException",
@@ -73,7 +73,7 @@ _NO_CREDENTIALS_HERE = (
     exceptions.SSOError,
 )
 _NO_CREDENTIALS_NOW = (exceptions.CredentialRetrievalError, exceptions.TokenRetrievalError)
-"""The source of the credentials, such as a container's endpoint, did not answer. Waiting for it
+"""The source of the credentials, such as a container's endpoint, did not respond. Waiting for it
 saves the results of tasks that ran for days."""
 _UNREACHABLE = (exceptions.HTTPClientError, exceptions.ConnectionError)
 _BY_CLASS: list[tuple[tuple[type[Exception], ...], type[AwsError], str]] = [
@@ -92,7 +92,7 @@ def is_throttling(code: str) -> bool:
 def translate(error: ClientError | BotoCoreError) -> AwsError:
     """The error of `core.errors` for an error of botocore; AwsError itself where none fits."""
     if isinstance(error, ClientError):
-        return _from_answer(error)
+        return _from_response(error)
     if isinstance(error, exceptions.NoRegionError):
         return RegionMissing()
     if isinstance(error, exceptions.InvalidRegionError):
@@ -115,40 +115,41 @@ def _lacks_descriptors(error: BaseException | None) -> bool:
 
 
 def unreadable(error: Exception) -> TransientError:
-    """The error for an answer that botocore could not read: it is not what the service sends.
+    """The error for a response that botocore could not read: it is not what the service sends.
 
     A proxy on the way may have cut it off or replaced it; botocore then lets through whatever its
     parser raises, such as `AttributeError` or `UnicodeDecodeError`. It raises RuntimeError where
     the source of the credentials gives expired ones: then nothing was sent.
     """
     if isinstance(error, RuntimeError) and "credentials" in str(error):
-        return CredentialsExpired(f"{_excerpt(error)} — renew the credentials")
-    return TransientError(f"the answer cannot be read: {type(error).__name__}: {_excerpt(error)}")
+        return CredentialsExpired(f"{_beginning(error)} — renew the credentials")
+    what = f"{type(error).__name__}: {_beginning(error)}"
+    return TransientError(f"the response cannot be read: {what}")
 
 
 def error_code(error: ClientError | BotoCoreError) -> str:
-    """The code of an answer, empty for an error that is not an answer."""
+    """The code of an error response; empty for an error that is not a response."""
     return error.response["Error"].get("Code", "") if isinstance(error, ClientError) else ""
 
 
-def _from_answer(error: ClientError) -> AwsError:
+def _from_response(error: ClientError) -> AwsError:
     details = error.response.get("Error", {})
     code, message = details.get("Code", ""), details.get("Message", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    said = f"{error.operation_name}: {_one_line(message) or code}"
+    what = f"{error.operation_name}: {_one_line(message) or code}"
     for codes, kind, advice in _BY_CODE:
         if code in codes:
-            return kind(f"{said} — {advice}")
-    return TransientError(said) if status >= 500 else AwsError(f"{said} ({code})")
+            return kind(f"{what} — {advice}")
+    return TransientError(what) if status >= 500 else AwsError(f"{what} ({code})")
 
 
-def _excerpt(error: Exception) -> str:
-    """The message's beginning: it may quote the whole answer."""
+def _beginning(error: Exception) -> str:
+    """The message's beginning: it may quote the whole response."""
     return _first_line(error)[:SHOWN]
 
 
 def _one_line(message: str) -> str:
-    """A service's message on one line; the page of a proxy in its place has many, and is cut."""
+    """A service's message on one line; a proxy's HTML in its place has many, and is cut."""
     line = " ".join(message.split())
     return line if len(line) <= SHOWN or "<" not in line else f"{line[:SHOWN]}…"
 

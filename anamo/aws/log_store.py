@@ -36,7 +36,7 @@ IN_MEMORY = 8 << 20
 """Largest object, in bytes, that is held in memory; also the size of one part of an upload."""
 
 PROBE = ".pyanamo-probe"
-"""Name of the object that a worker puts beside the logs when it starts. The next overwrites it."""
+"""Name of the object that a worker puts next to the logs when it starts. The next overwrites it."""
 
 _PROBE_TEXT = b"A worker that starts writes this to see whether it can write logs here.\n"
 
@@ -155,7 +155,7 @@ class LogStore:
         except BucketMissing as missing:
             region = self._client.meta.region_name
             command = f"aws s3 mb s3://{self.bucket} --region {region}"
-            raise BucketMissing(f"{missing}; to make it: {command}") from missing
+            raise BucketMissing(f"{missing}; to create it: {command}") from missing
         except AccessDenied as denied:
             needed = f"s3:PutObject on {self.address(folder)}*"
             if "kms:" in str(denied):
@@ -227,12 +227,12 @@ class LogStore:
             yield from body.iter_chunks(CHUNK)
 
     def _put_bytes(self, key: str, body: bytes, content_type: str) -> None:
-        answer = self._client.put_object(
+        response = self._client.put_object(
             Bucket=self.bucket, Key=key, Body=body, ContentType=content_type
         )
-        if "ETag" not in answer:
-            # Not S3's: a proxy on the way said that all is well
-            raise TransientError(f"bucket {self.bucket}: the answer has no ETag")
+        if "ETag" not in response:
+            # Not S3's: a proxy on the way has reported success
+            raise TransientError(f"bucket {self.bucket}: the response has no ETag")
 
     def _put_file(self, key: str, path: Path) -> None:
         from boto3.exceptions import S3UploadFailedError
@@ -246,7 +246,7 @@ class LogStore:
                 str(path), self.bucket, key, extra_args={"ContentType": "application/gzip"}
             )
         except S3UploadFailedError as error:
-            # It hides the error that tells a passing fault from a lasting one
+            # It hides the error that tells whether this may pass
             if isinstance(error.__context__, (ClientError, BotoCoreError)):
                 raise error.__context__ from error
             raise AwsError(f"bucket {self.bucket}: {error}") from error
@@ -270,7 +270,7 @@ class LogStore:
         if code == "NoSuchBucket":
             return BucketMissing(f"bucket {self.bucket} does not exist")
         if key and code in ("404", "NoSuchKey", "416", "InvalidRange"):
-            return LogMissing(f"{self.address(key)}: the log is gone from S3")
+            return LogMissing(f"{self.address(key)}: the log no longer exists in S3")
         if code in ("301", "PermanentRedirect"):
             return AwsError(
                 f"bucket {self.bucket} is in another region, where it cannot be reached"
@@ -278,6 +278,10 @@ class LogStore:
         if isinstance(error, IncompleteReadError):
             return TransientError(f"{self.address(key)}: {error}")
         self._client, fault = renewed(self._client, translate(error), self._renew_client)
-        advice = "; enable the bucket's KMS key, or give the bucket another one"
-        advice = advice if code.startswith("KMS.") else ""
-        return type(fault)(f"bucket {self.bucket}: {fault}{advice}")
+        where, advice = f"bucket {self.bucket}", ""
+        if code.startswith("KMS."):
+            advice = "; enable the bucket's KMS key, or give the bucket another one"
+        elif key and isinstance(fault, AccessDenied):
+            where = self.address(key)
+            advice = "; or the log no longer exists, which S3 does not tell without s3:ListBucket"
+        return type(fault)(f"{where}: {fault}{advice}")

@@ -18,7 +18,7 @@ ENDPOINT = "http://169.254.169.254"
 """Where EC2 has the service, unless AWS_EC2_METADATA_SERVICE_ENDPOINT is set."""
 
 SECONDS = 1
-"""For a request; the service answers in milliseconds."""
+"""For a request; the service responds in milliseconds."""
 
 
 class InstanceMetadata:
@@ -47,18 +47,18 @@ class InstanceMetadata:
             return None
 
     def _request(self, method: str, path: str, headers: Mapping[str, str]) -> str | None:
-        """The text of an answer; None if its status is not 200 or there is no text."""
+        """The text of a response; None if its status is not 200 or there is no text."""
         connection = HTTPConnection(self._endpoint.netloc, timeout=SECONDS)
         with closing(connection):
             folder = self._endpoint.path.rstrip("/")
             connection.request(method, f"{folder}/{path}", headers=dict(headers))
-            answer = connection.getresponse()
-            return answer.read().decode() or None if answer.status == 200 else None
+            response = connection.getresponse()
+            return response.read().decode() or None if response.status == 200 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """The notice that EC2 takes this Spot instance away.
+    """The notice that EC2 is reclaiming this Spot instance.
 
     Attributes:
         what: What happens and when, in words.
@@ -75,15 +75,15 @@ class SpotNotices:
     The interruption notice comes two minutes ahead; a rebalance recommendation may come earlier,
     and need not be followed by an interruption.
 
-    A service that does not answer the first time is not asked again: a container that cannot reach
-    it (a hop limit of 1) would wait a second at each look. One that has answered is, since it may
+    A service that does not respond the first time is not asked again: a container that cannot reach
+    it (a hop limit of 1) would wait a second at each check. One that has responded is, since it may
     be slow while tasks use up the machine.
     """
 
     def __init__(self) -> None:
         self._metadata = InstanceMetadata()
         # None until it was asked
-        self._answered: bool | None = None
+        self._responds: bool | None = None
         self._recommended = False
 
     def interruption(self) -> Interruption | None:
@@ -92,7 +92,7 @@ class SpotNotices:
         return _interruption(notice) if notice else None
 
     def rebalance(self) -> bool:
-        """Whether EC2 recommends to rebalance: True once, at the first look that finds it."""
+        """Whether EC2 recommends to rebalance: True once, at the first check that finds it."""
         if self._recommended:
             return False
         path = "latest/meta-data/events/recommendations/rebalance"
@@ -100,10 +100,10 @@ class SpotNotices:
         return self._recommended
 
     def _get(self, path: str) -> str | None:
-        if self._answered is False:
+        if self._responds is False:
             return None
         value = self._metadata.get(path)
-        self._answered = self._answered or self._metadata.reachable
+        self._responds = self._responds or self._metadata.reachable
         return value
 
 
@@ -113,6 +113,6 @@ def _interruption(notice: str) -> Interruption:
         known = json.loads(notice)
         when = datetime.strptime(known["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
     except (ValueError, TypeError, KeyError):
-        return Interruption(f"EC2 takes this Spot machine away: {notice}", None)
-    what = f"EC2 will {known.get('action', 'stop')} this Spot machine at {known['time']}"
+        return Interruption(f"EC2 is reclaiming this Spot instance: {notice}", None)
+    what = f"EC2 will {known.get('action', 'stop')} this Spot instance at {known['time']}"
     return Interruption(what, when.timestamp())

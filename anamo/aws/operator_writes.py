@@ -71,8 +71,8 @@ class OperatorWrites(TableWrites):
                 return Lost(None)
             item = Record.from_values(failed.item)
             # A holder may have given it back, with its attempts and failed tasks as they were
-            anew = (item.item.attempts, item.item.nested) == (0, tuple(nested))
-            applied = anew and table_writes.already_applied(
+            as_new = (item.item.attempts, item.item.nested) == (0, tuple(nested))
+            applied = as_new and table_writes.already_applied(
                 item.item, State.TODO, seen.item.lock_id
             )
             return None if applied else Lost(item)
@@ -81,12 +81,18 @@ class OperatorWrites(TableWrites):
     def requeue_part(self, seen: Record, names: Sequence[str], force: bool) -> Record | Lost:
         """Set up to STATUS_LIMIT nested tasks to todo before a requeue; the item as it is then.
 
-        The arguments are those of `requeue`; `names` are those of the tasks.
+        Args:
+            seen: The item as the operator saw it.
+            names: Those of the tasks.
+            force: Take it from its holder too.
+
+        Raises:
+            ValueError: The transition does not begin in the state seen.
         """
         transition = transitions.REQUEUE_HELD_PART if force else transitions.REQUEUE_PART
         _check_source(transition, seen)
         item = seen.item
-        # Shows whether this write has landed; a holder must not take it for a write of its own
+        # Shows whether this write was already applied; a holder must not take it for its own
         token = item.lock_id if item.state == State.FAILED else f"{item.lock_id}-requeued"
         values = {":failed": State.FAILED.value, ":token": token, ":todo": State.TODO.value}
         update = Update(token, values | self._as_seen(seen, force))
@@ -163,7 +169,7 @@ class OperatorWrites(TableWrites):
         """The write that removes items and adds others, together at most 100, all or none.
 
         It may be sent again because its reply was lost. Its token, of which `insert` says more, and
-        its time are then the same, or DynamoDB would refuse it.
+        its time are then the same, or DynamoDB would reject it.
 
         Args:
             old: As they were seen, in states that `transitions.REMOVE` begins in.

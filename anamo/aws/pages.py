@@ -11,12 +11,12 @@ from anamo.core.record import Record
 
 @dataclass(frozen=True, slots=True)
 class ItemStates:
-    """The answer of one BatchGetItem.
+    """The response to one BatchGetItem.
 
     Attributes:
         states: The states of the items that the table has, by itemID.
-        unread: The itemIDs that DynamoDB did not read: an answer has at most 16 MB, and a table
-            that throttles answers in part.
+        unread: The itemIDs that DynamoDB did not read: a response has at most 16 MB, and a table
+            that throttles responds in part.
     """
 
     states: Mapping[ItemId, str]
@@ -82,7 +82,7 @@ class Segment:
     Attributes:
         number: Which of the parts, from 0.
         parts: How many parts the table is divided into.
-        after: The key to go on after; None at the beginning.
+        after: The key to continue after; None at the beginning.
     """
 
     number: int

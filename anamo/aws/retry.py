@@ -1,4 +1,4 @@
-"""Repeating requests that met a passing fault, by tenacity.
+"""Retrying requests after transient errors, by tenacity.
 
 Guaranteed: waits grow and have full jitter, so that a thousand workers cut off together do not come
 back together. Not guaranteed: that a request is sent only once; the requests given here must be
@@ -26,7 +26,7 @@ from anamo.core.errors import Throttled, TransientError, Unreachable
 T = TypeVar("T")
 
 FIRST = 0.2
-"""Seconds: the upper end of the first wait; botocore has by then tried by itself."""
+"""Seconds: the upper end of the first wait; botocore has retried on its own by then."""
 
 LONGEST = 15.0
 """Seconds: the upper end of any wait."""
@@ -50,16 +50,16 @@ class RetryPolicy:
 
         Args:
             request: Sends it once.
-            seconds: How long a passing fault is retried, counted from the first try.
-            stop: Asked after each fault; true ends the retries.
-            say: Told of the first fault only.
-            at_once: Faults that are not retried although they may pass.
+            seconds: How long a transient error is retried, counted from the first attempt.
+            stop: Asked after each error; true ends the retries.
+            say: Told of the first error only.
+            at_once: Transient errors that are not retried.
 
         Returns:
-            The request's answer.
+            The request's result.
 
         Raises:
-            TransientError: The last fault, once the time is over or `stop()` is true, or one of
+            TransientError: The last error, once the time is over or `stop()` is true, or one of
                 `at_once`. Any other error is raised immediately.
         """
 
@@ -88,32 +88,42 @@ THROTTLED_SECONDS = 600.0
 """A page of 1 MB takes 128 read units; at ten units a second, other pages may come first."""
 
 FAULT_SECONDS = 15.0
-"""For faults that either pass soon or last."""
+"""For errors that either pass soon or persist."""
 
 
 SILENT_SECONDS = 5.0
-"""After which a command says what it waits for."""
+"""After which a command reports what it is waiting for."""
 
 READING_SECONDS = 3.0
-"""After which a command says on a terminal how much it has read; then each time twice as long."""
+"""After which a command reports on a terminal how much it has read; twice as long each time."""
 
 
 class OperatorRetry:
-    """The retry policy of an operator's commands: throttling is waited for, other faults briefly.
+    """The retry policy of an operator's commands: it waits long for throttling to end, and briefly
+    for other errors.
 
-    Threads may share it; `say` is told of throttling once, of silence once, and on a terminal of
-    the first slow look at each table.
+    Threads may share it.
+
+    Args:
+        say: Told of throttling once, of silence once, and on a terminal of the first slow read of
+            each table.
+        sleep: Waits that many seconds between two attempts.
+        stop: Asked after each error; true ends the retries.
 
     Attributes:
-        where: What answers the requests, as messages name it.
+        where: Where requests are sent, as messages name it.
     """
 
     def __init__(
-        self, say: Callable[[str], object], sleep: Callable[[float], object] = time.sleep
+        self,
+        say: Callable[[str], object],
+        sleep: Callable[[float], object] = time.sleep,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.where = "DynamoDB"
         self._say = say
         self._retries = RetryPolicy(sleep)
+        self._stop = stop
         self._said = False
         # Since when a request waits, for how long at most, and for what
         self._waits: list[tuple[float, float, str]] = []
@@ -121,28 +131,28 @@ class OperatorRetry:
         self._read: set[str] = set()
 
     def __call__(self, request: Callable[[], T]) -> T:
-        """The request's answer. Raises one of `errors` once it fails for good."""
+        """The request's result. Raises one of `errors` once it fails for good."""
 
         def briefly() -> T:
             with self.waiting(FAULT_SECONDS + 2 * DYNAMODB_READ_SECONDS):
-                return self._retries.retry(request, FAULT_SECONDS, at_once=(Throttled,))
+                return self._retries.retry(request, FAULT_SECONDS, self._stop, at_once=(Throttled,))
 
         return self._retries.retry(
-            briefly, THROTTLED_SECONDS, say=self._note, at_once=(Unreachable,)
+            briefly, THROTTLED_SECONDS, self._stop, self._note, at_once=(Unreachable,)
         )
 
     def _note(self, fault: TransientError) -> None:
         if not self._said:
             self._said = True
-            self._say(f"{fault}; going on more slowly")
+            self._say(f"{fault}; continuing at a lower rate")
 
     @contextmanager
     def waiting(self, longest: float, where: str = "") -> Iterator[None]:
-        """A context in which an answer is waited for; says so once, if it takes long.
+        """A context in which a response is waited for; reports that once, if it takes long.
 
         Args:
             longest: Seconds that it may take.
-            where: What is to answer, if not `self.where`.
+            where: Where the request was sent, if not to `self.where`.
         """
         wait = (time.monotonic(), longest, where or self.where)
         self._waits.append(wait)
@@ -155,21 +165,21 @@ class OperatorRetry:
             self._waits.remove(wait)
 
     def _watch(self) -> None:
-        """Look after the requests until one has waited for long, and say so; in a thread."""
+        """Watch the requests until one has waited for long, and report it; in a thread."""
         while True:
             time.sleep(SILENT_SECONDS / 5)
             for began, longest, where in list(self._waits):
                 if time.monotonic() - began >= SILENT_SECONDS:
                     self._say(
-                        f"waiting for {where}: no answer for {SILENT_SECONDS:.0f} s; "
-                        f"giving up in {longest - SILENT_SECONDS:.0f} s at the latest"
+                        f"waiting for {where}: no response for {SILENT_SECONDS:.0f} s; "
+                        f"giving up within {longest - SILENT_SECONDS:.0f} s"
                     )
                     return
 
     def reading(self, table: str) -> Callable[[int], object]:
         """What to call with each number of items that were read of a table, by one thread."""
         if table in self._read or not sys.stderr.isatty():
-            # A look that is repeated every few seconds explains itself the first time only
+            # A read that is repeated every few seconds is reported the first time only
             return lambda items: None
         self._read.add(table)
         began, total, due = time.monotonic(), 0, READING_SECONDS

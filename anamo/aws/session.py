@@ -28,7 +28,7 @@ DYNAMODB_READ_SECONDS = 8
 """Single-item requests take milliseconds. A worker told to stop has some 25 s for everything."""
 
 S3_READ_SECONDS = 30
-"""S3 may take seconds to answer a part of a large upload."""
+"""S3 may take seconds to respond to a part of a large upload."""
 
 SMALL_BODY = 64 * 1024
 """Largest body, in bytes, that is sent together with its headers."""
@@ -43,7 +43,7 @@ def dynamodb_client(region: str | None, attempts: int = 2, *, renew: bool = Fals
     Args:
         region: None is the one boto3 finds, or else AWS_REGION, which most AWS tools read.
         attempts: How often a request is sent until it fails.
-        renew: Make a new session, which reads the credentials anew. Any thread may do so; without
+        renew: Make a new session, which reads the credentials again. Any thread may do so; without
             it clients share the session of their process, and one thread makes them.
 
     Raises:
@@ -63,7 +63,7 @@ def s3_client(region: str | None, attempts: int = 3, *, renew: bool = False) -> 
 
 def _send_small_body_at_once(params: dict[str, Any], **_event: object) -> None:
     """Send a small body without waiting for S3's permission, which costs a round trip. For a large
-    one botocore still asks, so that S3 can refuse it before it is sent.
+    one botocore still asks, so that S3 can reject it before it is sent.
     """
     size = determine_content_length(params.get("body"))
     if size is not None and size <= SMALL_BODY:
@@ -127,7 +127,7 @@ def renewed(client: Any, fault: AwsError, renew: Callable[[], Any] | None) -> tu
     Args:
         client: The client whose request failed.
         fault: Why it failed.
-        renew: Makes a client with credentials that are read anew; None leaves all as it is.
+        renew: Makes a client with credentials that are read again; None leaves all as it is.
 
     Returns:
         The client for further requests: a new one, or the same where credentials cannot be read at

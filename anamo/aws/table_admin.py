@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from anamo.aws.dynamodb import STATE_INDEX, TableExists, TableRequests
+from anamo.aws.indexes import INDEX_FILE, index_definitions, workflow_indexes
 from anamo.aws.retry import RetryPolicy
-from anamo.core.capacity import INDEX_FILE, Index, index_definitions, workflow_indexes
+from anamo.core.capacity import Index
 from anamo.core.errors import CredentialsExpired, TableMissing, TableUnusable, Unreachable
 
 CHECK_SECONDS = 300.0
@@ -19,6 +20,15 @@ ACTIVATION_SECONDS = 900
 
 _KEYS = {"itemID": "N", "ItemState": "S", "taskID": "S", "InstanceID": "S", "Log_Length": "N"}
 """The attributes of the keys of a table and its indexes, and their types."""
+
+_DISPENSABLE = {"Failed_Tasks", "Failures"}
+"""What ItemStateIndex need not hold: without Failed_Tasks, `status` reads failed items from the
+table, and Failures comes with a claim.
+
+Without lockID, InstanceID or Lease_Expires, workers would find items and could not take them. The
+others are for operators, who take what an index lacks for what an item lacks: without Nested_Tasks,
+Lock_Date or Done_Date, `status` would refuse to count, or count items that have nested tasks as one
+task, what was given back half done as not begun, and what has ended at no time."""
 
 
 class TableAdmin(TableRequests):
@@ -53,7 +63,7 @@ class TableAdmin(TableRequests):
     ) -> None:
         """Check key and indexes, and wait until the table is active.
 
-        Passing faults are retried: a thousand workers may start at once.
+        Transient errors are retried: a thousand workers may start at once.
 
         Args:
             sleep: Waits that many seconds.
@@ -99,12 +109,12 @@ class TableAdmin(TableRequests):
 
     def _describe(self, sleep: Callable[[float], object]) -> Mapping[str, Any]:
         try:
-            answer = self.send(self._client.describe_table)
+            response = self.send(self._client.describe_table)
         except TableMissing:
             # Right after CreateTable, DescribeTable may not find the table yet
             sleep(1)
-            answer = self.send(self._client.describe_table)
-        table: Mapping[str, Any] = answer["Table"]
+            response = self.send(self._client.describe_table)
+        table: Mapping[str, Any] = response["Table"]
         return table
 
 
@@ -115,7 +125,7 @@ def _check_schema(name: str, table: Mapping[str, Any]) -> None:
     if key != [("itemID", "HASH")] or kinds.get("itemID") != "N":
         raise TableUnusable(
             f"table {name}: its key must be itemID, a number, and nothing else; "
-            "make a new table with --create-table"
+            "create a new table with --create-table"
         )
     existing = {index.name: index for index in _indexes(table)}
     for index in workflow_indexes():
@@ -136,8 +146,7 @@ def _fault(index: Index, found: Index | None) -> str:
         return "is missing or has another key"
     if index.name != STATE_INDEX or index.projected is None or found.projected is None:
         return ""
-    # Without these, workers would find items and could not claim them
-    lacking = sorted(index.projected - found.projected)
+    lacking = sorted(index.projected - found.projected - _DISPENSABLE)
     return f"does not project {', '.join(lacking)}" if lacking else ""
 
 

@@ -107,7 +107,7 @@ class TableReads(TableRequests):
         return found[0].item_id if found else None
 
     def _listed(self, condition: str, values: Values, **request: Any) -> list[Item]:
-        answer = self.send(
+        response = self.send(
             self._client.query,
             IndexName=STATE_INDEX,
             KeyConditionExpression=condition,
@@ -115,7 +115,7 @@ class TableReads(TableRequests):
             ProjectionExpression="itemID, lockID",
             **request,
         )
-        return list(map(Item.from_values, map(decode, answer["Items"])))
+        return list(map(Item.from_values, map(decode, response["Items"])))
 
     def leases(
         self, start: ItemId, before: int, limit: int, instance: str | None = None
@@ -133,7 +133,7 @@ class TableReads(TableRequests):
         if instance:
             wanted += " OR InstanceID = :instance"
             values[":instance"] = instance
-        answer = self.send(
+        response = self.send(
             self._client.query,
             IndexName=STATE_INDEX,
             KeyConditionExpression="ItemState = :state AND itemID >= :start",
@@ -142,10 +142,10 @@ class TableReads(TableRequests):
             ProjectionExpression=_TO_CLAIM,
             Limit=limit,
         )
-        items = [Item.from_values(decode(image)) for image in answer["Items"]]
-        last = answer.get("LastEvaluatedKey")
+        items = [Item.from_values(decode(image)) for image in response["Items"]]
+        last = response.get("LastEvaluatedKey")
         rest = above(key_of(decode(last))) if last else None
-        return LeasePage(items, answer["ScannedCount"], rest)
+        return LeasePage(items, response["ScannedCount"], rest)
 
     def look(self, rest: Mapping[str, Any] | None) -> TableLook:
         """The next page of the table, read from it and not from an index, so that it shows every
@@ -155,7 +155,7 @@ class TableReads(TableRequests):
             rest: Where it begins: what the page before says; None is the first page.
         """
         request: dict[str, Any] = {"ExclusiveStartKey": rest} if rest else {}
-        answer = self.send(
+        response = self.send(
             self._client.scan,
             ConsistentRead=True,
             FilterExpression="ItemState IN (:todo, :locked)",
@@ -165,19 +165,23 @@ class TableReads(TableRequests):
             ProjectionExpression=_TO_CLAIM,
             **request,
         )
-        found = [Item.from_values(decode(image)) for image in answer["Items"]]
+        found = [Item.from_values(decode(image)) for image in response["Items"]]
         return TableLook(
             [item for item in found if item.state == State.TODO],
             [item for item in found if item.state == State.LOCKED],
-            answer.get("LastEvaluatedKey"),
+            response.get("LastEvaluatedKey"),
         )
 
     # Operators
 
     def page(self, part: Part, projection: Projection, limit: int | None = None) -> QueryPage:
-        """The first items of a part: as many as DynamoDB reads at once (1 MB), but at most `limit`,
-        and at most 100 whole items. An item that has changed its state since it was listed is given
-        as listed.
+        """The first items of a part: as many as DynamoDB reads at once (1 MB). An item that has
+        changed its state since it was listed is given as listed.
+
+        Args:
+            part: The part.
+            projection: How much of its items.
+            limit: The most items; of whole ones it is 100 at most.
         """
         values = {
             ":state": part.state,
@@ -189,7 +193,7 @@ class TableReads(TableRequests):
             limit = min(limit or TRANSACTION_LIMIT, TRANSACTION_LIMIT)
         if limit:
             request["Limit"] = limit
-        answer = self.send(
+        response = self.send(
             self._client.query,
             IndexName=STATE_INDEX,
             KeyConditionExpression="ItemState = :state AND itemID BETWEEN :first AND :last",
@@ -197,10 +201,10 @@ class TableReads(TableRequests):
             **request,
         )
         rest = None
-        if "LastEvaluatedKey" in answer:
-            first = above(key_of(decode(answer["LastEvaluatedKey"])))
+        if "LastEvaluatedKey" in response:
+            first = above(key_of(decode(response["LastEvaluatedKey"])))
             rest = None if first is None else Part(part.state, first, part.last)
-        images = answer["Items"]
+        images = response["Items"]
         if projection in _WITHOUT_STATE:
             known = encode({"ItemState": part.state})
             images = [{**image, **known} for image in images]
@@ -211,28 +215,36 @@ class TableReads(TableRequests):
     def states_held(self) -> set[str]:
         """The states that items are in, other tools' included: half a read unit each.
 
-        The index is scanned for one item; then the scan goes on behind the largest itemID of that
+        The index is scanned for one item; then the scan continues after the largest itemID of that
         item's state, which is the first item of another state, until nothing is left.
+
+        Raises:
+            AwsError: The scan gave a state twice.
         """
         found: set[str] = set()
         request: dict[str, Any] = {"IndexName": STATE_INDEX, "Limit": 1}
         while True:
-            answer = self.send(self._client.scan, ProjectionExpression="ItemState", **request)
-            if answer["Items"]:
-                state = text(decode(answer["Items"][0]), "ItemState")
+            response = self.send(self._client.scan, ProjectionExpression="ItemState", **request)
+            if response["Items"]:
+                state = text(decode(response["Items"][0]), "ItemState")
                 if state in found:
                     raise AwsError(f"table {self.name}: a scan of {STATE_INDEX} gave {state} twice")
                 found.add(state)
                 key = {"ItemState": state, "itemID": LARGEST_ID}
                 request["ExclusiveStartKey"] = encode(key)
-            elif "LastEvaluatedKey" in answer:
-                request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+            elif "LastEvaluatedKey" in response:
+                request["ExclusiveStartKey"] = response["LastEvaluatedKey"]
             else:
                 return found
 
     def of_task(self, task_id: str, state: str, projection: Projection) -> list[Record]:
         """The items of a task id that the index lists in a state; what is read from the table is
         given in the state that it is in by now.
+
+        Args:
+            task_id: The task id.
+            state: The state.
+            projection: How much of them: STEP, STANDING or WHOLE.
         """
         pages = self._pages(
             IndexName=TASK_INDEX,
@@ -250,7 +262,14 @@ class TableReads(TableRequests):
         *,
         as_listed: bool = True,
     ) -> list[Record]:
-        """Items that an index lists, those that it does not hold whole read from the table."""
+        """Items that an index lists, those that it does not hold whole read from the table.
+
+        Args:
+            listed: The items as the index holds them.
+            projection: How much of them.
+            consistent: As in `read`.
+            as_listed: Whether an item that has changed its state is given as listed.
+        """
         found = [Record.from_values(decode(image)) for image in listed]
         if projection not in _OF_TABLE:
             return found
@@ -292,39 +311,46 @@ class TableReads(TableRequests):
         return found
 
     def scan(self, segment: Segment, projection: Projection, consistent: bool) -> ScanPage:
-        """The next items of a segment (1 MB), read from the table itself; `consistent` as in
-        `read`.
+        """The next items of a segment (1 MB), read from the table itself.
+
+        Args:
+            segment: The segment, or what is left of it.
+            projection: How much of the items.
+            consistent: Whether to see every write before, at twice the price.
         """
         request: dict[str, Any] = {"Segment": segment.number, "TotalSegments": segment.parts}
         if segment.after:
             request["ExclusiveStartKey"] = segment.after
-        answer = self.send(
+        response = self.send(
             self._client.scan, ConsistentRead=consistent, **_of_table(projection), **request
         )
         rest = None
-        if "LastEvaluatedKey" in answer:
-            rest = replace(segment, after=answer["LastEvaluatedKey"])
-        return ScanPage([Record.from_values(decode(each)) for each in answer["Items"]], rest)
+        if "LastEvaluatedKey" in response:
+            rest = replace(segment, after=response["LastEvaluatedKey"])
+        return ScanPage([Record.from_values(decode(each)) for each in response["Items"]], rest)
 
     def _batch(self, **request: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The items of one BatchGetItem, and the keys that DynamoDB left unread."""
-        answer = self.send(
+        """The items of one BatchGetItem, and the keys that DynamoDB left unread; raises Throttled
+        if those are all.
+        """
+        response = self.send(
             self._client.batch_get_item, named=False, RequestItems={self.name: request}
         )
-        images = [decode(image) for image in answer["Responses"].get(self.name, [])]
-        unread = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
-        if unread and not images:
+        images = [decode(image) for image in response["Responses"].get(self.name, [])]
+        unread = response.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+        # Items that do not exist are read, too, and give no image
+        if len(unread) == len(request["Keys"]):
             raise Throttled(f"table {self.name}: reads are throttled")
         return images, unread
 
     def _pages(self, **request: Any) -> Iterator[Attributes]:
         """The items of a query, page after page."""
         while True:
-            answer = self.send(self._client.query, **request)
-            yield from answer["Items"]
-            if "LastEvaluatedKey" not in answer:
+            response = self.send(self._client.query, **request)
+            yield from response["Items"]
+            if "LastEvaluatedKey" not in response:
                 return
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+            request["ExclusiveStartKey"] = response["LastEvaluatedKey"]
 
 
 _OF_TABLE = (Projection.STANDING, Projection.WHOLE)
@@ -332,7 +358,7 @@ _WITHOUT_STATE = (Projection.SIZES, Projection.TALLY, Projection.RUNS, Projectio
 
 
 def _of_index(projection: Projection) -> dict[str, Any]:
-    """What a query asks for: DynamoDB refuses to name what the index does not hold."""
+    """What a query asks for: DynamoDB rejects one that names what the index does not hold."""
     if projection in (*_WITHOUT_STATE, Projection.STEP):
         return {"ProjectionExpression": projection.value}
     return {}

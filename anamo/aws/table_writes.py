@@ -70,7 +70,7 @@ class TableWrites(TableRequests):
 
         Args:
             items: Together at most TRANSACTION_BYTES.
-            token: The write's own, so that DynamoDB answers with success when it is sent again
+            token: The write's own, so that DynamoDB reports success when it is sent again
                 because its reply was lost, for ten minutes. It is also the items' first lockID,
                 which no late write knows from an earlier life of an item that was removed.
 
@@ -114,7 +114,7 @@ class TableWrites(TableRequests):
                 ClientRequestToken=token,
             )
         except Cancelled as cancelled:
-            return cancelled.states_there(items, self.name)
+            return cancelled.existing_states(items, self.name)
         return {}
 
     def claim(self, seen: Item, lock_id: str, holder: Holder) -> Item | None:
@@ -144,7 +144,10 @@ class TableWrites(TableRequests):
         """Take an item that an earlier attempt of the holder's AWS Batch job holds, without waiting
         for its lease; None if another process was quicker.
 
-        The arguments are those of `take_over`.
+        Args:
+            seen: The item as the index listed it.
+            lock_id: The claim's token, minted for this claim.
+            holder: Who claims it.
         """
         values = {":seen": seen.lock_id}
         return self._hold(transitions.TAKE_OVER_EARLIER, seen.item_id, lock_id, holder, values)
@@ -229,7 +232,10 @@ class TableWrites(TableRequests):
     def release(self, item: Item, results: Results, ended: int) -> bool:
         """Give the item back with the results there are; False if the claim is lost.
 
-        The arguments are those of `finish`; `results` may be empty.
+        Args:
+            item: The item as it was claimed.
+            results: As for `finish`, or none.
+            ended: How many nested tasks of the item have ended, these included.
         """
         update = Update(item.lock_id, {":one": 1})
         # Without results the table keeps what it has, Ended_Tasks too: a record whose reply was
@@ -241,7 +247,11 @@ class TableWrites(TableRequests):
     def give_back(self, item: Item, results: Results, ended: int, why: str) -> bool:
         """Give the item back after a host error; False if the claim is lost.
 
-        The arguments are those of `release`, and the host error.
+        Args:
+            item: The item as it was claimed.
+            results: As for `finish`, or none.
+            ended: How many nested tasks of the item have ended, these included.
+            why: The host error, which is cut to HOST_ERROR_LIMIT.
         """
         reason = why.encode()[:HOST_ERROR_LIMIT].decode("utf-8", "ignore")
         update = Update(item.lock_id, {":one": 1, ":zero": 0, ":why": reason})
@@ -250,10 +260,13 @@ class TableWrites(TableRequests):
         return self._settle(transitions.GIVE_BACK, item.item_id, State.TODO, update)
 
     def retry(self, item: Item, results: Results, ended: int, again: Sequence[str] = ()) -> bool:
-        """Give a failed item back to be tried again; False if the claim is lost.
+        """Give a failed item back to be retried; False if the claim is lost.
 
-        The arguments are those of `finish`, where `ended` leaves out the nested tasks that run
-        again; `again` are their names.
+        Args:
+            item: The item as it was claimed.
+            results: The single task's, or up to GROUP_LIMIT of nested tasks.
+            ended: How many nested tasks of the item have ended, without those that run again.
+            again: The names of the nested tasks that run again.
         """
         recorded = [name for name in again if isinstance(results, LogEntry) or name not in results]
         while len(recorded) > GROUP_LIMIT:
@@ -266,7 +279,12 @@ class TableWrites(TableRequests):
         return self._settle(transitions.RETRY, item.item_id, State.TODO, update)
 
     def retry_part(self, item: Item, names: Sequence[str]) -> bool:
-        """Set up to STATUS_LIMIT failed nested tasks to todo; False if the claim is lost."""
+        """Set up to STATUS_LIMIT failed nested tasks to todo; False if the claim is lost.
+
+        Args:
+            item: The item as it was claimed.
+            names: Those of the tasks.
+        """
         update = Update(item.lock_id, {})
         update.set_todo(names)
         return self._settle(transitions.RETRY_PART, item.item_id, State.LOCKED, update)
@@ -274,7 +292,7 @@ class TableWrites(TableRequests):
     def _settle(
         self, transition: Transition, item_id: ItemId, target: State, update: Update
     ) -> bool:
-        """Send a holder's write: True if it was applied, now or on an earlier try."""
+        """Send a holder's write: True if it was applied, now or on an earlier attempt."""
         if target not in transition.targets:
             raise ValueError(f"{transition.name} leads to {transition.targets}, not to {target}")
         update.values |= {":locked": State.LOCKED.value, ":mine": update.lock_id}
@@ -284,7 +302,7 @@ class TableWrites(TableRequests):
             self._write(transition, item_id, update, "NONE")
         except ConditionFailed as failed:
             item = Item.from_values(failed.item) if failed.item else None
-            # Where the claim goes on, a later write of this same claim may have come first
+            # Where the claim continues, a later write of this same claim may have come first
             applied = already_applied(item, target, update.lock_id)
             # An operator may have made the item todo: the results tell whose write it was
             return applied and (target != State.TODO or update.is_in(failed.item or {}))
@@ -293,7 +311,20 @@ class TableWrites(TableRequests):
     def _write(
         self, transition: Transition, item_id: ItemId, update: Update, returned: str
     ) -> Values:
-        """Send a transition; gives the attributes that `returned` asks for."""
+        """Send a transition.
+
+        Args:
+            transition: Gives the condition, and clauses and attributes of its own.
+            item_id: The item.
+            update: Gives the values, and further clauses and attributes.
+            returned: Which attributes to return, as DynamoDB's `ReturnValues` takes it.
+
+        Returns:
+            The attributes.
+
+        Raises:
+            ConditionFailed: The transition's condition does not hold.
+        """
         expression = "SET " + ", ".join((*transition.set, *update.clauses))
         if removed := (*transition.remove, *update.removed):
             expression += " REMOVE " + ", ".join(removed)
@@ -303,7 +334,7 @@ class TableWrites(TableRequests):
             "UpdateExpression": expression,
             "ExpressionAttributeValues": encode(update.values),
             "ReturnValues": returned,
-            # Shows whether an earlier try of this very write is why the condition fails
+            # Shows whether an earlier attempt of this very write is why the condition fails
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         if update.paths:
@@ -318,5 +349,5 @@ class TableWrites(TableRequests):
 
 
 def already_applied(item: Item | None, target: State, lock_id: str) -> bool:
-    """Whether the item is what an earlier try of the same write made of it."""
+    """Whether the item is what an earlier attempt of the same write made of it."""
     return item is not None and item.state == target.value and item.lock_id == lock_id

@@ -1,6 +1,6 @@
-"""What a transition's write sets beside the transition's own clauses: an update expression's parts.
+"""What a transition's write sets besides the transition's own clauses: parts of an expression.
 
-Guaranteed: results and statuses are set one by one, so what another tool keeps beside them stays.
+Guaranteed: results and statuses are set one by one, so what another tool keeps next to them stays.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +12,7 @@ from anamo.core.item import Item, State
 from anamo.core.log_entry import MOST_PREFIXES, LogEntry, split_address
 
 GROUP_LIMIT = 50
-"""Results in one write, and as many statuses beside them: an update expression has at most 4 KB and
+"""Results in one write, and as many statuses as well: an update expression has at most 4 KB and
 300 operators."""
 
 STATUS_LIMIT = 200
@@ -24,14 +24,14 @@ Results = Mapping[str, LogEntry] | LogEntry
 
 @dataclass(slots=True)
 class Update:
-    """What a transition's write needs beside its own clauses.
+    """What a transition's write needs besides its own clauses.
 
     Attributes:
         lock_id: The lockID of the claim; NULL where nobody claims the item.
         values: The expressions' values by placeholder.
         paths: Attribute names by placeholder.
-        clauses: What SET has beside the transition's own clauses.
-        removed: What REMOVE has beside the transition's own attributes.
+        clauses: What SET has besides the transition's own clauses.
+        removed: What REMOVE has besides the transition's own attributes.
     """
 
     lock_id: str

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from anamo import __version__
+from anamo.core.errors import UsageError
 from anamo.core.log_entry import PREFIX_LIMIT, encoded_prefix
 from anamo.core.text import printable
 
@@ -18,12 +19,12 @@ DEFAULT_PREFIX = "PyAnamo"
 """Prefix of log keys unless the command line gives one."""
 
 TABLES = "PYANAMO_TABLES"
-"""The variable with the tables of a project, between blanks or commas, where there is no -t."""
+"""The variable with the tables of a project, separated by blanks or commas, if there is no -t."""
 
 BUCKET = "PYANAMO_BUCKET"
-"""The variable with the bucket for the logs, as -b takes it, where there is no -b."""
+"""The variable with the bucket for the logs, as -b takes it, if there is no -b."""
 
-ENVIRONMENT = f"""defaults from the environment, so that a project types them once:
+ENVIRONMENT = f"""defaults from the environment, set once per project:
   export {TABLES}="Align Call" {BUCKET}=my-bucket AWS_DEFAULT_REGION=us-east-1"""
 """The paragraph of --help about them."""
 
@@ -95,6 +96,10 @@ def without_aliases(words: Sequence[str], aliases: Mapping[str, str]) -> list[st
     """The command line with each alias of a flag replaced by the flag.
 
     argparse takes no word that begins with `--` for the value of a flag, so that none can be meant.
+
+    Args:
+        words: The command line after the program's name.
+        aliases: Flags by their aliases; all begin with `--`.
     """
     parts = [word.partition("=") for word in words]
     return [f"{aliases.get(flag, flag)}{equals}{value}" for flag, equals, value in parts]
@@ -138,18 +143,29 @@ def add_bucket_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def table_words(arguments: argparse.Namespace) -> list[list[str]]:
-    """The words of each -t, or else the tables in the environment, each by itself.
+    """The words of each -t, or else the tables in the environment, each on its own.
 
     The first word may hold several tables, separated by spaces: what AWS Batch passes on as a job's
     parameter is one word.
+
+    Raises:
+        UsageError: A name in the environment cannot be that of a table.
     """
-    words: list[list[str]] = arguments.table or [[name] for name in _environment_tables()]
-    return [[*first.split(), *rest] for first, *rest in words]
+    if not arguments.table:
+        return [[name] for name in _checked(_environment_tables())]
+    return [[*first.split(), *rest] for first, *rest in arguments.table]
 
 
 def tables(arguments: argparse.Namespace) -> list[str]:
     """The tables of -t where all its words are tables, each once."""
     return unique([word for words in table_words(arguments) for word in words])
+
+
+def _checked(names: Sequence[str]) -> Sequence[str]:
+    try:
+        return list(map(table_name, names))
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"{TABLES}: {error}") from None
 
 
 def _environment_tables() -> list[str]:
@@ -164,11 +180,11 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
         type=non_empty,
         help="AWS region; default: AWS_DEFAULT_REGION, or the AWS configuration",
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="say more")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print more")
     parser.add_argument(
         "--debug",
         action="store_true",
-        help="say everything, with versions, environment and tracebacks",
+        help="print everything, with versions, environment and tracebacks",
     )
     parser.add_argument(
         "--version", action="version", version=f"PyAnamo {__version__}", help="print the version"
@@ -176,14 +192,22 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def non_empty(text: str) -> str:
-    """A value that is not empty: in a pasted line, an unset variable leaves nothing behind."""
+    """A value that is not empty: in a pasted line, an unset variable leaves nothing behind.
+
+    Raises:
+        ArgumentTypeError: It is empty.
+    """
     if not text.strip():
-        raise argparse.ArgumentTypeError("is empty; is the variable set?")
+        raise argparse.ArgumentTypeError("is empty (unset shell variable?)")
     return text
 
 
 def table_name(text: str) -> str:
-    """A table's name by DynamoDB's rules, or its ARN."""
+    """A table's name by DynamoDB's rules, or its ARN.
+
+    Raises:
+        ArgumentTypeError: It is neither.
+    """
     if non_empty(text).startswith("arn:") or re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", text):
         return text
     raise argparse.ArgumentTypeError(
@@ -192,7 +216,11 @@ def table_name(text: str) -> str:
 
 
 def separator(text: str) -> str:
-    r"""A separator of fields; a tab may be typed as \t, since shells make it hard to type."""
+    r"""A separator of fields; a tab may be typed as \t, since shells make it hard to type.
+
+    Raises:
+        ArgumentTypeError: It is empty or contains a line break.
+    """
     if not text:
         raise argparse.ArgumentTypeError("is empty")
     if "\n" in text or "\r" in text:
@@ -201,7 +229,11 @@ def separator(text: str) -> str:
 
 
 def log_prefix(text: str) -> str:
-    """A prefix of log keys, short enough for S3 keys and for the items' log entries."""
+    """A prefix of log keys, short enough for S3 keys and for the items' log entries.
+
+    Raises:
+        ArgumentTypeError: It is longer.
+    """
     size = len("/".join(encoded_prefix(text)))
     if size > PREFIX_LIMIT:
         raise argparse.ArgumentTypeError(f"has {size} bytes encoded; at most {PREFIX_LIMIT} fit")
@@ -209,7 +241,11 @@ def log_prefix(text: str) -> str:
 
 
 def log_location(text: str) -> LogLocation:
-    """A bucket, by its name or as s3://NAME or s3://NAME/PREFIX."""
+    """A bucket, by its name or as s3://NAME or s3://NAME/PREFIX.
+
+    Raises:
+        ArgumentTypeError: It is none of these, or the prefix is too long.
+    """
     if non_empty(text).startswith("arn:"):
         raise argparse.ArgumentTypeError(
             "is an ARN: pass the bucket's name, or the access point's alias, which ends in -s3alias"
@@ -225,7 +261,11 @@ def log_location(text: str) -> LogLocation:
 
 
 def metrics_target(text: str) -> str | Path:
-    """Where metrics go: "emf", or the file of prom:FILE."""
+    """Where metrics go: "emf", or the file of prom:FILE.
+
+    Raises:
+        ArgumentTypeError: It is neither, or the file is not one that collectors read.
+    """
     kind, colon, path = text.partition(":")
     if text == "emf":
         return text
@@ -239,7 +279,9 @@ def metrics_target(text: str) -> str | Path:
 
 
 def whole_number(least: int) -> Callable[[str], int]:
-    """Type of a flag whose value is a whole number of at least `least`."""
+    """Type of a flag whose value is a whole number of at least `least`. It raises
+    ArgumentTypeError.
+    """
 
     def parse(text: str) -> int:
         try:
@@ -254,7 +296,11 @@ def whole_number(least: int) -> Callable[[str], int]:
 
 
 def duration(text: str) -> float:
-    """Seconds: a number, or one followed by s, m, h or d, such as 90m."""
+    """Seconds: a number, or one followed by s, m, h or d, such as 90m.
+
+    Raises:
+        ArgumentTypeError: It is no duration.
+    """
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     unit = units.get(text[-1:].lower())
     try:
@@ -267,7 +313,11 @@ def duration(text: str) -> float:
 
 
 def price(text: str) -> float:
-    """An amount of money."""
+    """An amount of money.
+
+    Raises:
+        ArgumentTypeError: It is no amount.
+    """
     try:
         amount = float(text)
     except ValueError:
@@ -278,17 +328,25 @@ def price(text: str) -> float:
 
 
 def interval(text: str) -> float | None:
-    """A duration of at least a second, or None for `off`."""
+    """A duration of at least a second, or None for `off`.
+
+    Raises:
+        ArgumentTypeError: It is neither.
+    """
     if text == "off":
         return None
     seconds = duration(text)
     if seconds < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1 s; `off` turns it off")
+        raise argparse.ArgumentTypeError(f"{text} is less than 1 s; use `off` to disable")
     return seconds
 
 
 def lease(text: str) -> int:
-    """A lease in whole seconds: shorter than 2 it would end before it is renewed."""
+    """A lease in whole seconds: shorter than 2 it would end before it is renewed.
+
+    Raises:
+        ArgumentTypeError: It is no duration, or shorter.
+    """
     seconds = math.ceil(duration(text))
     if seconds < 2:
         raise argparse.ArgumentTypeError(f"{text} is less than 2 s")

@@ -1,4 +1,4 @@
-"""What is said to the operator, on stderr."""
+"""Messages to the operator, on stderr."""
 
 import argparse
 import logging
@@ -26,7 +26,7 @@ class Messages:
         self._print_line = print_line
 
     def __call__(self, message: str) -> None:
-        """Print a message; each of its lines stands by itself.
+        """Print a message; the program's name stands before each of its lines.
 
         That stderr is closed or full is no reason to stop work.
         """

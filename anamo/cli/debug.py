@@ -1,4 +1,4 @@
-"""What --debug says of the host before the command begins.
+"""What --debug reports of the host before the command begins.
 
 Guaranteed: variables are shown by a list of names, none of which holds a secret, and URLs without
 user name and password.
@@ -20,14 +20,17 @@ SHOWN = re.compile(
 )
 """Environment variables that change where requests go or how the worker runs."""
 
+PACKAGES = ("boto3", "botocore", "jinja2", "psutil", "rich", "tenacity")
+"""Those of requirements.txt."""
+
 logger = logging.getLogger(__name__)
 
 
 def log_host_facts() -> None:
-    """Log versions, then environment variables, one a line."""
+    """Log versions, then environment variables, one per line."""
     python, system = platform.python_version(), platform.platform()
     logger.debug("PyAnamo %s, Python %s, %s", __version__, python, system)
-    for package in ("boto3", "botocore"):
+    for package in PACKAGES:
         try:
             logger.debug("%s %s", package, version(package))
         except PackageNotFoundError:

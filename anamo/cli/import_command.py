@@ -30,7 +30,7 @@ SHOWN = 3
 FIRST = 5
 """Command lines of a table that --dry-run shows."""
 
-EPILOG = rf"""task file, one item a line:
+EPILOG = rf"""task file, one item per line:
   TaskID|Table|Task Script|arguments          with -n: one nested task per argument
   TaskID|Table|Task Script[|Argument]         without -n: one task
 
@@ -46,7 +46,7 @@ examples:
     --script 'bash align.sh {{fastq1}} {{fastq2}} {{sample}}' --nested-over chr1,chr2
 
 Items that are in the table already stay as they are: repeat or extend an import at any time.
-A line that was corrected is another item; the one it replaces stays, unless --replace is given.
+A corrected line is a new item; the old item stays, unless --replace is given.
 
 {types.ENVIRONMENT}
 
@@ -55,7 +55,7 @@ A line that was corrected is another item; the one it replaces stays, unless --r
 exit codes:
   0    imported
   1    imported, but old items that workers hold were not replaced (--replace)
-  2    wrong usage or bad lines; nothing was written
+  2    wrong usage or invalid lines; nothing was written
   3    AWS refused or cannot be reached; run the same command again to finish"""
 
 
@@ -83,9 +83,7 @@ def parser(program: str = SCRIPT) -> types.Parser:
         type=types.separator,
         help="separator of nested arguments; without it a line is one task",
     )
-    add(
-        "--create-table", action="store_true", help="make a table that is missing, billed on demand"
-    )
+    add("--create-table", action="store_true", help="create missing tables, billed on demand")
     add(
         "--hold",
         action="store_true",
@@ -94,18 +92,18 @@ def parser(program: str = SCRIPT) -> types.Parser:
     add(
         "--replace",
         action="store_true",
-        help="remove items that have the task id of a line and another command, unless a worker "
-        "holds them",
+        help="remove items that have the task id of a line and a different command, unless a "
+        "worker holds them",
     )
     add(
         "--literal",
         action="store_true",
-        help="import lines with shell syntax outside quotes as they are, characters as arguments",
+        help="import lines as they are: shell syntax outside quotes becomes part of arguments",
     )
     add(
         "--dry-run",
         action="store_true",
-        help="check, count and show the first commands; write nothing, ask nothing of AWS",
+        help="check, count and show the first commands; write nothing and contact no AWS service",
     )
     types.add_common_flags(made)
     add_sheet_flags(made)
@@ -115,7 +113,7 @@ def parser(program: str = SCRIPT) -> types.Parser:
 def add_sheet_flags(made: argparse.ArgumentParser) -> None:
     """Add the flags of sample sheets."""
     group = made.add_argument_group(
-        "sample sheets", "CSV or TSV with a header, one item a row; instead of -d, -s and -n"
+        "sample sheets", "CSV or TSV with a header, one item per row; instead of -d, -s and -n"
     )
     add = group.add_argument
     add("--csv", type=types.non_empty, metavar="FILE", help="sample sheet; - for standard input")
@@ -144,7 +142,7 @@ def read_tasks(arguments: argparse.Namespace) -> "TaskFile":
     """Read the task file or the sample sheet.
 
     Raises:
-        UsageError: Flags are missing, or do not go together; or the file has bad lines.
+        UsageError: Flags are missing, or do not go together; or the file has invalid lines.
     """
     from anamo.importer import sample_sheet, task_file
 
@@ -206,20 +204,21 @@ def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
 
 
 def say_old(table: str, totals: "ImportTotals", say: Messages) -> None:
-    """Say which items with other commands are left."""
+    """Report which items with other commands are left."""
     for why in totals.left:
-        say(f"table {table}: {why}; it stays and the new command was not imported: try again later")
+        kept = "the old item was kept and the new command was not imported; try again later"
+        say(f"table {table}: {why}; {kept}")
     for record in totals.beside[:SHOWN]:
         item = f"item {record.item.item_id} ({record.state})"
-        say(f"table {table}: {record.item.task_id} is there with another command, {item}")
+        say(f"table {table}: {record.item.task_id} exists with a different command, {item}")
     if totals.beside:
         more = len(totals.beside) - SHOWN
         others = f"… and {count(more, 'more item')}; they" if more > 0 else "they"
-        say(f"{others} stay beside the new ones; the same import with --replace takes them away")
+        say(f"{others} remain alongside the new items; the same import with --replace removes them")
 
 
 def warn(warnings: Sequence[str], say: Messages) -> None:
-    """Say which lines may not mean what they say."""
+    """Report suspicious lines."""
     for warning in warnings[:SHOWN]:
         say(warning)
     more = len(warnings) - SHOWN
@@ -238,11 +237,11 @@ def show(found: "TaskFile") -> None:
             print(printable(f"  {task_id}: {command_line.as_run(script)}"))
         if tasks > FIRST:
             print("  …")
-    print(f"{count(found.lines, 'good line')}; nothing was written (--dry-run)")
+    print(f"{count(found.lines, 'valid line')}; nothing was written (--dry-run)")
 
 
 def duplicates(found: "TaskFile", table: str) -> str:
-    """What is said of a table's lines that the file has more than once."""
+    """How many lines of a table the file has more than once, for a message."""
     repeated = found.duplicates[table]
     return f"; {count(repeated, 'duplicate line')}" if repeated else ""
 

@@ -1,7 +1,7 @@
 """Runs a command: parses the command line, calls the command, turns errors into exit codes.
 
 Guaranteed: an error ends in one line on stderr and an exit code of `ExitStatus`; a traceback is
-shown with --debug only. Importing this module loads nothing of AWS, so that --help answers at once.
+shown with --debug only. Importing this module loads nothing of AWS, so that --help is fast.
 """
 
 import argparse
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class ExitStatus(IntEnum):
-    """What a script's exit code says. ITEMS_LEFT is that of an operator's command or the
+    """What a script's exit code means. ITEMS_LEFT is that of an operator's command or the
     importer: items were left as they are. AWS also means that this host cannot run tasks, or an
     internal error. UNFINISHED, sysexits' EX_TEMPFAIL, means that there is more to do: start it
     again.
@@ -47,7 +47,7 @@ INSTALL = (
 )
 
 Command = Callable[[argparse.Namespace, Messages], ExitStatus]
-"""Does what a command line says; gets what it parsed to, and where to say things."""
+"""Does what a command line says; gets what it parsed to, and what prints messages."""
 
 
 def run(parser: argparse.ArgumentParser, command: Command, words: list[str]) -> int:
@@ -107,7 +107,7 @@ def completed_words(words: list[str]) -> list[str]:
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:
-    """Answer a shell, and exit. Nothing is answered where argcomplete is not installed."""
+    """Print completions for a shell, and exit; none where argcomplete is not installed."""
     try:
         import argcomplete
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""Shows how many items are dealt with: a bar on a terminal, otherwise a line now and then."""
+"""Shows how many items have been dealt with: a bar on a terminal, otherwise a line now and then."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -43,9 +43,16 @@ def progress_bar(
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # It is drawn when there is something new, and not by a thread
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
         task = progress.add_task(name, total=total)
-        yield lambda items: progress.advance(task, items)
+
+        def advance(items: int) -> None:
+            progress.update(task, advance=items, refresh=True)
+
+        progress.refresh()
+        yield advance
 
 
 def _lines(name: str, total: int, say: Callable[[str], object]) -> Callable[[int], object]:

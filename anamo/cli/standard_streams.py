@@ -1,7 +1,8 @@
 """The standard streams of the scripts.
 
-Guaranteed: a stream that the caller closed is there all the same, and leads nowhere; what a worker
-says never makes it wait. Not guaranteed: that all a worker says is shown where nobody reads it.
+Guaranteed: a stream that the caller closed is there all the same, and leads nowhere; printing
+a message never makes a worker wait. Not guaranteed: that all messages are shown where nobody reads
+them.
 """
 
 import io
@@ -60,7 +61,7 @@ class UnwaitingStream(io.TextIOBase):
     """A text stream whose writes never wait for whoever reads it.
 
     What cannot be written at once is kept for later. What comes when KEPT bytes are kept is dropped
-    and counted, and the count is said once there is room.
+    and counted, and the count is printed once there is room.
 
     Args:
         program: Stands before the count.
@@ -107,7 +108,7 @@ class UnwaitingStream(io.TextIOBase):
     def flush(self) -> None:
         """Write as much as can be written without waiting."""
         if self._process != os.getpid():
-            # A forked process: what its parent has kept is the parent's to say
+            # A forked process: what its parent has kept is the parent's to print
             self._process = os.getpid()
             self._forget()
         self._write_kept()
@@ -117,7 +118,7 @@ class UnwaitingStream(io.TextIOBase):
             self._write_kept()
 
     def drain(self, seconds: float) -> None:
-        """Write what has been kept, waiting so many seconds at most."""
+        """Write what has been kept, waiting the given number of seconds at most."""
         until = monotonic() + seconds
         self.flush()
         while self._kept and (left := until - monotonic()) > 0:
@@ -126,7 +127,7 @@ class UnwaitingStream(io.TextIOBase):
 
     def _keep(self, text: str) -> None:
         data = text.encode("utf-8", "replace")
-        # Once a message has been dropped, all are until the count has been said in their place
+        # Once a message has been dropped, all are until the count has been printed in their place
         if self._dropped or self._size + len(data) > KEPT:
             self._dropped += 1
             return
@@ -161,7 +162,7 @@ class UnwaitingStream(io.TextIOBase):
 
 
 def _without_waiting(descriptor: int) -> int:
-    """The descriptor opened anew such that writing does not wait, where that is possible.
+    """The descriptor opened again such that writing does not wait, where that is possible.
 
     Setting O_NONBLOCK on the descriptor itself would set it for all processes that share it.
     """

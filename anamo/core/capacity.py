@@ -4,16 +4,12 @@ Guaranteed: the same units as DynamoDB Local counts. Not guaranteed: those of in
 transactions, which it does not count.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from anamo.core.codec import Attributes
-
-INDEX_FILE = Path(__file__).resolve().parents[1] / "workflow-gsi-index.json"
 
 WRITE_BYTES = 1024
 """Bytes of an item, or of its entry in an index, for one write unit."""
@@ -36,34 +32,40 @@ class Index:
         sort_key: The attribute that orders the entries of a partition; where there is none, as in
             an index that another tool added, the partition key.
         projected: The attributes of an entry; None is all of the item's.
+        more_keys: Further attributes of its key: an index of another tool may have up to four of
+            each kind.
     """
 
     name: str
     partition_key: str
     sort_key: str
     projected: frozenset[str] | None
+    more_keys: tuple[str, ...] = ()
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> "Index":
         """The index as CreateTable takes it and DescribeTable gives it."""
-        keys = {each["KeyType"]: each["AttributeName"] for each in definition["KeySchema"]}
+        keys: dict[str, list[str]] = {"HASH": [], "RANGE": []}
+        for each in definition["KeySchema"]:
+            keys[each["KeyType"]].append(each["AttributeName"])
+        partition_key, sort_key = keys["HASH"][0], (keys["RANGE"] or keys["HASH"])[0]
+        more_keys = (*keys["HASH"][1:], *keys["RANGE"][1:])
         projection = definition["Projection"]
         projected = None
         if projection["ProjectionType"] != "ALL":
             more = projection.get("NonKeyAttributes", [])
-            projected = frozenset({*keys.values(), "itemID", *more})
-        sort_key = keys.get("RANGE", keys["HASH"])
-        return cls(definition["IndexName"], keys["HASH"], sort_key, projected)
+            projected = frozenset({*keys["HASH"], *keys["RANGE"], "itemID", *more})
+        return cls(definition["IndexName"], partition_key, sort_key, projected, more_keys)
 
     @property
-    def keys(self) -> tuple[str, str]:
+    def keys(self) -> tuple[str, ...]:
         """The attributes that an item has to have for the index to list it."""
-        return self.partition_key, self.sort_key
+        return self.partition_key, self.sort_key, *self.more_keys
 
     @property
     def wide(self) -> "Index":
         """The same index, holding whole items."""
-        return Index(self.name, self.partition_key, self.sort_key, None)
+        return replace(self, projected=None)
 
     def entry(self, item: Attributes | None) -> Attributes | None:
         """What the index holds of an item; None where there is none, or it lacks a key."""
@@ -72,17 +74,6 @@ class Index:
         if self.projected is None:
             return item
         return {name: value for name, value in item.items() if name in self.projected}
-
-
-def index_definitions() -> list[dict[str, Any]]:
-    """The indexes of a workflow table, as CreateTable takes them."""
-    definitions: list[dict[str, Any]] = json.loads(INDEX_FILE.read_text(encoding="utf-8"))
-    return definitions
-
-
-def workflow_indexes() -> list[Index]:
-    """The indexes of a workflow table."""
-    return list(map(Index.from_definition, index_definitions()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +114,11 @@ def index_write(
 
 
 def write_units(size: int) -> int:
-    """Units of a write of so many bytes."""
+    """Units of a write of the given number of bytes."""
     return max(1, math.ceil(size / WRITE_BYTES))
 
 
 def read_units(size: int, *, consistent: bool = False) -> float:
-    """Units of a read of so many bytes."""
+    """Units of a read of the given number of bytes."""
     units = max(1, math.ceil(size / READ_BYTES))
     return float(units) if consistent else units / 2

@@ -41,7 +41,7 @@ def split(script: str, variables: Mapping[str, str]) -> list[str]:
         name, default = reference[1] or reference[2], reference[3]
         if default is not None:
             return variables.get(name) or default
-        # A shell would go on with nothing: $OUT/x would be /x
+        # A shell would put nothing in its place: $OUT/x would be /x
         if name not in variables:
             raise ValueError(f"{name} is not set; write ${{{name}:-}} where it may be empty")
         return variables[name]

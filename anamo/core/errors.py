@@ -21,7 +21,7 @@ HOST_ERRORS = (
 
 
 class AnamoError(Exception):
-    """PyAnamo cannot go on."""
+    """PyAnamo cannot continue."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
@@ -64,7 +64,7 @@ class HostError(AnamoError):
 
 
 class AwsError(AnamoError):
-    """AWS refuses the request or cannot be reached."""
+    """AWS rejects the request or cannot be reached."""
 
 
 class TransientError(AwsError):
@@ -112,7 +112,7 @@ class LogMissing(AwsError):
 
 
 class ItemRefused(AwsError):
-    """DynamoDB refuses to change the item; another tool may have written its attributes."""
+    """DynamoDB rejected the update of the item; another tool may have written its attributes."""
 
 
 class BucketMissing(AwsError):

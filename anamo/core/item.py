@@ -195,7 +195,7 @@ def new_values(item: Item) -> dict[str, Any]:
 
 def _nested(tasks: Values) -> tuple[NestedTask, ...]:
     """The nested tasks in the order of their numbers: Task_2 before Task_10. None where one of
-    them is not a map: the item is then one task without a script, which fails and says so.
+    them is not a map: the item is then one task without a script, which fails with that reason.
     """
     if not tasks or not all(isinstance(task, dict) for task in tasks.values()):
         return ()

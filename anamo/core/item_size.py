@@ -22,10 +22,10 @@ ALL_TAILS = 200_000
 """The most bytes of output in one item, so that half of it is left for everything else."""
 
 SMALLEST_TAIL = 64
-"""Bytes that each stream must have room for, or the importer refuses the line: less is no help."""
+"""Bytes that each stream must have room for, or the importer refuses the line: less is no use."""
 
 CLAIM_ROOM = 3_200
-"""Bytes for what claims and their end write beside the log and S3_Prefixes: lockID, InstanceID (up
+"""Bytes for what claims and their end write besides the log and S3_Prefixes: lockID, InstanceID (up
 to 1,024 bytes), dates, lease, counters, host error, and the address of the output so far (up to
 700)."""
 
@@ -66,6 +66,10 @@ def text_size(text: str) -> int:
 def tail_limit(item: Item, table: str) -> int:
     """The room for the output of an item's tasks.
 
+    Args:
+        item: The item, with its Task Scripts.
+        table: Its table's name, which is part of the addresses of its logs.
+
     Returns:
         Bytes that each of a task's streams (stdout, stderr, tags) may take in the item so that all
         of its entries fit; below SMALLEST_TAIL, even negative, where the item is too large.
@@ -86,7 +90,7 @@ def _last(item: Item) -> str | None:
 
 @cache
 def _largest_entry() -> int:
-    """Bytes of the largest entry beside its streams and the key of its log."""
+    """Bytes of the largest entry without its streams and the key of its log."""
     largest = LogEntry(
         status=f"{FAILED}killed by signal 64",
         stdout="o",

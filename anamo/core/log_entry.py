@@ -126,18 +126,18 @@ def abandoned_entry(claims: int, host_errors: int = 0, host_error: str = "") -> 
         host_error: The last of these.
     """
     lost = claims - host_errors
-    said = []
+    reasons = []
     if host_errors:
-        said.append(
+        reasons.append(
             f"{host_errors} of {count(claims, 'claim')} ended in a host error: {host_error}"
         )
     if lost > 0:
-        said.append(f"{count(lost, 'worker')} died while holding it; does it use up the memory?")
+        reasons.append(f"{count(lost, 'worker')} died while holding it; does it use up the memory?")
     what = "abandoned after" if lost > 0 else "host errors in"
     return LogEntry(
         status=f"{FAILED}{what} {count(claims, 'claim')}",
         stdout="",
-        stderr="\n".join(said),
+        stderr="\n".join(reasons),
         exit_code=137 if lost > 0 else 1,
         seconds=0.0,
         max_rss_mb=0.0,
@@ -178,8 +178,12 @@ def split_address(address: str, lock_id: str) -> tuple[str, str]:
 
 
 def whole_address(written: str, prefixes: Sequence[str]) -> str:
-    """The s3:// address that an entry's `S3` stands for: `1:Task_7.log.gz` is the second prefix
-    and what follows the colon. Earlier versions wrote the whole address.
+    """The s3:// address that an entry's `S3` stands for.
+
+    Args:
+        written: The entry's `S3`: `1:Task_7.log.gz` is the second prefix and what follows the
+            colon. Earlier versions wrote the whole address.
+        prefixes: The item's `S3_Prefixes`.
     """
     number, _, rest = written.partition(":")
     if number in map(str, range(len(prefixes))):

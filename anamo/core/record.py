@@ -14,7 +14,7 @@ from anamo.core.item import NULL, SINGLE, Item, State, task_order
 from anamo.core.log_entry import LogEntry
 
 ENDED = (State.DONE.value, State.FAILED.value)
-"""States of a task that does not run again by itself."""
+"""States of a task that does not run again on its own."""
 
 LAST_SECOND = 32_503_680_000
 """The year 3000: another tool may have written any date."""
@@ -88,7 +88,7 @@ class Record:
         return Counter({State.TODO.value: self.tasks})
 
     def failed_tasks(self) -> list[tuple[str, LogEntry]]:
-        """Names and log entries of the tasks that failed and do not run again by themselves."""
+        """Names and log entries of the tasks that failed and do not run again on their own."""
         if not self.item.is_nested:
             names = [SINGLE] if self.state == State.FAILED else []
         else:
@@ -96,8 +96,8 @@ class Record:
         return [(name, self.logs[name]) for name in names if name in self.logs]
 
     def has_ended(self, name: str) -> bool:
-        """Whether a task does not run again by itself; the log entry of one that does is that of an
-        earlier run. A nested task that was taken out of the item has ended.
+        """Whether a task does not run again on its own; the log entry of one that does is that of
+        an earlier run. A nested task that was taken out of the item has ended.
         """
         if not self.item.is_nested:
             return self.state in ENDED

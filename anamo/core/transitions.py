@@ -36,7 +36,7 @@ class Transition:
     remove: tuple[str, ...] = ()
 
 
-_HOLD = (
+_CLAIM_SET = (
     "ItemState = :locked",
     "lockID = :mine",
     "InstanceID = :instance",
@@ -76,10 +76,10 @@ CLAIM = Transition(
     # Imports and claims set the lockID, to a value of their own, and each claim names the one that
     # it follows: so it never returns to an earlier value, and a copy of a claim that arrives after
     # the item was given back cannot bring that claim back to life. For the same reason a claim that
-    # was refused is tried again under a new lockID only. Other tools' items may have no lockID, or
+    # failed is retried under a new lockID only. Other tools' items may have no lockID, or
     # none that is text
     "ItemState = :todo AND (lockID = :seen OR NOT attribute_type(lockID, :string))",
-    _HOLD,
+    _CLAIM_SET,
     _NO_LENGTH,
 )
 
@@ -91,7 +91,7 @@ TAKE_OVER = Transition(
     # Without the lockID, two workers that saw the same ended lease could both win: the new lease of
     # the first may have ended when the second one's write arrives
     "ItemState = :locked AND lockID = :seen AND Lease_Expires < :epoch",
-    _HOLD,
+    _CLAIM_SET,
     _NO_LENGTH,
 )
 
@@ -104,7 +104,7 @@ TAKE_OVER_EARLIER = Transition(
     # not be waited for. The job id tells that it is the same job, the lockID that it is the claim
     # that was seen, and not one of this attempt's other processes
     "ItemState = :locked AND lockID = :seen AND InstanceID = :instance",
-    _HOLD,
+    _CLAIM_SET,
     _NO_LENGTH,
 )
 
@@ -128,7 +128,7 @@ RECORD = Transition(
     # A record that arrives after a later one would set Ended_Tasks back. No other write has its
     # tasks, and all of them have ended or none, so the first speaks for all. Ended_Tasks itself
     # would not do: earlier versions leave it as it is. A record does not renew the lease, or it
-    # would have to be refused where a renewal overtook it. No narrow index holds what it changes:
+    # would have to fail where a renewal overtook it. No narrow index holds what it changes:
     # it costs units of the table only, and none of the index partition that all locked items share
     f"{HELD_BY_ME} AND NOT #TaskScript.#t0.#Status IN (:done, :failed)",
 )
@@ -148,7 +148,7 @@ RETRY = Transition(
     "retry",
     (State.LOCKED,),
     (State.TODO,),
-    "The holder gives a failed item back to be tried again.",
+    "The holder gives a failed item back to be retried.",
     HELD_BY_ME,
     # Attempts counts claims that ended without an outcome, and this one has one
     (*_FREE, "Failures = :failures", "Attempts = Attempts - :one"),
@@ -191,7 +191,7 @@ AS_SEEN = (
     " AND (Ended_Tasks = :ended OR attribute_not_exists(Ended_Tasks))"
     " AND (Log_Length = :length OR attribute_not_exists(Log_Length))"
 )
-"""The item is as the operator saw it, perhaps minutes ago, before answering the question. The same
+"""The item is as the operator saw it, perhaps minutes ago, before confirming. The same
 lockID is the same claim, so an item that has run again since does not match. A holder that records
 a result changes neither state nor lockID, only Ended_Tasks, or Log_Length if it is of an earlier
 version: unless these are compared, the old count would be written back, and a task that has failed
@@ -245,7 +245,7 @@ REQUEUE_PART = Transition(
     (State.FAILED,),
     "An operator sets nested tasks to todo: more than fit in one write with the requeue.",
     # No worker runs an item that is failed, and requeueing it finds the tasks that are left. If it
-    # stayed locked, it could be taken over, or its holder could go on
+    # stayed locked, it could be taken over, or its holder could continue
     f"{AS_SEEN} AND {UNHELD}",
     _IN_PART,
     _NOT_COUNTED,

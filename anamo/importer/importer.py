@@ -7,13 +7,12 @@ fail. Not guaranteed: that an interrupted import has written the first lines of 
 
 import logging
 import random
-import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager
+from concurrent.futures import FIRST_EXCEPTION, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -31,23 +30,16 @@ from anamo.core.item_size import size_of
 from anamo.core.record import Record
 from anamo.importer.replacement import LOOKED_UP, Replacement, once
 from anamo.importer.task_file import TaskFile
+from anamo.importer.threads import Threads
 
 logger = logging.getLogger(__name__)
 
 S = TypeVar("S")
 T = TypeVar("T")
 
-THREADS = 4
-"""Requests in flight: transactions of 100 puts by 4 threads are faster than single puts by 16."""
-
 RETRY_SECONDS = 300.0
-"""How long a request is tried again while AWS is out of reach. A throttled one is sent again
-without end: at 10 write units a second an import takes hours that takes seconds on demand."""
-
-INTERRUPTED = (
-    "waiting for the requests under way (Ctrl-C again: not even for them); "
-    "the same command finishes the import"
-)
+"""How long a request is retried while AWS is out of reach. A throttled one is retried without end:
+at 10 write units a second, an import takes hours that takes seconds on demand."""
 
 Progress = Callable[[int], object]
 """Called with how many more items have been dealt with, by one thread at a time."""
@@ -58,7 +50,7 @@ OpenProgress = Callable[[str, int], AbstractContextManager[Progress]]
 
 @dataclass(slots=True)
 class ImportTotals:
-    """What became of the items of an import.
+    """The result of importing a table's items.
 
     Attributes:
         new: How many were added.
@@ -66,7 +58,7 @@ class ImportTotals:
         added: Those that were added.
         replaced: How many items with old commands were removed.
         left: Why task ids with old commands were left as they are, a message each.
-        beside: Items with old commands, which stay beside the new ones.
+        beside: Items with old commands, which remain alongside the new ones.
     """
 
     new: int = 0
@@ -109,7 +101,7 @@ def import_all(
         open_progress: Shows how far the import of a table is.
 
     Yields:
-        The name of each table, with what became of its items.
+        The name of each table, with the result of its import.
 
     Raises:
         TableMissing: A table does not exist and is not to be made; nothing was written.
@@ -117,7 +109,8 @@ def import_all(
         AwsError: AWS refuses, or could not be reached for RETRY_SECONDS.
     """
     client = session.dynamodb_client(options.region)
-    retry = OperatorRetry(say)
+    threads = Threads(say)
+    retry = OperatorRetry(say, threads.stopped.wait, threads.stopped.is_set)
     retry.where = session.where(client)
     tables = [WorkflowTable(client, name) for name in task_file.items]
     for table in tables:
@@ -129,24 +122,21 @@ def import_all(
         }
         with open_progress(table.name, len(items)) as progress:
             if options.replace:
-                totals = _import_and_replace(table, items, progress, say, retry)
+                replacement = Replacement(table, items, retry, threads)
+                totals = _import_and_replace(replacement, Importer(table, progress, say), items)
             else:
-                totals = _import_beside(table, items, progress, say)
+                replacement = Replacement(table, items, once, threads)
+                totals = _import_beside(replacement, Importer(table, progress, say), items)
         yield table.name, totals
 
 
 def _import_and_replace(
-    table: WorkflowTable,
-    items: Mapping[ItemId, Item],
-    progress: Progress,
-    say: Callable[[str], object],
-    retry: OperatorRetry,
+    replacement: Replacement, importer: "Importer", items: Mapping[ItemId, Item]
 ) -> ImportTotals:
-    replacement = Replacement(table, items, retry)
+    """Replace the items of task ids that have old ones, then import the rest."""
     replaced = replacement.replace(replacement.old(items.values(), replacement.states()))
     rest = [item for item in items.values() if item.task_id not in replaced.task_ids]
-    progress(len(items) - len(rest))
-    totals = Importer(table, progress, say).run(rest)
+    totals = importer.run(rest, dealt_with=len(items) - len(rest))
     totals.new += replaced.new
     totals.existing += replaced.existing
     totals.replaced, totals.left = replaced.removed, replaced.left
@@ -154,28 +144,26 @@ def _import_and_replace(
 
 
 def _import_beside(
-    table: WorkflowTable,
-    items: Mapping[ItemId, Item],
-    progress: Progress,
-    say: Callable[[str], object],
+    replacement: Replacement, importer: "Importer", items: Mapping[ItemId, Item]
 ) -> ImportTotals:
     """Import, then look for items that have the task id of a new one and another command."""
-    replacement = Replacement(table, items, once)
     # Before the import: in a table that was empty there is nothing to look for
     states = _unless_refused(replacement.states)
-    totals = Importer(table, progress, say).run(list(items.values()))
+    totals = importer.run(list(items.values()))
     if states and totals.new <= LOOKED_UP:
         old = _unless_refused(lambda: replacement.old(totals.added, states))
         totals.beside = [record for records in (old or {}).values() for record in records]
     return totals
 
 
-def _unless_refused(look: Callable[[], T]) -> T | None:
-    """What a look at other items finds; None where AWS refuses it: no import fails for that."""
+def _unless_refused(check: Callable[[], T]) -> T | None:
+    """The result of a check for other items; None where AWS refuses it, since no import fails for
+    that.
+    """
     try:
-        return look()
+        return check()
     except AwsError as error:
-        logger.info("items with other commands are not looked for: %s", error)
+        logger.info("not checking for items with other commands: %s", error)
         return None
 
 
@@ -183,7 +171,7 @@ def _prepare(table: WorkflowTable, create: bool, say: Callable[[str], object]) -
     try:
         table.prepare(time.sleep, say, create=create)
     except TableMissing as missing:
-        raise TableMissing(f"{missing}: add --create-table to make it") from None
+        raise TableMissing(f"{missing}: add --create-table to create it") from None
 
 
 class Importer:
@@ -193,7 +181,7 @@ class Importer:
         table: Where to.
         progress: Called with how many more items have been dealt with.
         say: Takes messages for the user, from any thread.
-        sleep: Waits between two tries; by default, no longer than until the import has failed.
+        sleep: Waits between two attempts; by default, no longer than until the import has failed.
     """
 
     def __init__(
@@ -207,7 +195,8 @@ class Importer:
         self._progress = progress
         self._say = say
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
+        self._threads = Threads(say)
+        self._stopped = self._threads.stopped
         self._fault: AwsError | None = None
         # Wakes the threads of a throttled import once it has failed or Ctrl-C was pressed
         self._sleep = sleep or self._stopped.wait
@@ -219,30 +208,25 @@ class Importer:
         self._size = TRANSACTION_LIMIT
         self._wait = FIRST
 
-    def run(self, items: Sequence[Item]) -> ImportTotals:
+    def run(self, items: Sequence[Item], dealt_with: int = 0) -> ImportTotals:
         """Import the items, each at most once.
+
+        Args:
+            items: The items.
+            dealt_with: How many others of the import have been dealt with before.
 
         Raises:
             AwsError: AWS refuses a request, or could not be reached for RETRY_SECONDS.
         """
+        self._progress(dealt_with)
         batches = _batches(items, TRANSACTION_LIMIT)
-        with ThreadPoolExecutor(THREADS) as pool:
-            try:
-                futures = [pool.submit(self._import, batch) for batch in batches]
-                # The first that fails ends it; in their order, it would wait for a throttled one
-                done = wait(futures, return_when=FIRST_EXCEPTION).done
-                self._raise_fault()
-                for future in done:
-                    future.result()
-            except KeyboardInterrupt:
-                self._stopped.set()
-                with _killed_by_sigint():
-                    self._say(INTERRUPTED)
-                    pool.shutdown()
-                raise
-            finally:
-                # What is left of the batches sends nothing more
-                self._stopped.set()
+        with self._threads.pool() as pool:
+            futures = [pool.submit(self._import, batch) for batch in batches]
+            # The first that fails ends it; in their order, it would wait for a throttled one
+            done = wait(futures, return_when=FIRST_EXCEPTION).done
+            self._raise_fault()
+            for future in done:
+                future.result()
         return self._totals
 
     def _raise_fault(self) -> None:
@@ -253,7 +237,7 @@ class Importer:
         """Import up to 100 items.
 
         It first reads which of them the table has, since a put that fails its condition costs as
-        much as one that passes, and cancels the 99 beside it; but not after a batch whose items
+        much as one that passes, and cancels the other 99; but not after a batch whose items
         were all new, since most files are imported once.
         """
         pending = self._absent(batch) if self._reads_first else list(batch)
@@ -275,19 +259,19 @@ class Importer:
         unread = list(batch)
         while unread and not self._stopped.is_set():
             part, rest = unread[: self._size], unread[self._size :]
-            answer = self._send(self._table.states, [item.item_id for item in part])
-            if answer is None:
+            found = self._send(self._table.states, [item.item_id for item in part])
+            if found is None:
                 continue
-            self._count([], answer.states)
-            known = answer.states.keys() | answer.unread
+            self._count([], found.states)
+            known = found.states.keys() | found.unread
             absent += [item for item in part if item.item_id not in known]
-            unread = [item for item in part if item.item_id in answer.unread] + rest
+            unread = [item for item in part if item.item_id in found.unread] + rest
         return absent
 
     def _send(self, request: Callable[[Sequence[S]], T], part: Sequence[S]) -> T | None:
-        """The request's answer; None if it was throttled and is to be sent again, smaller."""
+        """The request's result; None if it was throttled and is to be sent again, smaller."""
         try:
-            answer = self._retries.retry(
+            result = self._retries.retry(
                 lambda: request(part),
                 RETRY_SECONDS,
                 self._stopped.is_set,
@@ -306,11 +290,14 @@ class Importer:
         with self._lock:
             self._size = min(TRANSACTION_LIMIT, self._size + 5)
             self._wait = FIRST
-        return answer
+        return result
 
     def _slow_down(self) -> None:
         """Halve the size of requests, and wait: a request that needs more units than the table's
         burst capacity may never pass.
+
+        This is no retry, and so not a RetryPolicy's: what is sent next is another request, and all
+        threads share the size and the wait, which any request that passes sets back.
         """
         with self._lock:
             first = self._size == TRANSACTION_LIMIT
@@ -318,7 +305,7 @@ class Importer:
             self._wait = min(2 * self._wait, LONGEST)
             seconds = random.uniform(self._wait / 2, self._wait)
         if first:
-            self._say(f"table {self._table.name} throttles; the import goes on more slowly")
+            self._say(f"table {self._table.name} throttles; slowing down")
         self._sleep(seconds)
 
     def _count(self, added: Sequence[Item], existing: Mapping[ItemId, str]) -> None:
@@ -327,16 +314,6 @@ class Importer:
             self._totals.added += added
             self._totals.existing.update(existing.values())
             self._progress(len(added) + len(existing))
-
-
-@contextmanager
-def _killed_by_sigint() -> Iterator[None]:
-    """A context in which Ctrl-C ends the process; a notebook's handler is back afterwards."""
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _batches(items: Sequence[Item], most: int) -> Iterator[list[Item]]:

@@ -8,7 +8,6 @@ them lags behind the table.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, TypeVar
@@ -20,11 +19,9 @@ from anamo.core.codec import ItemId
 from anamo.core.item import Item, State
 from anamo.core.record import Record
 from anamo.core.transitions import REMOVE
+from anamo.importer.threads import Threads
 
 T = TypeVar("T")
-
-THREADS = 4
-"""Task ids that are looked up, or replaced, at once."""
 
 LOOKED_UP = 1000
 """New items whose task ids an import looks up; each takes half a read unit for each state."""
@@ -32,13 +29,13 @@ LOOKED_UP = 1000
 
 @dataclass(slots=True)
 class Replaced:
-    """What became of the items of some task ids.
+    """The result of replacing the items of some task ids.
 
     Attributes:
         task_ids: The task ids; an import has nothing more to do for them.
         removed: How many old items were removed.
         new: How many items were added.
-        existing: The states of new items that were there already.
+        existing: The states of the task file's items that were there already.
         left: Why task ids were left as they are, a message each.
     """
 
@@ -49,7 +46,7 @@ class Replaced:
     left: list[str] = field(default_factory=list)
 
     def add(self, other: "Replaced") -> None:
-        """Add what became of other task ids."""
+        """Add the result for other task ids."""
         self.task_ids |= other.task_ids
         self.removed += other.removed
         self.new += other.new
@@ -61,7 +58,7 @@ class Retry(Protocol):
     """Sends a request, and again if it fails."""
 
     def __call__(self, request: Callable[[], T]) -> T:
-        """Return the request's answer."""
+        """Return the request's result."""
 
 
 def once(request: Callable[[], T]) -> T:
@@ -76,10 +73,18 @@ class Replacement:
         table: The table.
         items: All items of the task file, by itemID.
         retry: Sends the requests.
+        threads: Look up and replace several task ids at once.
     """
 
-    def __init__(self, table: WorkflowTable, items: Mapping[ItemId, Item], retry: Retry) -> None:
+    def __init__(
+        self,
+        table: WorkflowTable,
+        items: Mapping[ItemId, Item],
+        retry: Retry,
+        threads: Threads,
+    ) -> None:
         self._table = table
+        self._threads = threads
         self._items = items
         self._of_task = defaultdict[str, list[Item]](list)
         for item in items.values():
@@ -101,7 +106,7 @@ class Replacement:
             states: The states to look in.
         """
         task_ids = list(dict.fromkeys(item.task_id for item in items)) if states else []
-        with ThreadPoolExecutor(THREADS) as pool:
+        with self._threads.pool() as pool:
             found = list(pool.map(partial(self._old_of_task, states=states), task_ids))
         return {name: records for name, records in zip(task_ids, found, strict=True) if records}
 
@@ -119,7 +124,7 @@ class Replacement:
     def replace(self, old: Mapping[str, Sequence[Record]]) -> Replaced:
         """Take old items away and add the new ones of their task ids."""
         replaced = Replaced()
-        with ThreadPoolExecutor(THREADS) as pool:
+        with self._threads.pool() as pool:
             for part in pool.map(self._replace, old, old.values()):
                 replaced.add(part)
         return replaced
@@ -136,10 +141,10 @@ class Replacement:
             new = [replace(item, state=State.HELD.value) for item in new]
         why = self._obstacle(old, new)
         if not why and not self._retry(self._table.replacement(old, new)):
-            why = "the old item has changed meanwhile"
-        if why:
-            return Replaced({task_id}, left=[f"{task_id}: {why}"])
+            why = "it has changed in the meantime"
         states = Counter(record.state for record in there)
+        if why:
+            return Replaced({task_id}, existing=states, left=[f"{task_id}: {why}"])
         return Replaced({task_id}, len(old), len(new), states)
 
     def _read(self, items: Sequence[Item], projection: Projection) -> list[Record]:
@@ -149,7 +154,7 @@ class Replacement:
     def _obstacle(self, old: Sequence[Record], new: Sequence[Item]) -> str:
         """Why items cannot be replaced; empty if they can."""
         if len(old) + len(new) > TRANSACTION_LIMIT:
-            return f"it has more than {TRANSACTION_LIMIT} items: remove the old ones first"
+            return f"the task id has more than {TRANSACTION_LIMIT} items: remove the old ones first"
         for record in old:
             if record.leased(self._table.clock.now()):
                 return f"item {record.item.item_id} is locked by {record.item.instance_id}"

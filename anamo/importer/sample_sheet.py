@@ -1,4 +1,4 @@
-"""Parses sample sheets, CSV or TSV with a header, into items: one a row, by a template.
+"""Parses sample sheets, CSV or TSV with a header, into items: one per row, by a template.
 
 Guaranteed: the cell of a sheet is one word of the command, whatever characters it has. Not
 guaranteed: that the cells say what they should.
@@ -9,7 +9,7 @@ import io
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,8 +70,18 @@ def read(path: str, template: Template) -> TaskFile:
 
 
 def parse(name: str, text: str, template: Template) -> TaskFile:
-    """The items of a sample sheet's text; see `read`."""
-    rows = _rows(text)
+    """The items of a sample sheet's text.
+
+    Args:
+        name: The file's, for messages.
+        text: Its text, without a byte order mark.
+        template: What a row becomes.
+
+    Raises:
+        BadLines: Rows are not items.
+        UsageError: The text is no CSV or TSV, has no row, or lacks a column of the template.
+    """
+    rows = _rows(name, text)
     columns = next(rows, (1, []))[1]
     _check(name, columns, template)
     layout = Layout("\n", "," if template.nested_over else None, literal=True)
@@ -94,8 +104,10 @@ def parse(name: str, text: str, template: Template) -> TaskFile:
     return found
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row, with the number of the line it begins in; a cell may have line breaks."""
+def _rows(name: str, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Each row, with the number of the line it begins in; a cell may have line breaks. Raises
+    UsageError.
+    """
     delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     number = 1
@@ -104,7 +116,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
             yield number, [cell.strip() for cell in row]
             number = reader.line_num + 1
     except csv.Error as error:
-        raise UsageError(f"line {number}: {error}; nothing was written") from None
+        raise UsageError(f"{name}:{number}: {error}; nothing was written") from None
 
 
 def _check(name: str, columns: Sequence[str], template: Template) -> None:
@@ -141,20 +153,28 @@ def _check_script(template: Template) -> None:
 
 
 def _fields(columns: Sequence[str], row: Sequence[str], template: Template) -> list[str]:
-    """The fields of a line that would be the same item."""
+    """The fields of a line that would be the same item. Raises BadLine."""
+    if any("\0" in cell for cell in row):
+        raise BadLine("contains a NUL character; is the file UTF-16, or binary?")
     if len(row) < len(columns) or any(row[len(columns) :]):
         raise BadLine(f"{count(len(row), 'cell')} instead of {len(columns)}")
     cells = {column: cell for column, cell in zip(columns, row, strict=False) if column}
-    quoted = {column: shlex.quote(cell) for column, cell in cells.items()}
-    fields = [_filled(template.task_id, cells), template.table, _filled(template.script, quoted)]
+    task_id = _filled(template.task_id, cells, str)
+    fields = [task_id, template.table, _filled(template.script, cells, shlex.quote)]
     return [*fields, template.nested_over] if template.nested_over else fields
 
 
-def _filled(text: str, cells: Mapping[str, str]) -> str:
+def _filled(text: str, cells: Mapping[str, str], write: Callable[[str], str]) -> str:
+    """A template's text with the cells in place of the columns; `write` is how they stand there.
+    Raises BadLine.
+    """
+
     def cell(placeholder: re.Match[str]) -> str:
         column = placeholder[1]
-        if cells.get(column) in ("", "''"):
+        if column not in cells:
+            return placeholder[0]
+        if not cells[column]:
             raise BadLine(f"column {column} is empty")
-        return cells.get(column, placeholder[0])
+        return write(cells[column])
 
     return _PLACEHOLDER.sub(cell, text)

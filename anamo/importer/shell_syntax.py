@@ -15,7 +15,7 @@ LONGEST_FORM = 100
 ZEROTH = "without the _, the argument is $0"
 
 _SUSPICIOUS = re.compile(r"[<>|;&`*?~]|\$[({]")
-"""What every operator and warning has; most scripts have none of it, and need no closer look."""
+"""What every operator and warning has; most scripts have none of it and pass at once."""
 
 _QUOTED = re.compile(
     rf"""\\.|'[^']*'|"(?:[^"\\]|\\.)*"|{command_line.REFERENCE.pattern}""", re.DOTALL | re.ASCII
@@ -82,7 +82,7 @@ def unquoted_operator(script: str) -> str | None:
 
 
 def warning(script: str) -> str | None:
-    """What a shell would replace in a script and nothing else does; None if there is nothing."""
+    """What a shell would expand in a script and nothing else does; None if there is nothing."""
     if not _SUSPICIOUS.search(script):
         return None
     bare = _QUOTED.sub("_", script)
@@ -92,7 +92,7 @@ def warning(script: str) -> str | None:
         found = _SUBSTITUTION.search(_PLAIN.sub("_", script))
     if not found:
         return None
-    return f"{found[0]} stays as it is: only a shell would replace it (bash -c '…')"
+    return f"{found[0]} is passed literally: no shell expands it (write bash -c '…')"
 
 
 def _in_shell(script: str, argument: str | None) -> str:

@@ -1,7 +1,7 @@
 """Parses task files, delimited text, into items. Makes no request to AWS.
 
-Guaranteed: either every line is an item, or BadLines names the bad ones; the same line always gives
-the same item. Not guaranteed: that a Task Script exists or does what it should.
+Guaranteed: either every line is an item, or BadLines names those that are not; the same line always
+gives the same item. Not guaranteed: that a Task Script exists or does what it should.
 """
 
 import sys
@@ -20,13 +20,13 @@ from anamo.core.text import count
 from anamo.importer import shell_syntax
 
 SHOWN = 20
-"""Bad lines that are named; the others are counted: a wrong separator makes all of them bad."""
+"""Invalid lines that are named; the others are counted: a wrong separator makes all invalid."""
 
 CUT = "the file ends in this line, without a line break: was it cut off?"
 
-HEADER = "is line 1 a header? Then take it out"
+HEADER = "is line 1 a header? Then remove it"
 
-COMMENT = "a # does not begin a comment; is it one? Then take it out"
+COMMENT = "lines starting with # are not comments; remove this line if it is one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,13 @@ class TaskFile:
 
 
 class BadLines(UsageError):
-    """The task file has bad lines."""
+    """The task file has invalid lines."""
 
     def __init__(self, name: str, problems: Sequence[tuple[int, str]]) -> None:
         said = [f"{name}:{line}: {problem}" for line, problem in problems[:SHOWN]]
         more = len(problems) - len(said)
-        said += [f"… and {count(more, 'more bad line')}"] if more else []
-        said.append(f"{count(len(problems), 'bad line')}; nothing was written")
+        said += [f"… and {count(more, 'more invalid line')}"] if more else []
+        said.append(f"{count(len(problems), 'invalid line')}; nothing was written")
         super().__init__("\n".join(said))
 
 
@@ -153,7 +153,7 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
 
 def _is_cut_off(last: tuple[int, int], others: Collection[tuple[int, int]]) -> bool:
     """Whether a last line without a line break has fewer nested arguments than all others. That is
-    not rare enough to be refused.
+    too common to be refused.
 
     Args:
         last: How many fields and nested arguments it has.
@@ -229,8 +229,8 @@ def _fields(text: str, layout: Layout) -> list[str]:
     if not layout.literal and _is_shell_pipe(split, layout):
         raise BadLine(
             "the | with blanks around it looks like a shell's pipe, but separates the argument: "
-            f"write bash -c '… | …', and {_other_separator(layout)}; leave out the blanks if it is "
-            "meant to separate"
+            f"write bash -c '… | …', and {_other_separator(layout)}; remove the blanks if it is a "
+            "field separator"
         )
     fields = [field.strip() for field in split]
     needed = 4 if layout.nested else 3

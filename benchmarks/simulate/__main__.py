@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
+from anamo.aws.indexes import workflow_indexes
 from anamo.cli import arguments as types
-from anamo.core.capacity import workflow_indexes
 from anamo.core.text import format_duration
 from anamo.operator.plan.price import WRITE_PRICE, Price
 from benchmarks.simulate.partitions import Limits

@@ -122,7 +122,7 @@ def test_garbled_replies_to_renewals_end_no_heartbeat(fleet: Fleet, database: Pr
     fleet.add([f"{fleet.ledger.script}|600"], "-n", ",")
     worker = fleet.start("--lease", "2")
     eventually(lambda: renewed >= 2, 60)
-    assert "the answer cannot be read" in worker.stderr
+    assert "the response cannot be read" in worker.stderr
     worker.signal(signal.SIGTERM)
     assert worker.wait().returncode == 143
     assert fleet.table.states() == {"todo": 1}

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from threading import Event
 from time import monotonic
 
 import pytest
 
 from anamo.core.codec import encode
 from anamo.core.item import State
-from tests.support.proxy import Forward, Proxy, Reply, Request, dropping_reply, failing, on
+from anamo.importer.threads import INTERRUPTED
+from tests.support.proxy import (
+    Behaviour,
+    Forward,
+    Proxy,
+    Reply,
+    Request,
+    dropping_reply,
+    failing,
+    on,
+)
 from tests.support.scripts import Scripts
 from tests.support.table import Table
 from tests.support.task_files import PROGRAM, Importer, counts, said, through
@@ -52,11 +63,11 @@ def test_the_importer_says_that_the_old_command_is_there(
     ended = import_file(table.name, new)
     assert counts(ended) == (5, 0)
     first, *_, last = said(ended)
-    assert first.startswith(f"table {table.name}: Sample1 is there with another command, item ")
+    assert first.startswith(f"table {table.name}: Sample1 exists with a different command, item ")
     assert first.endswith(" (todo)")
     assert last == (
-        "… and 2 more items; they stay beside the new ones; "
-        "the same import with --replace takes them away"
+        "… and 2 more items; they remain alongside the new items; "
+        "the same import with --replace removes them"
     )
     assert len(said(ended)) == 4
     assert commands(table).total() == 10
@@ -133,10 +144,76 @@ def test_what_a_worker_holds_is_not_replaced(import_file: Importer, table: Table
     (message,) = said(ended)
     held = f"table {table.name}: Sample1: item {old['itemID']} is locked by i-1; "
     assert message.startswith(held)
-    assert message.endswith("it stays and the new command was not imported: try again later")
+    assert message.endswith(
+        "the old item was kept and the new command was not imported; try again later"
+    )
     assert ended.returncode == 1
     assert ended.stdout == f"{table.name}: 1 item new, 0 there already\n"
     assert commands(table) == Counter({("Sample1", "echo wrong"): 1, ("Sample2", "echo good"): 1})
+
+
+def test_items_of_a_task_id_that_is_left_count_as_there_already(
+    import_file: Importer, table: Table
+) -> None:
+    good = line(table, "Sample1", "good") + line(table, "Sample2", "good")
+    import_file.fill(table, line(table, "Sample1", "wrong") + good)
+    (old,) = [item for item in table.items() if "wrong" in str(item)]
+    make(table, old, "locked", lease=FAR)
+    ended = import_file(table.name, good + line(table, "Sample1", "right"), "--replace")
+    assert ended.returncode == 1
+    assert ended.stdout == f"{table.name}: 0 items new, 2 there already (2 todo)\n"
+
+
+def of_task_index(behaviour: Behaviour) -> Behaviour:
+    """The behaviour for queries of a task id's items only."""
+
+    def behave(request: Request, forward: Forward) -> Reply | None:
+        asked = request.operation == "Query" and request.json["IndexName"] == "TaskStateIndex"
+        return (behaviour if asked else forwarding)(request, forward)
+
+    return behave
+
+
+def forwarding(request: Request, forward: Forward) -> Reply:
+    return forward(request)
+
+
+def test_an_interrupted_replacement_does_not_wait_for_a_throttled_table(
+    import_file: Importer, table: Table, proxy: Proxy
+) -> None:
+    """It would be asked for ten minutes."""
+    import_file.fill(table, line(table, "Sample1", "wrong"))
+    proxy.behaviour = of_task_index(failing("ProvisionedThroughputExceededException"))
+    right = line(table, "Sample1", "right")
+    running = import_file.start(table.name, right, "--replace", env=through(proxy.url))
+    eventually(lambda: "throttl" in running.stderr.lower())
+    running.signal(2)
+    ended = running.wait()
+    assert ended.returncode == 130
+    assert said(ended)[1:] == [INTERRUPTED, "interrupted"]
+    assert list(commands(table)) == [("Sample1", "echo wrong")]
+
+
+def test_a_second_interrupt_kills_a_replacement(
+    import_file: Importer, table: Table, proxy: Proxy
+) -> None:
+    import_file.fill(table, line(table, "Sample1", "wrong"))
+    asked, go_on = Event(), Event()
+
+    def holding(request: Request, forward: Forward) -> Reply:
+        asked.set()
+        go_on.wait(60)
+        return forward(request)
+
+    proxy.behaviour = of_task_index(holding)
+    right = line(table, "Sample1", "right")
+    running = import_file.start(table.name, right, "--replace", env=through(proxy.url))
+    assert asked.wait(60)
+    running.signal(2)
+    eventually(lambda: running.stderr)
+    running.signal(2)
+    assert running.wait().returncode == -2
+    go_on.set()
 
 
 def claimed_meanwhile(table: Table) -> Callable[[Request, Forward], Reply]:
@@ -164,7 +241,7 @@ def test_what_a_worker_claims_meanwhile_is_not_replaced(
     ended = scripts.run(*importer, "--replace", stdin=right, env=through(proxy.url))
     if guarded:
         assert ended.returncode == 1
-        assert "Sample1: the old item has changed meanwhile; it stays" in ended.stderr
+        assert "Sample1: it has changed in the meantime; the old item was kept" in ended.stderr
         assert list(commands(table)) == [("Sample1", "echo wrong")]
     else:
         assert ended.returncode == 0

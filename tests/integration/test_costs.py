@@ -15,7 +15,8 @@ import pytest
 
 from anamo.aws.table import WorkflowTable
 from anamo.core.item import single_item
-from anamo.importer.importer import THREADS, Importer
+from anamo.importer.importer import Importer
+from anamo.importer.threads import THREADS
 from anamo.worker.claimer import PAGE
 from benchmarks.claiming import Crowd, crowd, crowd_client
 from tests.support.fleet import Fleet

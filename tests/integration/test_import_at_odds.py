@@ -18,8 +18,9 @@ from anamo.core import transitions
 from anamo.core.codec import ItemId
 from anamo.core.errors import AccessDenied, AwsError, CredentialsExpired, Unreachable
 from anamo.core.item import Item, nested_item
-from anamo.importer.importer import THREADS, ImportTotals
 from anamo.importer.importer import Importer as OurImporter
+from anamo.importer.importer import ImportTotals
+from anamo.importer.threads import INTERRUPTED, THREADS
 from tests.support.environment import REGION
 from tests.support.proxy import (
     Behaviour,
@@ -175,7 +176,7 @@ def test_an_import_into_a_throttled_table_slows_down_and_succeeds(
     proxy.behaviour = throttling_more_than(60, CODES[2])
     ended = import_file(table.name, lines(table.name, range(300)), env=through(proxy.url))
     assert counts(ended) == (300, 0)
-    assert said(ended)[0] == f"table {table.name} throttles; the import goes on more slowly"
+    assert said(ended)[0] == f"table {table.name} throttles; slowing down"
     assert len(task_ids(table)) == 300
 
 
@@ -296,6 +297,25 @@ def test_reads_answered_in_part_are_asked_for_again(
     assert (tally.new, tally.existing) == (10, {"todo": 30})
 
 
+def test_reading_part_of_what_is_not_there_is_no_throttling(
+    client: Any, table: Table, proxy: Proxy
+) -> None:
+    """DynamoDB answers with no item and some keys, and has read the others."""
+
+    def behaviour(request: Request, forward: Forward) -> Reply | None:
+        keys = request.json["RequestItems"][table.name]["Keys"]
+        if len(keys) == 1:
+            return forward(request)
+        left = {table.name: {"Keys": keys[1:], "ProjectionExpression": "itemID, ItemState"}}
+        return Reply.of({"Responses": {table.name: []}, "UnprocessedKeys": left})
+
+    proxy.behaviour = on("BatchGetItem", behaviour)
+    waits = Waits()
+    tally = OurImporter(WorkflowTable(client, table.name), sleep=waits).run(items(10))
+    assert (tally.new, tally.existing, waits.seconds) == (10, {}, [])
+    assert proxy.operations["BatchGetItem"] == 10
+
+
 # The network
 
 
@@ -409,7 +429,7 @@ def test_an_interrupted_import_says_so(import_file: Importer, table: Table, prox
     ended = running.wait()
     assert ended.returncode == 130
     what, end = said(ended)
-    assert what.startswith("waiting for the requests under way (Ctrl-C again: not even for them)")
+    assert what == INTERRUPTED
     assert end == "interrupted"
 
 

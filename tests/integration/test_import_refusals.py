@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.dynamodb_local import free_port
 from tests.support.fleet import Fleet
-from tests.support.proxy import Proxy, failing, on
+from tests.support.proxy import Forward, Proxy, Reply, Request, failing, on
 from tests.support.scripts import ROOT, Scripts
 from tests.support.table import INDEXES, KEY_TYPES, Table
 from tests.support.task_files import PROGRAM, Importer, counts, lines, said, through
@@ -37,7 +37,7 @@ def test_bad_lines_are_named_and_nothing_is_written(
     first, second, count = said(ended)
     assert ".txt:301: 3 fields instead of 4 " in first
     assert ".txt:302: table 'Else' is not one of those that -t names: " in second
-    assert count == "2 bad lines; nothing was written"
+    assert count == "2 invalid lines; nothing was written"
     assert proxy.requests == []
     assert table.items() == []
 
@@ -80,8 +80,8 @@ def test_thousands_of_bad_lines_fit_on_a_screen(
     assert (ended.returncode, ended.stdout) == (2, "")
     assert len(said(ended)) == 22
     assert said(ended)[-2:] == [
-        "… and 4,980 more bad lines",
-        "5,000 bad lines; nothing was written",
+        "… and 4,980 more invalid lines",
+        "5,000 invalid lines; nothing was written",
     ]
     assert proxy.requests == []
 
@@ -139,8 +139,11 @@ def test_a_separator_inside_quotes_is_explained(scripts: Scripts) -> None:
         (["-t", "Tab", "-d", "x"], "the following arguments are required: -s/--separator"),
         (["-t", "Tab", "-d", "x", "-s", ""], "argument -s/--separator: is empty"),
         (["-t", "Tab", "-d", "x", "-s", "|", "-n", ""], "-n/--nested-separator: is empty"),
-        (["-t", "", "-d", "x", "-s", "|"], "argument -t/--table: is empty; is the variable set?"),
-        (["-t", "Tab", "-d", "", "-s", "|"], "argument -d/--data: is empty; is the variable set?"),
+        (["-t", "", "-d", "x", "-s", "|"], "argument -t/--table: is empty (unset shell variable?)"),
+        (
+            ["-t", "Tab", "-d", "", "-s", "|"],
+            "argument -d/--data: is empty (unset shell variable?)",
+        ),
         (["-t", "Tab", "-d", "x", "-s", "|", "--dry"], "unrecognized arguments: --dry"),
     ],
 )
@@ -168,7 +171,7 @@ def refused(
 
 def test_a_missing_table_is_named_and_can_be_made(import_file: Importer) -> None:
     assert refused(import_file, "Missing") == (
-        "table Missing does not exist in us-east-1: add --create-table to make it"
+        "table Missing does not exist in us-east-1: add --create-table to create it"
     )
 
 
@@ -202,7 +205,7 @@ def test_a_wrong_key_is_named(
     )
     assert refused(import_file, other_table) == (
         f"table {other_table}: its key must be itemID, a number, and nothing else; "
-        "make a new table with --create-table"
+        "create a new table with --create-table"
     )
 
 
@@ -228,12 +231,28 @@ def test_a_missing_index_is_named(
     )
 
 
-def test_an_index_that_lacks_what_claims_need_is_named(
-    import_file: Importer, dynamodb_client: DynamoDBClient, other_table: str
+@pytest.mark.parametrize(
+    ("lacking", "named"),
+    [
+        (["lockID"], "lockID"),
+        (
+            ["Nested_Tasks", "Lock_Date", "Done_Date", "Failed_Tasks"],
+            "Done_Date, Lock_Date, Nested",
+        ),
+        (["Failed_Tasks", "Failures"], None),
+    ],
+)
+def test_an_index_that_lacks_what_claims_or_counts_need_is_named(
+    import_file: Importer,
+    dynamodb_client: DynamoDBClient,
+    other_table: str,
+    lacking: list[str],
+    named: str | None,
 ) -> None:
     """The other indexes may hold what they like."""
     indexes = json.loads(INDEXES.read_text())
-    indexes[0]["Projection"]["NonKeyAttributes"].remove("lockID")
+    for name in lacking:
+        indexes[0]["Projection"]["NonKeyAttributes"].remove(name)
     indexes[1]["Projection"] = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["Owner"]}
     dynamodb_client.create_table(
         TableName=other_table,
@@ -245,8 +264,31 @@ def test_an_index_that_lacks_what_claims_need_is_named(
         ProvisionedThroughput={"ReadCapacityUnits": 10, "WriteCapacityUnits": 10},
         GlobalSecondaryIndexes=indexes,
     )
-    assert refused(import_file, other_table) == (
-        f"table {other_table}: index ItemStateIndex does not project lockID; "
+    if named is None:
+        assert counts(import_file(other_table, lines(other_table, [1]))) == (1, 0)
+        return
+    said = refused(import_file, other_table)
+    assert said.startswith(f"table {other_table}: index ItemStateIndex does not project {named}")
+    assert said.endswith("; workflow-gsi-index.json holds the indexes a workflow table has")
+
+
+def test_an_index_with_a_further_attribute_in_its_key_is_another_index(
+    import_file: Importer, table: Table, proxy: Proxy
+) -> None:
+    def described(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        found = json.loads(reply.body)
+        (index,) = (
+            each
+            for each in found["Table"]["GlobalSecondaryIndexes"]
+            if each["IndexName"] == "ItemStateIndex"
+        )
+        index["KeySchema"].insert(1, {"AttributeName": "taskID", "KeyType": "HASH"})
+        return Reply.of(found)
+
+    proxy.behaviour = on("DescribeTable", described)
+    assert refused(import_file, table.name, env=through(proxy.url)) == (
+        f"table {table.name}: index ItemStateIndex is missing or has another key; "
         "workflow-gsi-index.json holds the indexes a workflow table has"
     )
 
@@ -346,5 +388,5 @@ def test_debug_shows_the_traceback_and_the_line(import_file: Importer) -> None:
     assert "Traceback" in ended.stderr
     assert (
         said(ended)[-1]
-        == "table Missing does not exist in us-east-1: add --create-table to make it"
+        == "table Missing does not exist in us-east-1: add --create-table to create it"
     )

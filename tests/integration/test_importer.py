@@ -151,7 +151,7 @@ def test_a_dry_run_sends_no_request_and_needs_no_account(
             "Testing: 2 items, 6 tasks; 1 duplicate line\n"
             "  Task-1: seq 1\n  Task-1: seq 2\n  Task-1: seq 3\n"
             "  Task-2: seq 2\n  Task-2: seq 2\n  …\n"
-            "3 good lines; nothing was written (--dry-run)\n"
+            "3 valid lines; nothing was written (--dry-run)\n"
         )
     assert proxy.requests == []
 

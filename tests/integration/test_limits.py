@@ -111,7 +111,7 @@ def test_a_spot_notice_stops_claims_and_no_task(fleet: Fleet, metadata: type[Met
     worker = fleet.start()
     eventually(lambda: len(fleet.ledger.starts()) == 2)
     metadata.notice = json.dumps({"action": "terminate", "time": "2030-01-01T00:00:00Z"})
-    eventually(lambda: "EC2 will terminate this Spot machine at 2030" in worker.stderr)
+    eventually(lambda: "EC2 will terminate this Spot instance at 2030" in worker.stderr)
     assert fleet.table.states() == {"locked": 1, "todo": 2}
     worker.signal(signal.SIGTERM)
     assert worker.wait().returncode == 143

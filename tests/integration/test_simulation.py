@@ -10,9 +10,10 @@ from uuid import uuid4
 
 import pytest
 
+from anamo.aws.indexes import workflow_indexes
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
-from anamo.core.capacity import Index, workflow_indexes, write_units
+from anamo.core.capacity import Index, write_units
 from anamo.core.item import Item, State, nested_item, single_item
 from anamo.operator.plan.item_life import Write, item_life, typical_entry
 from benchmarks.simulate.database import Meter

@@ -393,8 +393,8 @@ def test_items_numbered_from_1_by_another_tool_are_run(fleet: Fleet) -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["-t", "", "-b", "bucket"], "-t/--table: is empty; is the variable set?"),
-        (["-t", "Table", "-b", ""], "-b/--bucket: is empty; is the variable set?"),
+        (["-t", "", "-b", "bucket"], "-t/--table: is empty (unset shell variable?)"),
+        (["-t", "Table", "-b", ""], "-b/--bucket: is empty (unset shell variable?)"),
         (["-t", "Table", "-b", "bucket", "-r", ""], "-r/--region: is empty"),
         (["-t", "Table", "-b", "bucket", "-i", "0"], "-i/--items: 0 is less than 1"),
         (["-t", "Table", "-b", "bucket", "-k", "x" * 65], "has 65 bytes encoded"),

@@ -110,7 +110,7 @@ def test_a_log_that_is_gone_is_named_and_the_others_are_shown(
     finally:
         s3_client.put_object(Bucket=bucket, Key=key, Body=log)
     assert ended.returncode == 3
-    assert f"s3://{bucket}/{key}: the log is gone from S3" in ended.stderr
+    assert f"s3://{bucket}/{key}: the log no longer exists in S3" in ended.stderr
     assert "err 3" in ended.stdout
 
 

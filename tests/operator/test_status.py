@@ -387,7 +387,7 @@ def test_an_endpoint_that_does_not_answer_is_named_meanwhile(
     env = {"AWS_ENDPOINT_URL_DYNAMODB": proxy.url}
     status = start("pyanamo.py", "status", "-t", "Testing", env=env)
     try:
-        said = f"pyanamo.py: waiting for DynamoDB at {proxy.url} (us-east-1): no answer for 5 s; "
+        said = f"pyanamo.py: waiting for DynamoDB at {proxy.url} (us-east-1): no response for 5 s; "
         eventually(lambda: said in status.stderr)
     finally:
         answered.set()

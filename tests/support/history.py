@@ -1,6 +1,6 @@
 """What happened to each item of a table, from DynamoDB's own stream of changes.
 
-The table at the end shows one state; the stream shows every write that landed, in its order, no
+The table at the end shows one state; the stream shows every write that was applied, in order, no
 matter which process sent it and whether that process is still alive. `faults` holds each change
 against the rules of docs/guarantees.md, which are written down here once more, independently of the
 package that is under test.

@@ -20,6 +20,7 @@ import botocore
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
 
 from anamo import __version__
 from anamo.cli import arguments, import_command, operator_commands, worker_command
@@ -231,6 +232,9 @@ def test_tables_and_bucket_come_from_the_environment_where_no_flag_gives_them(
     worker = worker_command.parser()
     assert worker.parse_args([]).bucket == arguments.LogLocation("bucket", "logs")
     assert worker.parse_args(["-b", "other"]).bucket.bucket == "other"
+    monkeypatch.setenv("PYANAMO_TABLES", "Align x/y")
+    with pytest.raises(UsageError, match="PYANAMO_TABLES: 'x/y' cannot be the name of a DynamoDB"):
+        arguments.tables(worker.parse_args([]))
     monkeypatch.setenv("PYANAMO_TABLES", " ,")
     with pytest.raises(SystemExit):
         worker_command.parser().parse_args([])
@@ -386,6 +390,9 @@ def test_debug_begins_with_versions_and_environment_but_no_secret() -> None:
     said = [line.removeprefix("pyanamo.py: ") for line in ended.stderr.splitlines()]
     assert said[0].startswith(f"PyAnamo {__version__}, Python {platform.python_version()}, Linux")
     assert said[1:3] == [f"boto3 {boto3.__version__}", f"botocore {botocore.__version__}"]
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    required = [Requirement(line).name for line in lines if not line.startswith("#")]
+    assert [line.split()[0] for line in said[1 : 1 + len(required)]] == required
     assert {
         "AWS_REGION=us-east-1",
         f"AWS_ENDPOINT_URL_S3={NOBODY}",

@@ -23,7 +23,7 @@ def test_the_first_commands_are_shown_as_they_would_be_run() -> None:
         "  C: seq 1",
         "  C: seq 2",
         "  …",
-        "3 good lines; nothing was written (--dry-run)",
+        "3 valid lines; nothing was written (--dry-run)",
     ]
     ended = dry_run("A;;Testing;;echo a > b\n", "--literal")
     assert "  A: echo a '>' b\n" in ended.stdout
@@ -51,7 +51,7 @@ def test_a_name_that_a_table_can_have_is_not(name: str) -> None:
 def test_a_header_is_guessed() -> None:
     ended = dry_run("TaskID;;Table;;Script\nA;;Testing;;seq 1\n")
     assert ended.returncode == 2
-    assert said(ended)[0].endswith("; is line 1 a header? Then take it out")
+    assert said(ended)[0].endswith("; is line 1 a header? Then remove it")
     for content in ("TaskID;;Table;;Script\n", "A;;Testing;;seq 1\nA;;Else;;seq 1\n"):
         assert "header" not in dry_run(content).stderr
 
@@ -73,7 +73,7 @@ def test_a_forgotten_separator_of_arguments_is_guessed() -> None:
 
 def test_lines_that_begin_with_a_number_sign_are_named() -> None:
     ended = dry_run("# my tasks\n#A;;Testing;;seq 1\nA;;Testing;;seq #1\n")
-    hint = "a # does not begin a comment; is it one? Then take it out"
+    hint = "lines starting with # are not comments; remove this line if it is one"
     assert ended.returncode == 2
     assert said(ended)[0].startswith("standard input:1: 1 field instead of 3 ")
     assert hint in said(ended)[0]

@@ -50,7 +50,7 @@ def test_a_member_is_read_back_from_s3_by_its_range(
 
 def test_a_missing_bucket_is_named(tasks: Tasks, s3_client: S3Client) -> None:
     store = LogStore(s3_client, "no-such-bucket")
-    how = "does not exist; to make it: aws s3 mb s3://no-such-bucket --region us-east-1"
+    how = "does not exist; to create it: aws s3 mb s3://no-such-bucket --region us-east-1"
     with pytest.raises(BucketMissing, match=how):
         store.check("PyAnamo/")
     with pytest.raises(BucketMissing, match="bucket no-such-bucket does not exist"):
@@ -151,6 +151,20 @@ def test_the_check_says_what_keeps_a_worker_from_putting_logs(
     with pytest.raises(AwsError) as caught:
         store.check("PyAnamo/")
     assert said.format(bucket=store.bucket) in str(caught.value)
+
+
+def test_a_log_that_may_not_be_read_may_also_be_gone(
+    refused: Callable[[Behaviour], LogStore],
+) -> None:
+    """Without s3:ListBucket, S3 answers with 403 in both cases."""
+    store = refused(failing("AccessDenied", 403))
+    with pytest.raises(AccessDenied) as caught:
+        list(store.read("PyAnamo/T/S1/1-a.log.gz", ""))
+    said = str(caught.value)
+    assert said.startswith(f"s3://{store.bucket}/PyAnamo/T/S1/1-a.log.gz: GetObject: ")
+    assert "the credentials lack a permission" in said
+    assert "or the log no longer exists" in said
+    assert "s3:ListBucket" in said
 
 
 @pytest.mark.parametrize("reachable", [True, False])

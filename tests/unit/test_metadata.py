@@ -42,12 +42,12 @@ def test_only_a_service_that_never_answered_is_given_up(
         (
             '{"action": "terminate", "time": "2026-01-31T09:30:00Z"}',
             Interruption(
-                "EC2 will terminate this Spot machine at 2026-01-31T09:30:00Z", 1769851800
+                "EC2 will terminate this Spot instance at 2026-01-31T09:30:00Z", 1769851800
             ),
         ),
-        ("soon", Interruption("EC2 takes this Spot machine away: soon", None)),
-        ("[]", Interruption("EC2 takes this Spot machine away: []", None)),
-        ('{"time": 7}', Interruption('EC2 takes this Spot machine away: {"time": 7}', None)),
+        ("soon", Interruption("EC2 is reclaiming this Spot instance: soon", None)),
+        ("[]", Interruption("EC2 is reclaiming this Spot instance: []", None)),
+        ('{"time": 7}', Interruption('EC2 is reclaiming this Spot instance: {"time": 7}', None)),
     ],
 )
 def test_a_notice_says_when_the_machine_goes(

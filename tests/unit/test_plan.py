@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from anamo.aws.indexes import workflow_indexes
 from anamo.aws.update import GROUP_LIMIT
-from anamo.core.capacity import workflow_indexes
 from anamo.core.item import Item, nested_item, single_item
 from anamo.operator.plan.forecast import DOUBLING_SECONDS, PROCESSES, Forecast, Plan, forecast
 from anamo.operator.plan.item_life import TABLE, group_size, item_life

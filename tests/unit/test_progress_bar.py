@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import pytest
 
@@ -23,8 +24,11 @@ def test_a_terminal_shows_a_bar_and_the_table_as_it_is_named(
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     said: list[str] = []
+    threads = threading.active_count()
     with progress_bar.progress_bar("Table[red]", 10, said.append) as progress:
         progress(4)
+        assert "4/10" in terminal.getvalue(), "it is drawn at once, by no thread"
+        assert threads == threading.active_count()
         progress(6)
     assert "Table[red]" in terminal.getvalue()
     assert "10/10" in terminal.getvalue()

@@ -57,13 +57,13 @@ def test_an_unquoted_operator_is_refused_with_line_operator_and_the_form_that_wo
         assert message.startswith(f"{number}: {operator} needs a shell, ")
         form = "bash -c '…'" if "'" in line else f"bash -c '{line}'"
         assert f"write {form}; quote it, or add --literal, if it is an argument" in message
-    assert last == "20 bad lines; nothing was written"
+    assert last == "20 invalid lines; nothing was written"
 
 
 def test_with_literal_the_same_lines_are_good() -> None:
     ended = dry_run([line for line, _ in OPERATORS], "--literal")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "20 good lines" in ended.stdout
+    assert "20 valid lines" in ended.stdout
 
 
 ARGUMENTS = [
@@ -137,12 +137,12 @@ def test_what_a_shell_would_replace_is_warned_of_and_imported() -> None:
     assert ended.returncode == 0
     assert said(ended) == [
         *(
-            f"{number}: {what} stays as it is: only a shell would replace it (bash -c '…')"
+            f"{number}: {what} is passed literally: no shell expands it (write bash -c '…')"
             for number, what in enumerate("*~?", 1)
         ),
         "… and 2 more lines like that",
     ]
-    assert "6 good lines" in ended.stdout
+    assert "6 valid lines" in ended.stdout
     assert dry_run(lines, "--literal").stderr == ""
 
 
@@ -160,7 +160,7 @@ def test_what_a_shell_would_replace_is_warned_of_and_imported() -> None:
 )
 def test_what_else_a_shell_would_replace(script: str, found: str) -> None:
     warning = shell_syntax.warning(script)
-    assert (warning or "").partition(" stays")[0] == found
+    assert (warning or "").partition(" is passed")[0] == found
 
 
 def test_the_help_shows_the_form_for_nested_arguments() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from anamo.core.capacity import PARTITION_WRITES, Index, workflow_indexes
+from anamo.aws.indexes import workflow_indexes
+from anamo.core.capacity import PARTITION_WRITES, Index
 from anamo.core.item import nested_item, single_item
 from anamo.operator.plan import item_life
 from anamo.operator.plan.forecast import LOOK_BYTES, PAGE, PAGE_SECONDS, Plan, forecast
@@ -42,6 +43,26 @@ def test_an_index_of_another_tool_may_have_a_partition_key_only() -> None:
     owned = {"itemID": {"N": "7"}, "Owner": {"S": "me"}}
     assert index.entry({**owned, "taskID": {"S": "Sample7"}}) == owned
     assert index.entry({"itemID": {"N": "7"}}) is None
+
+
+def test_an_index_of_another_tool_may_have_several_attributes_of_a_kind_in_its_key() -> None:
+    definition = {
+        "IndexName": "Owner",
+        "KeySchema": [
+            {"AttributeName": "Owner", "KeyType": "HASH"},
+            {"AttributeName": "Team", "KeyType": "HASH"},
+            {"AttributeName": "Year", "KeyType": "RANGE"},
+            {"AttributeName": "Month", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+    index = Index.from_definition(definition)
+    assert (index.partition_key, index.sort_key) == ("Owner", "Year")
+    assert index.wide.keys == index.keys == ("Owner", "Year", "Team", "Month")
+    owned = {"itemID": {"N": "7"}} | {name: {"S": "x"} for name in index.keys}
+    assert index.entry({**owned, "taskID": {"S": "Sample7"}}) == owned
+    del owned["Month"]
+    assert index.entry(owned) is None
 
 
 def test_a_seed_gives_the_same_run() -> None:

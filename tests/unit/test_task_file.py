@@ -39,13 +39,13 @@ def scripts(item: Item) -> list[str]:
 
 
 def complaint(content: str | bytes, layout: Layout = NESTED) -> str:
-    """What is said of a file whose only bad line is its second one."""
+    """What is said of a file whose only invalid line is its second one."""
     good = b"Good|Testing|seq|1\n" if layout.separator == "|" else b"\n"
     data = content.encode() if isinstance(content, str) else content
     with pytest.raises(BadLines) as caught:
         parse(good + data + b"\n", layout)
     where, count = str(caught.value).splitlines()
-    assert count == "1 bad line; nothing was written"
+    assert count == "1 invalid line; nothing was written"
     assert where.startswith("tasks.txt:2: ")
     return where.removeprefix("tasks.txt:2: ")
 
@@ -170,7 +170,7 @@ def test_good_lines_become_the_scripts_they_say(
 def test_any_other_content_is_either_read_or_refused_by_name(content: bytes) -> None:
     for layout in (NESTED, SINGLE):
         try:
-            said = f"tasks.txt: {parse(content, layout, ['a', 'T', 'aT']).lines} good lines"
+            said = f"tasks.txt: {parse(content, layout, ['a', 'T', 'aT']).lines} valid lines"
         except UsageError as error:
             said = str(error)
         assert said.startswith("tasks.txt:")
@@ -194,8 +194,8 @@ def test_what_looks_like_a_shells_pipe_is_refused_where_it_separates(layout: Lay
     line = "P2|Testing|zcat x.gz | head"
     assert complaint(line, layout) == (
         "the | with blanks around it looks like a shell's pipe, but separates the argument: write "
-        "bash -c '… | …', and choose another separator, say -s '\\t'; leave out the blanks if it "
-        "is meant to separate"
+        "bash -c '… | …', and choose another separator, say -s '\\t'; remove the blanks if it "
+        "is a field separator"
     )
     literal = replace(layout, literal=True)
     for good in (line, "P2 | Testing | zcat x.gz | head", "P2|Testing|zcat x.gz|head"):
@@ -300,8 +300,8 @@ def test_the_first_20_bad_lines_are_named_and_the_others_counted() -> None:
         parse(content)
     *named, more, count = str(caught.value).splitlines()
     assert [line.split(": ")[0] for line in named] == [f"tasks.txt:{n}" for n in range(2, 22)]
-    assert more == "… and 1,280 more bad lines"
-    assert count == "1,300 bad lines; nothing was written"
+    assert more == "… and 1,280 more invalid lines"
+    assert count == "1,300 invalid lines; nothing was written"
 
 
 def test_twenty_bad_lines_are_all_named() -> None:

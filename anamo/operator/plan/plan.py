@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from anamo.aws import session
+from anamo.aws.indexes import workflow_indexes
 from anamo.aws.pages import Part
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
-from anamo.core.capacity import Index, workflow_indexes
+from anamo.core.capacity import Index
 from anamo.core.errors import AccessDenied, UsageError
 from anamo.core.item import Item, NestedTask, State, nested_item, new_values, single_item
 from anamo.core.item_size import ITEM_LIMIT, SMALLEST_TAIL, size_of, tail_limit
