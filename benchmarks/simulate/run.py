@@ -122,7 +122,7 @@ def run(work: Work, limits: Limits, time: VirtualTime, database: Any, meter: Met
     marks = [int(first_mark), int(max(last_mark, first_mark + 1)), work.items]
     tally = Tally(time, meter, marks)
     draw = random.Random(work.seed)
-    with time.replacing_clocks(), _silence():
+    with time.replacing_clocks(), _silence(), _seeded(work.seed):
         for number in range(work.workers):
             client = SimulatedClient(database, meter, limits, time, work.seed * 7_919 + number)
             worker = SimulatedWorker(number, work, client, time, tally)
@@ -152,3 +152,16 @@ def _silence() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """A context in which tenacity draws the waits of retries from a seed: it has no other
+    generator than the module's.
+    """
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)

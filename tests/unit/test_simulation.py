@@ -65,9 +65,16 @@ def test_an_index_of_another_tool_may_have_several_attributes_of_a_kind_in_its_k
     assert index.entry(owned) is None
 
 
-def test_a_seed_gives_the_same_run() -> None:
+@pytest.mark.parametrize(
+    ("work", "limits"),
+    [
+        pytest.param(SMALL, Limits(lost=0.02), id="where replies are lost"),
+        pytest.param(BUSY, TIGHT, id="where requests are throttled"),
+    ],
+)
+def test_a_seed_gives_the_same_run(work: Work, limits: Limits) -> None:
     first, again, other = (
-        figures(simulate(replace(SMALL, seed=seed), workflow_indexes(), Limits(lost=0.02)))
+        figures(simulate(replace(work, seed=seed), workflow_indexes(), limits))
         for seed in (1, 1, 2)
     )
     assert first == again
