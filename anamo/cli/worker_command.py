@@ -270,7 +270,7 @@ def exit_status(
     """What the worker's exit code says; with `fail_ok`, failed tasks do not change it."""
     if stop_signal is not None:
         return ExitStatus(128 + stop_signal)
-    if totals.errors or totals.kept:
+    if totals.errors or totals.kept or totals.lost_logs:
         return ExitStatus.AWS
     if totals.work_left:
         return ExitStatus.UNFINISHED

@@ -10,6 +10,7 @@ has run for a while (`task_process`); what it has started by then is moved along
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -18,6 +19,9 @@ from pathlib import Path, PurePath
 import psutil
 
 PREFIX = "pyanamo-"
+
+_NAME = re.compile(rf"{PREFIX}\d+-(\d{{1,7}})-\d+")
+"""What they are called; the group is the process id of the worker process."""
 
 TRIES = 10
 """How often a cgroup is emptied before it is left as it is: its processes may be forking."""
@@ -107,9 +111,9 @@ def end_all(worker: int) -> None:
 def remove_empty() -> None:
     """Remove what worker processes that were killed with their parents left here."""
     for path in _made_by():
-        worker = int(path.name.split("-")[2])
+        name = _NAME.fullmatch(path.name)
         # One that lives may have made it this moment
-        if not psutil.pid_exists(worker):
+        if name and not psutil.pid_exists(int(name[1])):
             with suppress(OSError):
                 path.rmdir()
 

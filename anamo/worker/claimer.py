@@ -24,7 +24,7 @@ from typing import Any
 
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
-from anamo.core.codec import LARGEST_ID, SMALLEST_ID, ItemId, above
+from anamo.core.codec import SMALLEST_ID, ItemId, above
 from anamo.core.errors import AccessDenied, ItemRefused, Throttled
 from anamo.core.item import ID_BITS, NULL, Item, State
 from anamo.worker.ended_leases import NEVER, EndedLeases
@@ -64,8 +64,8 @@ class Claimer:
         conflicts: Claims lost to other workers so far.
         table: The table.
         listed: Whether the index listed any item as todo when it was last asked.
-        left: Whether the table itself showed an item that could be claimed when it was last asked;
-            None if it could not be asked, or is larger than what was read.
+        claimable: Whether the table itself showed an item that could be claimed when it was last
+            asked; None if it could not be asked, or is larger than what was read.
         refused: Items that cannot be claimed by itemID: their states, and why not. They are passed
             over.
         lag: How far the index is behind.
@@ -94,7 +94,7 @@ class Claimer:
         self.table = table
         self.conflicts = 0
         self.listed = False
-        self.left: bool | None = None
+        self.claimable: bool | None = None
         self.refused: dict[ItemId, tuple[str, str]] = {}
         self.lag = IndexLag(clock)
         self.look_at = 0.0
@@ -139,8 +139,8 @@ class Claimer:
         """As `claim`, by what the table itself holds, for when the index gives no claim.
 
         It reads TABLE_PAGES at most: a table that is larger is read on from call to call, until a
-        claim is won. `left` says what came of it. Where the permission is lacking, or the table
-        throttles, it says None.
+        claim is won. `claimable` says what came of it; it is None where the permission is lacking,
+        or the table throttles.
         """
         item = self.last_answer()
         for _ in range(TABLE_PAGES):
@@ -152,7 +152,7 @@ class Claimer:
 
     def _claim_by_page(self) -> Item | None:
         """Claim an item of the next page of the table."""
-        self.left = None
+        self.claimable = None
         try:
             look = self.table.look(self._rest)
         except (AccessDenied, Throttled) as fault:
@@ -170,9 +170,9 @@ class Claimer:
         locks = {item.lock_id for item in look.locked}
         self.awaited = self.awaited or any(each.lock_id in locks for each in self._inherited)
         if todo or ended:
-            self.left, self._rest = True, None
+            self.claimable, self._rest = True, None
         else:
-            self.left, self._rest = (None if look.rest else False), look.rest
+            self.claimable, self._rest = (None if look.rest else False), look.rest
         self._candidates = self._random.sample(todo, min(PAGE, len(todo)))
         self._read_at, self._listed_at = self._clock(), None
         return self._claim_candidates() or self._take_over_one_of(ended)
@@ -199,7 +199,7 @@ class Claimer:
             note(item is not None)
             if item is None:
                 self.conflicts += 1
-                self._in_flight.drop(lock_id)
+                self._in_flight.not_won(lock_id)
             else:
                 self._rest = None
             return item
@@ -257,7 +257,7 @@ class Claimer:
         return None
 
     @property
-    def held(self) -> int:
+    def locked(self) -> int:
         """How many items were locked when leases were last looked at, at least."""
         return self._leases.locked
 
@@ -270,7 +270,7 @@ class Claimer:
             return item
         past = self.table.clock.surely_past()
         instance = self._holder.instance_id if self._holder.attempt > 1 else None
-        listed = self._leases.look(floor(past + LOOK_SECONDS) + 1, instance)
+        listed = self._leases.next_page(floor(past + LOOK_SECONDS) + 1, instance)
         item = self._take_over_one_of(self._ended(listed, floor(past)))
         # Another that has ended may be among them
         self._pause = 0.0 if item else min(max(2 * self._pause, FIRST_LOOK), LOOK_SECONDS)
@@ -338,7 +338,10 @@ class Claimer:
             page = [seen for seen in claimable if not self.lag.skips(seen.item_id)]
             if page or len(listed) < PAGE:
                 return page
-            start = above(listed[-1].item_id) or LARGEST_ID
+            following = above(listed[-1].item_id)
+            if following is None:
+                return page
+            start = following
 
     def _span(self) -> int:
         """Upper end of the itemIDs to start from, read once: other tools number items from 1, and a

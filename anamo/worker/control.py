@@ -40,7 +40,7 @@ class Control:
         own_signal: The signal that this process was sent itself, else None. A signal to its whole
             group, as a terminal sends it, is one too.
         force_stop: Whether to kill tasks without waiting for the rest of the grace.
-        start_no_more: Why no further task should be started, else empty.
+        start_no_more: Whether no further task should be started.
         count_left: Called when the parent wants to know what is left; it must return at once.
         turn: Whether it is this process's turn to look for work.
     """
@@ -48,7 +48,7 @@ class Control:
     def __init__(self, parent: "Connection[Any, Any]", grace: float) -> None:
         self.own_signal: int | None = None
         self.force_stop = False
-        self.start_no_more = ""
+        self.start_no_more = False
         self.count_left: Callable[[], object] = lambda: None
         self.turn = Turn(self.send)
         self._parent = parent
@@ -109,7 +109,7 @@ class Control:
             else:
                 self._receive()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Take what has happened so far into account, without waiting."""
         self.wait(0)
 
@@ -133,7 +133,7 @@ class Control:
             self.force_stop = True
             self._end_by = min(self._end_by, monotonic())
         elif isinstance(message, StartNoMore):
-            self.start_no_more = message.reason
+            self.start_no_more = True
         elif isinstance(message, CountLeft):
             self.count_left()
         else:

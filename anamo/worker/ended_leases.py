@@ -26,7 +26,8 @@ class EndedLeases:
     """The locked items of one table, page after page.
 
     Attributes:
-        locked: How many items were locked when `look` last returned; at least, unless `complete`.
+        locked: How many items were locked when `next_page` last returned; at least, unless
+            `complete`.
         complete: Whether it saw all of them.
     """
 
@@ -39,7 +40,7 @@ class EndedLeases:
         self._found: dict[ItemId, Item] = {}
         self._seen = 0
 
-    def look(self, before: int, instance: str | None = None) -> list[Item]:
+    def next_page(self, before: int, instance: str | None = None) -> list[Item]:
         """The items of the next page whose leases end before a time, or that an InstanceID holds.
 
         Raises:

@@ -122,7 +122,7 @@ class Finder:
         )
         # What others are just claiming is asked for soon, a large table less and less often
         claimers = [source.claimer for source in self._sources]
-        again = 0.0 if any(claimer.left for claimer in claimers) else 2 * waited
+        again = 0.0 if any(claimer.claimable for claimer in claimers) else 2 * waited
         lag = max(claimer.lag.wait for claimer in claimers)
         self._read_at = self._clock() - waited + max(waited + LAG_SECONDS, lag, again)
         return None
@@ -151,9 +151,9 @@ class Finder:
         return max(min(due) - now, 0.0)
 
     @property
-    def held(self) -> int:
+    def locked(self) -> int:
         """How many items were locked when leases were last looked at, at least."""
-        return sum(source.claimer.held for source in self._sources)
+        return sum(source.claimer.locked for source in self._sources)
 
     def _ask(self, source: _Source) -> Found | None:
         """Claim by an index; where it has nothing, it is asked less and less often."""
@@ -197,6 +197,6 @@ class Finder:
 
 def _is_empty(claimer: Claimer, waited: float) -> bool:
     """Whether a table has nothing to claim; its index has given no claim for so many seconds."""
-    if claimer.left is None:
+    if claimer.claimable is None:
         return waited >= LAG_SECONDS and claimer.lag.settled(waited, listed=claimer.listed)
-    return not claimer.left
+    return not claimer.claimable

@@ -122,8 +122,10 @@ class Worker:
             logger.debug("worker", exc_info=True)
             error = internal(fault)
         self._release_last_answer()
-        self._recorder.close()
-        self._release_rest()
+        recorded = self._recorder.close()
+        self._release_rest(
+            "its end could not be recorded" if recorded else "no time left to upload its log"
+        )
         kept = self._delivery.close()
         self._partial_logs.close()
         self._heartbeat.close()
@@ -132,24 +134,30 @@ class Worker:
             (each.table.meter.consumed for each in self._claimers), self._logs.meter.consumed
         )
         return Finished(
-            str(error or ""),
-            self._finder.held,
-            kept,
-            consumed,
-            self._control.own_signal,
-            {each.table.name: each.table.meter.take_throttles() for each in self._claimers},
-            {
+            error=str(error or ""),
+            locked_by_others=self._finder.locked,
+            kept=kept,
+            lost_logs=tuple(self._delivery.lost_logs),
+            consumed=consumed,
+            own_signal=self._control.own_signal,
+            throttles={
+                each.table.name: each.table.meter.take_throttles() for each in self._claimers
+            },
+            refused={
                 (each.table.name, item_id): refusal
                 for each in self._claimers
                 for item_id, refusal in each.refused.items()
             },
         )
 
-    def _release_rest(self) -> None:
+    def _release_rest(self, why: str) -> None:
         """Release the claims whose end nobody has recorded: time ran out, or an error came between.
 
         If the recorder is still at work on one, its write or this one comes first, and the other
         does not apply.
+
+        Args:
+            why: The reason, for the message.
         """
         for claim in list(self._claims):
             claim.lost = True
@@ -157,10 +165,7 @@ class Worker:
                 released = claim.table.release(claim.item, {}, claim.progress.ended)
                 self._claim_ended(claim, State.TODO.value if released else LOST)
                 if released:
-                    logger.warning(
-                        "item %d: released; there was no time to bring its log to S3",
-                        claim.item.item_id,
-                    )
+                    logger.warning("item %d: released; %s", claim.item.item_id, why)
 
     def _release_last_answer(self) -> None:
         """Release an item whose claim was won but whose reply was lost, if that is known by now."""
@@ -242,7 +247,7 @@ class Worker:
 
     def _over(self) -> bool:
         """Whether no further item should be claimed."""
-        self._control.look()
+        self._control.check()
         reap_left_behind(set())
         return bool(self._control.stopping or self._control.start_no_more or self._recorder.error)
 
@@ -306,6 +311,11 @@ class Worker:
         except ItemRefused as refusal:
             self._claim_ended(claim, self._recorder.fail(claim, refusal))
             return
+        except TransientError:
+            if self._control.stopping:
+                # It is released before the process ends, if DynamoDB can be reached by then
+                return
+            raise
         claim.note(results)
         self._claim_ended(claim, State.FAILED.value if written else LOST)
 
@@ -321,13 +331,13 @@ class Worker:
         except ValueError:
             # The other thread has ended it
             return
-        self._in_flight.drop(claim.item.lock_id)
         item = claim.item
         self._control.send(
             ItemEnded(
                 table=claim.table.name,
                 item_id=item.item_id,
                 task_id=item.task_id,
+                lock_id=item.lock_id,
                 state=state,
                 done=claim.done,
                 failures=tuple(claim.failures),

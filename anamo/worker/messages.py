@@ -12,8 +12,6 @@ from anamo.core.codec import ItemId
 class StopRequest:
     """To a process: stop the tasks, give the item back, end."""
 
-    signal: int
-
 
 @dataclass(frozen=True, slots=True)
 class ForceStop:
@@ -24,8 +22,6 @@ class ForceStop:
 class StartNoMore:
     """To a process: start no further task, and end when those that run have ended."""
 
-    reason: str
-
 
 @dataclass(frozen=True, slots=True)
 class CountLeft:
@@ -34,10 +30,11 @@ class CountLeft:
 
 @dataclass(frozen=True, slots=True)
 class ItemEnded:
-    """From a process: a claim ended.
+    """From a process: a claim that was won has ended. The parent forgets it.
 
     Attributes:
         table: The name of the item's table.
+        lock_id: The claim's own.
         state: The item's state now, or "lost" where another worker has it or nobody knows.
         done: How many tasks succeeded under this claim.
         failures: Names and statuses of the tasks that failed under this claim.
@@ -51,6 +48,7 @@ class ItemEnded:
     table: str
     item_id: ItemId
     task_id: str
+    lock_id: str
     state: str
     done: int
     failures: tuple[tuple[str, str], ...]
@@ -77,8 +75,9 @@ class Finished:
 
     Attributes:
         error: Why it could not go on, else empty.
-        held: How many items were locked when it last found no item to claim.
+        locked_by_others: How many items were locked when it last found no item to claim.
         kept: Paths of the logs that S3 did not take.
+        lost_logs: Paths of those that somebody deleted since.
         consumed: Requests and units of all it did.
         own_signal: The signal that it was sent itself, if that is why it ends.
         throttles: Requests that were throttled since the last ItemEnded, by table.
@@ -86,8 +85,9 @@ class Finished:
     """
 
     error: str = ""
-    held: int = 0
+    locked_by_others: int = 0
     kept: tuple[str, ...] = ()
+    lost_logs: tuple[str, ...] = ()
     consumed: ConsumedCapacity = NOTHING
     own_signal: int | None = None
     throttles: Mapping[str, int] = field(default_factory=dict)

@@ -10,7 +10,6 @@ import gc
 import logging
 import math
 import multiprocessing
-import signal
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -46,7 +45,7 @@ fault: a task that uses up the memory kills one process a lease."""
 LIMITS_SECONDS = 5.0
 """How often the limits are checked; the Spot notice comes two minutes ahead."""
 
-LOOKS = 12
+CHECKS = 12
 """How many times in a lease to check whether a process is stopped."""
 
 NOTICE_SECONDS = 120.0
@@ -121,8 +120,8 @@ class Pool:
         self._stop_at: float | None = None
         self._spared: set[psutil.Process] = set()
         self._check_limits_at = 0.0
-        self._look_seconds = min(LIMITS_SECONDS, limits.lease / LOOKS)
-        self._look_at = monotonic() + self._look_seconds
+        self._check_seconds = min(LIMITS_SECONDS, limits.lease / CHECKS)
+        self._check_at = monotonic() + self._check_seconds
         self._limit_reached = False
         self._turns = Turns()
         self._said: set[str] = set()
@@ -142,7 +141,7 @@ class Pool:
             self._apply_limits()
             self._stop_when_due()
             self._kill_when_due()
-            self._look()
+            self._check_processes()
             self._draw()
             self._metrics.write_when_due()
             sentinels = [child.process.sentinel for child in self._children]
@@ -221,11 +220,11 @@ class Pool:
         held = child.claims.all()
         cause = child.cause_of_death()
         if cause is None or (child.finished and self._ending):
-            self._totals.left.update(held, child.inherited)
+            self._totals.unfinished.update(held, child.inherited)
             return
         self._kill_tasks_of(child)
         if self._ending or self._replaced >= REPLACEMENTS * self._processes:
-            self._totals.left.update(held, child.inherited)
+            self._totals.unfinished.update(held, child.inherited)
             self._totals.lost.append(f"a worker process {cause}; {_fate(child, len(held))}")
             return
         self._replaced += 1
@@ -278,15 +277,15 @@ class Pool:
             return
         if self._kill_at is None:
             self._screen.say(stopping(self._signals.first, self._limits.grace))
-            self._stop(self._signals.first)
+            self._stop()
         if self._signals.count > 1:
             self._send_all(ForceStop())
             self._kill_at = min(self._kill_at or math.inf, monotonic() + KILL_SECONDS)
         self._signals_passed_on = self._signals.count
 
-    def _stop(self, number: int) -> None:
+    def _stop(self) -> None:
         """Have the processes stop their tasks, as at a signal."""
-        self._send_all(StopRequest(number))
+        self._send_all(StopRequest())
         self._kill_at = monotonic() + self._limits.grace + KILL_SECONDS
         for child in self._children:
             child.resume()
@@ -295,20 +294,20 @@ class Pool:
         """Stop before the machine is taken away: its shutdown would leave too little time."""
         if self._stop_at is not None and self._kill_at is None and monotonic() >= self._stop_at:
             logger.warning("stopping before this machine is taken away")
-            self._stop(signal.SIGTERM)
+            self._stop()
 
     def _kill_when_due(self) -> None:
         if self._kill_at is not None and monotonic() >= self._kill_at:
             for child in self._children:
                 child.process.kill()
 
-    def _look(self) -> None:
-        """Look after processes that something has stopped."""
-        if monotonic() < self._look_at:
+    def _check_processes(self) -> None:
+        """Continue processes that something has stopped."""
+        if monotonic() < self._check_at:
             return
-        self._look_at = monotonic() + self._look_seconds
+        self._check_at = monotonic() + self._check_seconds
         for child in self._children:
-            child.look(self._look_seconds, self._limits.lease)
+            child.check(self._check_seconds, self._limits.lease)
 
     # Limits
 
@@ -317,7 +316,7 @@ class Pool:
         now = monotonic()
         times = (self._limits.until, self._stop_at, self._kill_at)
         due = [when - now for when in times if when is not None]
-        return min([self._look_seconds, self._screen.refresh, *(left for left in due if left > 0)])
+        return min([self._check_seconds, self._screen.refresh, *(left for left in due if left > 0)])
 
     def _apply_limits(self) -> None:
         # Also past another limit: what runs then must still be stopped before the machine goes
@@ -332,7 +331,7 @@ class Pool:
         if reason:
             logger.warning("%s; no further task is started", reason)
             self._limit_reached = True
-            self._send_all(StartNoMore(reason))
+            self._send_all(StartNoMore())
 
     def _new_notice(self) -> str | None:
         """Look for the notice that this machine is taken away; say what it is when it comes."""

@@ -155,12 +155,14 @@ class Recorder:
         """From now on, wait at most half a second between attempts: the process should end."""
         self._waits_shortened.set()
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Write what has been handed in, and offer the kept logs to S3 once more.
 
-        The thread has ended then, unless the process must end first: packing or uploading a large
-        log, or waiting for S3 to answer, may take longer than is left. A log that S3 has refused is
-        waited for: it is about to be kept.
+        A log that S3 has refused is waited for: it is about to be kept.
+
+        Returns:
+            Whether the thread has ended. It has not if the process must end first: packing or
+            uploading a large log, or waiting for S3 to respond, may take longer than is left.
         """
         self._queue.put(None)
         # A join would not see what the parent sends meanwhile
@@ -169,8 +171,9 @@ class Recorder:
                 self.shorten_waits()
             leave_at = None if self._logs.refused else self._control.leave_at
             if leave_at is not None and monotonic() >= leave_at:
-                return
+                return False
             self._control.wait(leave_at)
+        return True
 
     # For the recorder's thread
 

@@ -1,7 +1,7 @@
 """What `pyanamo.py` does without a command: check the tables, work, say how it went.
 
 Guaranteed: nothing is claimed before all tables and their indexes have been found usable, and a
-small object has been written where the logs go.
+small object has been written where the logs of each of them go.
 """
 
 import logging
@@ -69,7 +69,7 @@ def work(
     screen.start(partial(count_left, tables))
     try:
         totals = pool.run()
-        while options.wait and not totals.ended_early and others.wait(totals.left, pool.rest):
+        while options.wait and not totals.ended_early and others.wait(totals.unfinished, pool.rest):
             totals = pool.run()
     except AwsError as fault:
         totals.errors.append(str(fault))
@@ -112,18 +112,21 @@ def _typed(options: Options, command: str, tables: Sequence[str], *words: str) -
 def _look_once_more(totals: WorkerTotals, others: OtherWorkers) -> None:
     """Find out what is left: what a process saw may be another process's item, and done by now."""
     totals.work_left = bool(totals.lost)
-    if not (totals.held or totals.ended_early or totals.left):
+    if not (totals.locked_by_others or totals.ended_early or totals.unfinished):
         return
     try:
         # What was given back a moment ago may not be in the index yet
-        look = others.look(totals.left, closely=totals.ended_early or bool(totals.left))
+        state = others.look_at_tables(
+            totals.unfinished, closely=totals.ended_early or bool(totals.unfinished)
+        )
     except AwsError as fault:
         logger.debug("looking at the tables: %s", fault)
-        totals.held = 0
-        totals.work_left = totals.work_left or totals.ended_early or bool(totals.left)
+        totals.locked_by_others = 0
+        totals.work_left = totals.work_left or totals.ended_early or bool(totals.unfinished)
     else:
-        totals.held, totals.held_until, totals.held_exactly = look.held, look.until, look.complete
-        totals.work_left = totals.work_left or look.claimable or look.own
+        totals.locked_by_others, totals.locked_until = state.locked_by_others, state.until
+        totals.all_locked_seen = state.complete
+        totals.work_left = totals.work_left or state.claimable or state.own
 
 
 def _check(options: Options, signals: Signals, screen: Screen) -> list[WorkflowTable]:
@@ -131,8 +134,9 @@ def _check(options: Options, signals: Signals, screen: Screen) -> list[WorkflowT
     for table in tables:
         table.prepare(signals.sleep, screen.say)
     logs = LogStore(session.s3_client(options.region), options.bucket)
-    check = partial(logs.check, _log_folder(options, options.tables[0]))
-    RetryPolicy(signals.sleep).retry(check, CHECK_SECONDS, at_once=AT_ONCE)
+    for name in options.tables:
+        check = partial(logs.check, _log_folder(options, name))
+        RetryPolicy(signals.sleep).retry(check, CHECK_SECONDS, at_once=AT_ONCE)
     return tables
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from anamo.worker.in_flight_claims import ClaimSent, ReportedClaims
+from anamo.worker.in_flight_claims import ClaimSent, ClaimsOfProcess
 from anamo.worker.messages import Finished
 
 STOPPED_SHARE = 3
@@ -48,7 +48,7 @@ class WorkerProcess:
         self.process = process
         self.connection = connection
         self.inherited = inherited
-        self.claims = ReportedClaims()
+        self.claims = ClaimsOfProcess()
         self.finished: Finished | None = None
         self._stopped_for = 0.0
 
@@ -81,11 +81,11 @@ class WorkerProcess:
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGCONT)
 
-    def look(self, seconds: float, lease: float) -> None:
+    def check(self, seconds: float, lease: float) -> None:
         """Continue it if it has been stopped for long; kill it if it is stopped again and again.
 
         Args:
-            seconds: Since the last look. The time that this process was stopped itself does not
+            seconds: Since the last check. The time that this process was stopped itself does not
                 count: a terminal stops and continues all of them together.
             lease: How long its leases last.
         """

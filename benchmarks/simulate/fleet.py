@@ -119,7 +119,7 @@ class Control:
     """What a worker process is told: nothing; and its one place to wait."""
 
     stopping = False
-    start_no_more = ""
+    start_no_more = False
     own_signal = None
     out_of_time = False
 
@@ -141,7 +141,7 @@ class Control:
         """Wait for something to happen."""
         self._event.wait(math.inf if until is None else until)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Nothing comes from a parent."""
 
     def sleep(self, seconds: float, condition: Callable[[], bool] = lambda: True) -> None:

@@ -298,13 +298,44 @@ def test_a_worker_that_cannot_deliver_logs_claims_no_more_and_says_where_they_ar
 ) -> None:
     ended = refuse_first_logs(fleet, store, 1000, script)
     assert ended.returncode == 3
-    kept = [line for line in ended.stderr.splitlines() if "is kept in" in line]
+    kept = [line for line in ended.stderr.splitlines() if "; kept in" in line]
     # One more item may run while the first log is refused
     assert 1 <= len(kept) == fleet.table.states()["done"] <= 2
     for line in kept:
         assert b"\nprecious" in gzip.decompress(Path(line.rpartition(" ")[2]).read_bytes())
     assert fleet.table.states()["todo"] == 6 - len(kept)
     assert "Traceback" not in ended.stderr
+
+
+def test_a_kept_log_that_something_deletes_is_named_as_lost(
+    fleet: Fleet, store: Proxy, tmp_path: Path
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    fleet.environment["TMPDIR"] = str(temporary)
+    kept: list[Path] = []
+    denied, slow = failing("AccessDenied", 403), failing("SlowDown", 503)
+    first = iter(range(1))
+
+    def behaviour(request: Request, forward: Forward) -> Reply | None:
+        if not request.is_upload or kept:
+            return forward(request)
+        if next(first, None) is not None:
+            return denied(request, forward)
+        # The log is kept by now, and offered again
+        kept.extend(temporary.glob("pyanamo-*/*.log.gz"))
+        for file in kept:
+            file.unlink()
+        return slow(request, forward)
+
+    store.behaviour = behaviour
+    fleet.add(["echo precious"] * 3)
+    ended = fleet.start().wait()
+    (lost,) = kept
+    assert ended.returncode == 3, ended.stderr
+    assert f"log could not be uploaded and is lost: {lost} was deleted" in ended.stderr
+    assert "; kept in" not in ended.stderr
+    assert fleet.table.states() == {"done": 3}
 
 
 def test_a_bucket_that_goes_away_stops_the_worker_not_the_record(

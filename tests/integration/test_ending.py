@@ -106,7 +106,7 @@ def test_a_limit_before_the_take_over_leaves_the_attempt_unfinished(fleet: Fleet
     lose(first)
     ended = attempt(fleet, 2, "job-7:3", "-w", "0").wait()
     assert ended.returncode == 75, ended.stderr
-    assert "there is more to do: start a worker again" in ended.stderr
+    assert "work remains: start another worker" in ended.stderr
     assert fleet.table.states() == {"locked": 1}
 
 

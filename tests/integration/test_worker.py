@@ -351,7 +351,7 @@ def test_what_other_workers_hold_is_said(fleet: Fleet) -> None:
     fleet.add(["true"])
     ended = fleet.start("-i", "2").wait()
     assert "other workers hold 1 item (leases end by " in ended.stderr
-    assert "; --wait stays to take over what they lose" in ended.stderr
+    assert "; use --wait to take over items if those workers die" in ended.stderr
 
 
 def test_a_quiet_worker_prints_only_its_summary(fleet: Fleet) -> None:

@@ -276,7 +276,7 @@ def test_workers_look_at_different_places() -> None:
     starts = set()
     for seed in range(10):
         leases = EndedLeases(table, random.Random(seed))
-        leases.look(EPOCH)
+        leases.next_page(EPOCH)
         assert not leases.complete
         assert leases.locked == ended_leases.PAGE or leases.locked < 20_000
         starts.add(leases._start)  # noqa: SLF001
@@ -292,8 +292,8 @@ def test_a_look_that_is_throttled_goes_on_where_it_was() -> None:
     while len(seen) < 3500:
         table.throttled = 1
         with pytest.raises(Throttled):
-            leases.look(EPOCH + 1)
-        seen |= {item.item_id for item in leases.look(EPOCH + 1)}
+            leases.next_page(EPOCH + 1)
+        seen |= {item.item_id for item in leases.next_page(EPOCH + 1)}
         requests += 1
         assert requests <= 5
     assert table.requests["last"] == 1
@@ -368,7 +368,7 @@ def test_a_worker_that_ends_reads_a_page_of_what_is_locked_however_much_that_is(
     found = finder(time, table)
     assert find(found, time) is None
     assert found.over
-    assert found.held == ended_leases.PAGE
+    assert found.locked == ended_leases.PAGE
     assert table.requests == {"todo": 2, "last": 2, "leases": 1, "look": 1}
 
 
@@ -390,20 +390,20 @@ def test_what_is_left_behind_is_told_by_table_and_lock() -> None:
     time = Time()
     tables = [FakeTable("A", time, locked=[locked(7, HOUR)]), FakeTable("B", time)]
     others = OtherWorkers(tables, HOLDER, draw=random.Random(1), clock=time)
-    look = others.look([ClaimSent("B", 7, "L7", 0.0)])
-    assert (look.own, look.held) == (False, 1)
-    look = others.look([ClaimSent("A", 7, "L7", 0.0)])
-    assert (look.own, look.held) == (True, 0)
+    state = others.look_at_tables([ClaimSent("B", 7, "L7", 0.0)])
+    assert (state.own, state.locked_by_others) == (False, 1)
+    state = others.look_at_tables([ClaimSent("A", 7, "L7", 0.0)])
+    assert (state.own, state.locked_by_others) == (True, 0)
 
 
 def test_a_claim_left_behind_beyond_the_page_is_found_by_its_key() -> None:
     time = Time()
     table = FakeTable("A", time, locked=held_by_others(20_000))
     others = OtherWorkers([table], HOLDER, draw=random.Random(1), clock=time)
-    assert not others.look(()).complete
+    assert not others.look_at_tables(()).complete
     for item_id in (1, 9_999, 20_000):
-        assert others.look([ClaimSent("A", item_id, f"L{item_id}", 0.0)]).own
-    assert not others.look([ClaimSent("A", 5, "another", 0.0)]).own
+        assert others.look_at_tables([ClaimSent("A", item_id, f"L{item_id}", 0.0)]).own
+    assert not others.look_at_tables([ClaimSent("A", 5, "another", 0.0)]).own
 
 
 def test_a_process_that_gave_an_item_back_does_not_agree_with_an_earlier_look() -> None:

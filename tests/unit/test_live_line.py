@@ -76,7 +76,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
 
 def failed(task_id: str) -> ItemEnded:
     return ItemEnded(
-        "Testing", 7, task_id, "failed", 0, (("", "Execution Failed: exit 1"),), 0, 1, 0.5
+        "Testing", 7, task_id, "L7", "failed", 0, (("", "Execution Failed: exit 1"),), 0, 1, 0.5
     )
 
 
@@ -122,7 +122,7 @@ def test_a_terminal_that_is_gone_stops_nothing(terminal: Terminal) -> None:
 
 
 def done(seconds: float) -> ItemEnded:
-    return ItemEnded("Align", 7, "Task", "done", 1, (), 1, 1, seconds)
+    return ItemEnded("Align", 7, "Task", "L7", "done", 1, (), 1, 1, seconds)
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, line: LiveLine, *given: Any) -> str:

@@ -287,6 +287,18 @@ def test_where_no_cgroups_can_be_made_there_is_no_folder(
     assert cgroup.own_folder(proc(cgroups, mountinfo)) is None
 
 
+def test_a_folder_that_is_no_workers_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    namespace = Path("/proc/self/ns/pid").stat().st_ino
+    folders = [tmp_path / f"pyanamo-{namespace}-{name}" for name in ("x", "9" * 20, "9999999-7")]
+    for folder in folders:
+        folder.mkdir()
+    monkeypatch.setattr(cgroup, "own_folder", lambda: tmp_path)
+    cgroup.remove_empty()
+    assert [folder.exists() for folder in folders] == [True, True, False]
+
+
 def test_a_kernel_whose_cgroups_cannot_be_killed_makes_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
