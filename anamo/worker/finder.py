@@ -53,7 +53,7 @@ class Finder:
         clock: Monotonic seconds.
 
     Attributes:
-        over: Whether nothing is left, as the last `look` showed.
+        over: Whether nothing is left, as the last `search` showed.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Finder:
             self._read_at = self._idle_since + self._idle_timeout
         return None
 
-    def look(self) -> Found | None:
+    def search(self) -> Found | None:
         """As `claim`; failing that, by ended leases and, in the end, by the tables themselves.
 
         Raises:
@@ -127,20 +127,14 @@ class Finder:
         self._read_at = self._clock() - waited + max(waited + LAG_SECONDS, lag, again)
         return None
 
-    def agrees(self, since: float) -> bool:
-        """Whether nothing is left for this process either, given that another has found nothing.
-
-        Args:
-            since: When its look began.
-        """
-        idle = self._idle_since
-        if idle is None or since < idle or self._awaits():
-            return False
-        return self._waited() >= self._idle_timeout
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing is left for this process either, given that another has found nothing."""
+        return not self._awaits() and self._waited() >= self._idle_timeout
 
     @property
     def pause(self) -> float:
-        """Seconds until the next look is due."""
+        """Seconds until the next search is due."""
         now = self._clock()
         due = [source.ask_at for source in self._sources]
         if self._racing():

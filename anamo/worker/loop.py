@@ -190,40 +190,39 @@ class Worker:
     def _next(self) -> Found | None:
         """The next item, claimed; None if there is none left, or none should be claimed.
 
-        A process that finds nothing looks further only in its turn.
+        A process for which the indexes list nothing searches further only in its turn.
         """
         finder, turn = self._finder, self._control.turn
         finder.begin()
         while self._ready():
             if turn.mine:
-                found = self._look()
+                found = self._search()
                 if found or finder.over:
                     return found
             elif turn.asked:
                 self._control.wait(monotonic() + ASK_SECONDS)
-            elif turn.nothing_left is not None and finder.agrees(turn.nothing_left):
+            elif turn.nothing_left and finder.agrees:
                 break
             elif found := self._claim(finder.claim):
                 return found
             elif self._recorder.claims:
                 self._control.sleep(ASK_SECONDS, lambda: self._recorder.claims > 0)
-                # Its item may have been given back since another process has looked, to whom this
-                # one must not agree then
+                # Its item may have been given back
                 finder.begin()
             else:
                 turn.ask()
         return None
 
-    def _look(self) -> Found | None:
-        """Look, since it is this process's turn. A claim ends the turn, and so does that nothing is
-        left; otherwise wait for the next look.
+    def _search(self) -> Found | None:
+        """Search the tables, since it is this process's turn. A claim ends the turn, and so does
+        finding that nothing is left; otherwise wait until the next search is due.
         """
         finder, turn = self._finder, self._control.turn
         if turn.news:
             turn.news = False
             finder.refresh()
         began = monotonic()
-        found = self._claim(finder.look)
+        found = self._claim(finder.search)
         if found or finder.over:
             turn.end(nothing_left=None if found else began)
         else:
@@ -240,7 +239,7 @@ class Worker:
             self._control.wait(None)
         self._host.wait(self._over)
         if self._delivery.has_kept_logs and not self._over():
-            # Another process may look meanwhile
+            # Another process may search meanwhile
             self._control.turn.end()
             self._delivery.deliver(DELIVERY_SECONDS, self._over)
         return not self._over()
@@ -276,6 +275,7 @@ class Worker:
         item = found.item
         claim = Claim(item, max(tail_limit(item, found.table.name), 0), found.table)
         self._claims.append(claim)
+        self._control.turn.distrust()
         self._in_flight.won(item.lock_id, item.task_id)
         todo = claim.todo()
         if todo and item.attempts > self._options.max_attempts:

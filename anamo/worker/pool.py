@@ -133,8 +133,9 @@ class Pool:
         # What is there now stays shared by all processes: collecting it would copy its pages
         gc.collect()
         gc.freeze()
+        began = monotonic()
         for _ in range(self._processes):
-            if not self._start(()):
+            if not self._start((), began):
                 break
         while self._children:
             self._pass_signals_on()
@@ -190,8 +191,12 @@ class Pool:
 
     # Processes
 
-    def _start(self, inherited: Collection[ClaimSent]) -> bool:
-        """Start a process; False where the machine has none to give, which is said at the end."""
+    def _start(self, inherited: Collection[ClaimSent], since: float) -> bool:
+        """Start a process; the arguments are those of `WorkerProcess`.
+
+        Returns:
+            False if the machine has none to give; the summary says so.
+        """
         try:
             mine, theirs = self._context.Pipe()
             others = [*self._connections(), mine]
@@ -206,7 +211,7 @@ class Pool:
             )
             return False
         theirs.close()
-        self._children.append(WorkerProcess(process, mine, inherited))
+        self._children.append(WorkerProcess(process, mine, inherited, since))
         return True
 
     def _reap(self, child: WorkerProcess) -> None:
@@ -229,7 +234,7 @@ class Pool:
             return
         self._replaced += 1
         logger.warning("a worker process %s; starting another in its place", cause)
-        self._start((*child.inherited, *held))
+        self._start((*child.inherited, *held), monotonic())
 
     def _kill_tasks_of(self, child: WorkerProcess) -> None:
         """Kill what a process that died has left running. Without a claim it ran nothing."""

@@ -33,6 +33,8 @@ class WorkerProcess:
         process: The process, started.
         connection: The connection to it.
         inherited: The claims of a process that died, which it stands in for.
+        since: When it began, or the run of all processes, if it does not stand in for another; by
+            the monotonic clock.
 
     Attributes:
         claims: The claims that it may hold.
@@ -44,10 +46,12 @@ class WorkerProcess:
         process: BaseProcess,
         connection: "Connection[Any, Any]",
         inherited: Collection[ClaimSent],
+        since: float,
     ) -> None:
         self.process = process
         self.connection = connection
         self.inherited = inherited
+        self.since = since
         self.claims = ClaimsOfProcess()
         self.finished: Finished | None = None
         self._stopped_for = 0.0

@@ -202,7 +202,7 @@ class SimulatedWorker:
         self._table = WorkflowTable(client, TABLE, clock)
         self._holder = Holder(f"i-{number:017x}", work.lease)
         # Nobody has to know of its claims, since it is never killed
-        in_flight: Any = SimpleNamespace(inherited=(), add=lambda *_: None, drop=lambda *_: None)
+        in_flight: Any = SimpleNamespace(inherited=(), add=lambda *_: None, not_won=lambda *_: None)
         self._retries = RetryPolicy(self.control.sleep)
         self._claimer = Claimer(
             self._table, self._holder, in_flight, random.Random(seed), time.monotonic
