@@ -21,7 +21,7 @@ from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
 from anamo.aws.table_writes import Holder
-from anamo.core.codec import SMALLEST_ID, ItemId
+from anamo.core.codec import ItemId
 from anamo.core.errors import AnamoError, AwsError, internal
 from anamo.core.item import Item, State
 from anamo.core.log_entry import encoded_prefix
@@ -29,7 +29,7 @@ from anamo.core.text import count
 from anamo.worker import cgroup
 from anamo.worker.claimer import Claimer
 from anamo.worker.control import Control
-from anamo.worker.ended_leases import PAGE
+from anamo.worker.earlier_attempt import left_by_earlier_attempt
 from anamo.worker.in_flight_claims import ClaimSent, InFlightClaims
 from anamo.worker.left import count_left
 from anamo.worker.loop import Worker
@@ -61,7 +61,7 @@ def work(
     tables = _check(options, signals, screen)
     signals.check()
     holder = Holder(instance_id(), options.lease, job_attempt())
-    earlier = _left_by_earlier_attempt(tables, holder, signals)
+    earlier = left_by_earlier_attempt(tables, holder, RetryPolicy(signals.sleep))
     cgroup.remove_empty()
     work = partial(_process, options, holder, earlier)
     pool = Pool(work, options.processes, signals, _limits(options, began), screen, metrics)
@@ -145,27 +145,6 @@ def _tables(options: Options) -> list[WorkflowTable]:
     dynamodb, clock = partial(session.dynamodb_client, options.region), DatabaseClock()
     client, renew = dynamodb(), partial(dynamodb, renew=True)
     return [WorkflowTable(client, name, clock, renew) for name in options.tables]
-
-
-def _left_by_earlier_attempt(
-    tables: Sequence[WorkflowTable], holder: Holder, signals: Signals
-) -> Mapping[str, Sequence[Item]]:
-    """What an earlier attempt of this AWS Batch job holds, by table: one look for all processes."""
-    if holder.attempt < 2:
-        return {}
-    retries = RetryPolicy(signals.sleep)
-    return {table.name: _held_before(table, holder, retries) for table in tables}
-
-
-def _held_before(table: WorkflowTable, holder: Holder, retries: RetryPolicy) -> list[Item]:
-    found: list[Item] = []
-    start: ItemId | None = SMALLEST_ID
-    while start is not None:
-        leases = partial(table.leases, start, 0, PAGE, holder.instance_id)
-        page = retries.retry(leases, CHECK_SECONDS, at_once=AT_ONCE)
-        found += filter(holder.held_before, page.items)
-        start = page.rest
-    return found
 
 
 def _as_claims(earlier: Mapping[str, Sequence[Item]]) -> list[ClaimSent]:
