@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.fleet import Fleet, children, kill_machine
 from tests.support.scripts import Running
+from tests.support.table import both_kinds
 from tests.support.waiting import eventually
 
 ITEMS = 60
@@ -104,6 +105,7 @@ def test_without_its_memory_of_ended_tasks_the_battering_shows_it(
     assert any("was run again" in fault for fault in find_faults())
 
 
+@both_kinds
 def test_a_process_that_is_killed_is_replaced_and_its_item_taken_over(
     fleet: Fleet, find_faults: Callable[[], list[str]]
 ) -> None:

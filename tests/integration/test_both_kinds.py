@@ -8,30 +8,20 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-
-import pytest
 
 from tests.support import workflow
 from tests.support.fleet import Fleet
-from tests.support.table import Table, workflow_table
+from tests.support.table import Table, both_kinds
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
 Run = Callable[..., Any]
 
 FAILING = "bash -c 'echo to stderr >&2; exit 3'"
 NESTED = "bash -c 'echo out $0; test $0 != 2'|1,2,3"
-
-
-@pytest.fixture(params=["narrow", "wide"])
-def table(dynamodb_client: DynamoDBClient, request: pytest.FixtureRequest) -> Iterator[Table]:
-    """A table of each kind."""
-    with workflow_table(dynamodb_client, wide=request.param == "wide") as made:
-        yield made
 
 
 def half_finished(bucket: str, s3_client: S3Client) -> dict[str, Any]:
@@ -45,6 +35,7 @@ def half_finished(bucket: str, s3_client: S3Client) -> dict[str, Any]:
     return {**workflow.earlier(half), "TaskScript": tasks, "Log_Length": 1}
 
 
+@both_kinds
 def test_items_are_imported_run_counted_shown_requeued_and_removed(
     fleet: Fleet, run: Run, table: Table, s3_client: S3Client
 ) -> None:
@@ -63,7 +54,7 @@ def test_items_are_imported_run_counted_shown_requeued_and_removed(
     (counts,) = json.loads(said.stdout)
     assert counts["tasks"] == {"todo": 0, "done": 5, "failed": 2, "total": 7}
     said = run("pyanamo.py", "status", "-t", table.name, "-v")
-    assert ("its indexes hold whole items" in said.stderr) is is_wide(table)
+    assert ("its indexes hold whole items" in said.stderr) is table.wide
     assert "2 failed tasks, by cause" in said.stdout
     assert "to stderr" in said.stdout
 
@@ -80,10 +71,3 @@ def test_items_are_imported_run_counted_shown_requeued_and_removed(
     gone = run("pyanamo.py", "remove", "-t", table.name, "--state", "failed", "--yes")
     assert gone.stdout == f"{table.name}: removed 2 items\n"
     assert table.states() == {"done": 2}
-
-
-def is_wide(table: Table) -> bool:
-    """Whether its indexes hold whole items."""
-    described = table.client.describe_table(TableName=table.name)["Table"]
-    kinds = {each["Projection"]["ProjectionType"] for each in described["GlobalSecondaryIndexes"]}
-    return kinds == {"ALL"}

@@ -12,7 +12,7 @@ from anamo.core.codec import encode
 from anamo.core.item import State
 from tests.support.proxy import Forward, Proxy, Reply, Request, dropping_reply, failing, on
 from tests.support.scripts import Scripts
-from tests.support.table import Table
+from tests.support.table import Table, both_kinds
 from tests.support.task_files import PROGRAM, Importer, counts, said, through
 from tests.support.waiting import eventually
 
@@ -110,6 +110,7 @@ def test_a_replacement_whose_reply_is_lost_is_sent_again_as_it_was(
     assert list(commands(table)) == [("Sample1", "echo right")]
 
 
+@both_kinds
 def test_replace_works_after_an_import_without_it(import_file: Importer, table: Table) -> None:
     import_file.fill(table, line(table, "Sample1", "wrong"))
     right = line(table, "Sample1", "right")
@@ -124,6 +125,7 @@ def test_replace_works_after_an_import_without_it(import_file: Importer, table: 
     )
 
 
+@both_kinds
 def test_what_a_worker_holds_is_not_replaced(import_file: Importer, table: Table) -> None:
     import_file.fill(table, line(table, "Sample1", "wrong"))
     (old,) = table.items()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from tests.support.fleet import Fleet, tree
 from tests.support.proxy import Proxy, failing
 from tests.support.scripts import Running
+from tests.support.table import both_kinds
 from tests.support.waiting import eventually
 
 ONCE = "bash -c 'mkdir {folder}/begun 2>/dev/null && sleep 600; true'"
@@ -77,6 +78,7 @@ def attempt(fleet: Fleet, number: int, job: str = "job-7:3", *flags: str) -> Run
     return fleet.start(*flags)
 
 
+@both_kinds
 def test_the_next_attempt_of_a_batch_job_takes_over_at_once(fleet: Fleet) -> None:
     fleet.add([once(fleet)])
     first = attempt(fleet, 1)

@@ -13,7 +13,7 @@ from tests.integration.test_ending import attempt, lose
 from tests.support.fleet import Fleet
 from tests.support.proxy import Proxy
 from tests.support.scripts import Scripts
-from tests.support.table import Table
+from tests.support.table import Table, both_kinds
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def second(scripts: Scripts, make_table: Callable[[], Table], bucket: str, tmp_p
     return Fleet(scripts, make_table(), bucket, tmp_path)
 
 
+@both_kinds
 def test_a_worker_takes_from_the_first_table_and_names_each(
     fleet: Fleet, second: Fleet, s3_client: S3Client
 ) -> None:
