@@ -200,6 +200,13 @@ def test_counting_what_is_left_reads_so_many_pages_at_most() -> None:
     assert many.read == 12
 
 
+def test_what_is_left_in_two_tables_is_added_up() -> None:
+    tables: Any = [Pages(3, 1), Pages(2, 2)]
+    assert count_left(tables) == Left(500, exact=True, running=300, pages=8)
+    tables = [Pages(1000, 1), Pages(2, 2)]
+    assert count_left(tables) == Left(1200, exact=False, running=300, pages=15)
+
+
 def test_a_worker_begins_although_what_is_left_cannot_be_counted(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
