@@ -1,9 +1,11 @@
-"""A cgroup for a task, where this process may make cgroups (version 2, Linux 5.14 or later).
+"""Runs a task in a cgroup of its own, where this process may make cgroups (version 2, Linux 5.14).
 
 Guaranteed: what is in a task's cgroup, and whatever it starts, is found and killed by the kernel at
 once, however fast it forks. Where cgroups cannot be made (most containers, users without a
-delegated cgroup), all this does nothing, and `process_tree` finds the same processes but for those
+delegated cgroup), all this does nothing, and `process_tree` finds the same processes except those
 that `task_processes` names.
+
+/proc/self/cgroup and mountinfo are parsed here because psutil reads neither.
 
 Moving a process into a cgroup takes the kernel some 10 ms, so a task gets its cgroup only once it
 has run for a while (`task_process`); what it has started by then is moved along.
@@ -16,7 +18,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePath
 
-import psutil
+from anamo.worker.process_tree import exists
 
 PREFIX = "pyanamo-"
 
@@ -28,7 +30,11 @@ TRIES = 10
 
 
 class TaskCgroup:
-    """The cgroup of one task; `path` is its folder."""
+    """The cgroup of one task.
+
+    Args:
+        path: Its folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -93,7 +99,7 @@ def make(session: int) -> TaskCgroup | None:
         return None
     path = folder / f"{_namespace()}{os.getpid()}-{session}"
     with suppress(OSError):
-        # It is there if a worker with the same process ids was killed
+        # It exists if a worker with the same process ids was killed
         path.mkdir(exist_ok=True)
         if (path / "cgroup.kill").exists():
             return TaskCgroup(path)
@@ -113,7 +119,7 @@ def remove_empty() -> None:
     for path in _made_by():
         name = _NAME.fullmatch(path.name)
         # One that lives may have made it this moment
-        if name and not psutil.pid_exists(int(name[1])):
+        if name and not exists(int(name[1])):
             with suppress(OSError):
                 path.rmdir()
 

@@ -16,8 +16,6 @@ from multiprocessing.connection import Connection, wait
 from time import monotonic, time
 from typing import Any
 
-import psutil
-
 from anamo.aws.metadata import Interruption
 from anamo.core.errors import with_advice
 from anamo.worker.in_flight_claims import ClaimSent
@@ -33,6 +31,7 @@ from anamo.worker.messages import (
 )
 from anamo.worker.metrics import Metrics
 from anamo.worker.orphans import become_subreaper, kill_tasks, reap_adopted
+from anamo.worker.process_tree import Process
 from anamo.worker.progress import Screen, WorkerTotals
 from anamo.worker.signals import Signals, signals_blocked, stopping
 from anamo.worker.turns import Turns
@@ -118,7 +117,7 @@ class Pool:
         self._signals_passed_on = 0
         self._kill_at: float | None = None
         self._stop_at: float | None = None
-        self._spared: set[psutil.Process] = set()
+        self._spared: set[Process] = set()
         self._check_limits_at = 0.0
         self._check_seconds = min(LIMITS_SECONDS, limits.lease / CHECKS)
         self._check_at = monotonic() + self._check_seconds

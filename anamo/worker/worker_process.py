@@ -14,10 +14,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-import psutil
-
 from anamo.worker.in_flight_claims import ClaimSent, ClaimsOfProcess
 from anamo.worker.messages import Finished
+from anamo.worker.process_tree import is_stopped
 
 STOPPED_SHARE = 3
 """A process that is stopped is continued after this part of a lease: its last renewals were not
@@ -93,13 +92,13 @@ class WorkerProcess:
                 count: a terminal stops and continues all of them together.
             lease: How long its leases last.
         """
-        if not self._is_stopped():
+        if not is_stopped(self.pid):
             self._stopped_for = 0.0
             return
         before, limit = self._stopped_for, lease / STOPPED_SHARE
         self._stopped_for += seconds
         if self._stopped_for >= lease:
-            logger.warning("worker process %d is stopped again and again; it is killed", self.pid)
+            logger.warning("worker process %d was stopped repeatedly; killing it", self.pid)
             self.process.kill()
         elif self._stopped_for >= limit:
             if before < limit:
@@ -109,12 +108,6 @@ class WorkerProcess:
                     self.pid,
                 )
             self.resume()
-
-    def _is_stopped(self) -> bool:
-        # Without a descriptor to spare, this process cannot look
-        with suppress(psutil.Error, OSError):
-            return bool(psutil.Process(self.pid).status() == psutil.STATUS_STOPPED)
-        return False
 
     def cause_of_death(self) -> str | None:
         """Why it ended; None if it ended as it should. To be asked once it has ended."""
