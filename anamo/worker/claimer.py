@@ -28,6 +28,7 @@ from anamo.core.codec import SMALLEST_ID, ItemId, above
 from anamo.core.errors import AccessDenied, ItemRefused, Throttled
 from anamo.core.item import ID_BITS, NULL, Item, State
 from anamo.worker.ended_leases import NEVER, EndedLeases
+from anamo.worker.growing_pause import GrowingPause
 from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.index_lag import IndexLag
 
@@ -37,9 +38,8 @@ PAGE = 25
 PAGE_SECONDS = 10.0
 """Age at which a page is discarded: by then others have claimed most of its items."""
 
-FIRST_LOOK, LOOK_SECONDS = 5.0, 60.0
-"""Seconds between two looks for ended leases, at first and at most: each pause is drawn from the
-upper half of that, so that workers do not look together."""
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
+"""Seconds between two queries for ended leases, at first and at most."""
 
 TABLE_PAGES = 4
 """Pages of the table that are read at once before it counts as too large, for 256 read units each:
@@ -114,7 +114,7 @@ class Claimer:
         self._inherited = [claim for claim in in_flight.inherited if claim.table == table.name]
         self.awaited = bool(self._inherited)
         self._leases = EndedLeases(table, self._random)
-        self._pause = 0.0
+        self._pause = GrowingPause(FIRST_PAUSE, LONGEST_PAUSE, self._random)
         self._unanswered: Callable[[], Item | None] | None = None
 
     def claim(self) -> Item | None:
@@ -270,13 +270,16 @@ class Claimer:
             return item
         past = self.table.clock.surely_past()
         instance = self._holder.instance_id if self._holder.attempt > 1 else None
-        listed = self._leases.next_page(floor(past + LOOK_SECONDS) + 1, instance)
+        listed = self._leases.next_page(floor(past + LONGEST_PAUSE) + 1, instance)
         item = self._take_over_one_of(self._ended(listed, floor(past)))
-        # Another that has ended may be among them
-        self._pause = 0.0 if item else min(max(2 * self._pause, FIRST_LOOK), LOOK_SECONDS)
         ends = [each.lease_expires + 1 - past for each in listed if each.lease_expires is not None]
         soon = [left + self._random.random() for left in ends if left > 0]
-        self.look_at = self._clock() + min([self._pause * self._random.uniform(0.5, 1), *soon])
+        if item:
+            # Another that has ended may be among them
+            self._pause.reset()
+            self.look_at = self._clock()
+        else:
+            self.look_at = self._clock() + min([self._pause.next(), *soon])
         return item
 
     def _take_over_inherited(self) -> Item | None:

@@ -18,13 +18,14 @@ from anamo.core.errors import AccessDenied, Throttled, TransientError
 from anamo.core.item import Item
 from anamo.worker.claimer import TABLE_PAGES
 from anamo.worker.ended_leases import NEVER, EndedLeases
+from anamo.worker.growing_pause import GrowingPause
 from anamo.worker.in_flight_claims import ClaimSent
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
-"""Seconds between two looks, at first and at most: others seldom give items back, and most leases
-end later. Each pause is drawn from the upper half of that, so that workers do not look together."""
+"""Seconds between two checks, at first and at most: others seldom give items back, and most leases
+end later."""
 
-PATIENCE_SECONDS = 900.0
+UNREACHABLE_SECONDS = 900.0
 """How long DynamoDB may be out of reach while a worker waits."""
 
 logger = logging.getLogger(__name__)
@@ -110,25 +111,24 @@ class OtherWorkers:
             False if no worker holds an item any more and nothing is left, or the worker should end.
 
         Raises:
-            AwsError: A table cannot be asked; a passing fault is waited out for PATIENCE_SECONDS.
+            AwsError: A table cannot be asked; a passing fault is retried for UNREACHABLE_SECONDS.
         """
-        pause = FIRST_PAUSE
-        answered = self._clock()
+        pause = GrowingPause(FIRST_PAUSE, LONGEST_PAUSE, self._random)
+        reached = self._clock()
         while True:
             try:
                 state = self.look_at_tables(unfinished)
             except TransientError as fault:
-                if self._clock() > answered + PATIENCE_SECONDS:
+                if self._clock() > reached + UNREACHABLE_SECONDS:
                     raise
                 logger.warning("looking at the tables: %s; trying again", fault)
             else:
-                answered = self._clock()
+                reached = self._clock()
                 if state.claimable or not state.locked_by_others:
                     return state.claimable
             logger.info("waiting for what other workers hold")
-            if not rest(pause * self._random.uniform(0.5, 1)):
+            if not rest(pause.next()):
                 return False
-            pause = min(2 * pause, LONGEST_PAUSE)
 
 
 class _Watch:

@@ -466,7 +466,7 @@ def test_without_the_look_at_the_disk_the_task_is_blamed(fleet: Fleet, small_dis
 
 def test_a_machine_without_processes_gives_the_item_back(fleet: Fleet) -> None:
     """A limit of open files stands in for one of processes, which does not bind root."""
-    fleet.guard = "patience"
+    fleet.guard = "long_wait"
     fleet.add(["true"])
     under = ["bash", "-c", 'ulimit -n 14; exec "$@"', "bash"]
     ended = fleet.start(under=under).wait()

@@ -59,7 +59,7 @@ def processes(number: int) -> list[str]:
 def test_with_too_few_processes_a_worker_ends_and_says_why(
     fleet: Fleet, number: int, said: str
 ) -> None:
-    fleet.guard = "patience"
+    fleet.guard = "long_wait"
     fleet.add(["true"])
     ended = fleet.start("-q", under=processes(number)).wait(120)
     assert ended.returncode == 3

@@ -233,7 +233,7 @@ def no_disk_check() -> None:
     task_process.Outcome.full_disk = lambda self: ""  # type: ignore[method-assign]
 
 
-def no_patience() -> None:
+def no_long_wait() -> None:
     """Give up soon where the host cannot run tasks."""
     host.LASTING_SECONDS = host.UNFIT_SECONDS = 1
 

@@ -351,7 +351,7 @@ def test_a_thousand_workers_that_wait_for_others_for_an_hour_cost_what_is_said(c
 
 
 def test_waits_that_do_not_grow_cost_more_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claimer, "LOOK_SECONDS", claimer.FIRST_LOOK)
+    monkeypatch.setattr(claimer, "LONGEST_PAUSE", claimer.FIRST_PAUSE)
     time = Time()
     table = FakeTable("A", time, locked=held_by_others(20_000))
     waiting_hour(time, table)

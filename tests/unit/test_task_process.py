@@ -268,7 +268,7 @@ def test_a_grandchild_that_ignores_sigterm_is_killed_with_its_group(tmp_path: Pa
     assert len(processes(mark)) >= 2
     process.stop(StopReason.SHUTDOWN, grace=0.3)
     outcome = ended(process)
-    assert outcome.signal == signal.SIGTERM, "the task itself heeded it"
+    assert outcome.signal == signal.SIGTERM, "the task itself obeyed it"
     assert outcome.interrupted
     eventually(lambda: not processes(mark))
 
