@@ -1,7 +1,7 @@
 """Finding and claiming items of one table.
 
 Guaranteed: the number of requests per claim depends neither on the size of the table nor on the
-number of workers; a worker that keeps looking finds every todo item. Not guaranteed: any order.
+number of workers; a worker that keeps searching finds every todo item. Not guaranteed: any order.
 
 Each worker queries a page of candidates from a random start and claims them from the page's end
 back to the start. A worker that starts later in the same range begins at the end of its own page,
@@ -46,12 +46,12 @@ TABLE_PAGES = 4
 most tables are smaller, and a worker with nothing to do need not wait for the index."""
 
 MOST_MISSED = 3
-"""How often the table may show a claim as ended that cannot be taken over all the same: another
-tool wrote its lease in a way of its own."""
+"""How often the table may show a lease as ended that cannot be taken over all the same: another
+tool wrote it in a way of its own."""
 
 _FOREIGN = "its itemID is not a whole number"
 _UNNAMED = "it is locked without a lockID, and its lease has ended"
-_NOT_ENDED = "DynamoDB does not take its lease for one that has ended"
+_NOT_ENDED = "DynamoDB does not treat its lease as expired"
 """Why items of other tools are passed over, although they look as if they could be claimed."""
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Claimer:
     Attributes:
         conflicts: Claims lost to other workers so far.
         table: The table.
-        listed: Whether the index listed any item as todo when it was last asked.
+        listed: Whether the index listed any item as todo when it was last queried.
         claimable: Whether the table itself showed an item that could be claimed when it was last
             asked; None if it could not be asked, or is larger than what was read.
         refused: Items that cannot be claimed by itemID: their states, and why not. They are passed
@@ -71,12 +71,12 @@ class Claimer:
         lag: How far the index is behind.
         awaited: Whether, as far as is known, a claim of the dead process that this one replaces is
             yet to be taken over.
-        look_at: When to look at leases next, by the clock.
+        look_at: When to query the leases next, by the clock.
 
     Args:
         table: The table.
         holder: Who claims.
-        in_flight: Told of each claim before its request is sent.
+        in_flight: Notified of each claim before its request is sent.
         draw: Where random numbers come from.
         clock: Monotonic seconds.
         earlier: Items that an earlier attempt of this AWS Batch job holds.
@@ -115,7 +115,7 @@ class Claimer:
         self.awaited = bool(self._inherited)
         self._leases = EndedLeases(table, self._random)
         self._pause = GrowingPause(FIRST_PAUSE, LONGEST_PAUSE, self._random)
-        self._unanswered: Callable[[], Item | None] | None = None
+        self._without_reply: Callable[[], Item | None] | None = None
 
     def claim(self) -> Item | None:
         """Claim a todo item that the index lists; an item of an earlier attempt before all others.
@@ -133,7 +133,7 @@ class Claimer:
         """The item of a claim that was won but whose reply was lost, or else one that an earlier
         attempt of this AWS Batch job holds. Raises as `claim`.
         """
-        return self.last_answer() or self._take_over_from_earlier_attempt()
+        return self.last_won() or self._take_over_from_earlier_attempt()
 
     def claim_by_table(self) -> Item | None:
         """As `claim`, by what the table itself holds, for when the index gives no claim.
@@ -142,7 +142,7 @@ class Claimer:
         claim is won. `claimable` says what came of it; it is None where the permission is lacking,
         or the table throttles.
         """
-        item = self.last_answer()
+        item = self.last_won()
         for _ in range(TABLE_PAGES):
             begun = self._rest
             item = item or self._claim_by_page()
@@ -154,25 +154,25 @@ class Claimer:
         """Claim an item of the next page of the table."""
         self.claimable = None
         try:
-            look = self.table.look(self._rest)
+            page = self.table.look(self._rest)
         except (AccessDenied, Throttled) as fault:
             logger.debug("reading the table: %s", fault)
             # Throttled, it is read on from here
             self._rest = self._rest if isinstance(fault, Throttled) else None
             return None
-        todo = [seen for seen in look.todo if self._claimable(seen, State.TODO)]
-        ended = self._ended(look.locked, floor(self.table.clock.surely_past()))
+        todo = [seen for seen in page.todo if self._claimable(seen, State.TODO)]
+        ended = self._ended(page.locked, floor(self.table.clock.surely_past()))
         self._missed.update(item.lock_id for item in ended)
         for item in ended:
             if self._missed[item.lock_id] > MOST_MISSED:
                 self._pass_over(item.item_id, State.LOCKED, _NOT_ENDED)
         ended = [item for item in ended if item.item_id not in self.refused]
-        locks = {item.lock_id for item in look.locked}
+        locks = {item.lock_id for item in page.locked}
         self.awaited = self.awaited or any(each.lock_id in locks for each in self._inherited)
         if todo or ended:
             self.claimable, self._rest = True, None
         else:
-            self.claimable, self._rest = (None if look.rest else False), look.rest
+            self.claimable, self._rest = (None if page.rest else False), page.rest
         self._candidates = self._random.sample(todo, min(PAGE, len(todo)))
         self._read_at, self._listed_at = self._clock(), None
         return self._claim_candidates() or self._take_over_one_of(ended)
@@ -184,8 +184,13 @@ class Claimer:
         claim: Callable[[str, Holder], Item | None],
         note: Callable[[bool], object] = lambda won: None,
     ) -> Item | None:
-        """Claim an item with a new lockID; None if another worker has it. `note` is told whether it
-        was won.
+        """Claim an item with a new lockID; None if another worker has it.
+
+        Args:
+            item_id: The item.
+            state: Its state, for the message where it cannot be claimed.
+            claim: Sends the request.
+            note: Called with whether the claim was won.
         """
         lock_id = self._holder.new_lock_id()
 
@@ -195,7 +200,7 @@ class Claimer:
             except ItemRefused as refusal:
                 self._pass_over(item_id, state, str(refusal))
                 item = None
-            self._unanswered = None
+            self._without_reply = None
             note(item is not None)
             if item is None:
                 self.conflicts += 1
@@ -205,15 +210,15 @@ class Claimer:
             return item
 
         self._in_flight.add(self.table.name, item_id, lock_id)
-        self._unanswered = send
+        self._without_reply = send
         return send()
 
-    def last_answer(self) -> Item | None:
+    def last_won(self) -> Item | None:
         """The item of a claim that was won but whose reply was lost, if any. Raises as `claim`."""
-        return self._unanswered() if self._unanswered else None
+        return self._without_reply() if self._without_reply else None
 
     def _claimable(self, seen: Item, state: State) -> bool:
-        """Whether a listed item may be claimed; what makes that impossible is noted."""
+        """Whether a listed item may be claimed; if it cannot be, the reason is noted."""
         if isinstance(seen.item_id, Decimal):
             self._pass_over(seen.item_id, state, _FOREIGN)
         elif state is State.LOCKED and seen.lock_id == NULL:
@@ -258,14 +263,14 @@ class Claimer:
 
     @property
     def locked(self) -> int:
-        """How many items were locked when leases were last looked at, at least."""
+        """How many items were locked when the leases were last queried, at least."""
         return self._leases.locked
 
     def take_over(self) -> Item | None:
-        """Take over an item whose lease has ended, if it is time to look at a page of leases.
+        """Take over an item whose lease has ended, if it is time to query a page of leases.
         Items without a lease belong to other tools.
         """
-        item = self.last_answer() or self._take_over_inherited()
+        item = self.last_won() or self._take_over_inherited()
         if item or self._clock() < self.look_at:
             return item
         past = self.table.clock.surely_past()

@@ -1,9 +1,9 @@
 """Finding the next item in the tables of a worker, and finding out that none is left.
 
 Guaranteed: a claim is made in the first table that has something todo, in the order given; a table
-that had nothing is asked again within ASK_SECONDS, so an earlier table that gets new items goes
-first again from then on. Nothing is left only if that is so of every table. Waits grow, and differ
-from worker to worker. Not guaranteed: that an ended lease goes before what is todo.
+that had nothing is queried again within ASK_SECONDS, so an earlier table that gets new items goes
+first again from then on. Nothing is left only if that is true of every table. Waits grow, and
+differ from worker to worker. Not guaranteed: that an ended lease goes before what is todo.
 
 It does not wait itself: the caller waits for `pause` seconds.
 """
@@ -36,7 +36,7 @@ class Found:
 
 @dataclass(slots=True)
 class _Source:
-    """A table, and when its index is asked next."""
+    """A table, and when its index is queried next."""
 
     claimer: Claimer
     ask_at: float = 0.0
@@ -48,7 +48,7 @@ class Finder:
 
     Args:
         claimers: One for each table, in order.
-        idle_timeout: How long to keep looking after no item was found, in seconds.
+        idle_timeout: How long to keep searching after no item was found, in seconds.
         draw: Where random numbers come from.
         clock: Monotonic seconds.
 
@@ -72,11 +72,11 @@ class Finder:
         self._read_at = 0.0
 
     def begin(self) -> None:
-        """Begin to look for an item: what other processes have found before no longer counts."""
+        """Begin to search for an item: the idle time begins again."""
         self._idle_since, self.over = None, False
 
     def refresh(self) -> None:
-        """Ask every index again at the next call: there may be something new."""
+        """Query every index again at the next call: there may be something new."""
         for source in self._sources:
             source.ask_at = 0.0
 
@@ -103,7 +103,8 @@ class Finder:
         return None
 
     def search(self) -> Found | None:
-        """As `claim`; failing that, by ended leases and, in the end, by the tables themselves.
+        """As `claim`; if that finds nothing, take over an item whose lease has ended or, last, claim
+        what the tables themselves show.
 
         Raises:
             AwsError: As `claim`.
@@ -120,7 +121,8 @@ class Finder:
         self.over = not self._awaits() and all(
             _is_empty(source.claimer, waited) for source in self._sources
         )
-        # What others are just claiming is asked for soon, a large table less and less often
+        # It is read again soon if others are just claiming what it shows; a large table ever less
+        # often
         claimers = [source.claimer for source in self._sources]
         again = 0.0 if any(claimer.claimable for claimer in claimers) else 2 * waited
         lag = max(claimer.lag.wait for claimer in claimers)
@@ -146,7 +148,7 @@ class Finder:
 
     @property
     def locked(self) -> int:
-        """How many items were locked when leases were last looked at, at least."""
+        """How many items were locked when the leases were last queried, at least."""
         return sum(source.claimer.locked for source in self._sources)
 
     def _ask(self, source: _Source) -> Found | None:
@@ -160,7 +162,7 @@ class Finder:
         return None
 
     def _first(self, claim: Callable[[Claimer], Item | None]) -> Found | None:
-        """What the first table gives that gives anything."""
+        """The item of the first table that gives one."""
         for source in self._sources:
             if item := claim(source.claimer):
                 return Found(source.claimer.table, item)
@@ -175,13 +177,13 @@ class Finder:
         return self._clock() - self._since()
 
     def _racing(self) -> bool:
-        """Whether other workers want the same items; they need not all look any further."""
+        """Whether other workers want the same items; then not all of them need search further."""
         refused = any(source.claimer.lag.pause for source in self._sources)
         return refused and self._clock() < self._race_ends
 
     @property
     def _race_ends(self) -> float:
-        """When the tables are looked at although others want the same items."""
+        """When the tables are searched although others want the same items."""
         return self._since() + LAG_SECONDS
 
     def _awaits(self) -> bool:

@@ -3,9 +3,9 @@
 Usually less than a second. Where it is more, the index lists items as todo that were claimed or
 have ended long ago, and does not list those that were just imported or given back.
 
-Guaranteed: a process whose claims are refused time and again claims less and less often, however
-far the index is behind, and returns to full speed with the first claim that it wins. Not
-guaranteed: that the lag is known before it has been seen twice in the same item.
+Guaranteed: a process whose claims are refused repeatedly claims ever less often, however far the
+index is behind, and returns to full speed with the first claim that it wins. Not guaranteed: that
+the lag is known before it has been seen twice in the same item.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from time import monotonic
 from anamo.core.codec import ItemId
 
 STALE_SECONDS = 0.9
-"""How long an item is skipped after a claim was tried, where the index is not known to lag: it may
-still list it."""
+"""How long an item is skipped after an attempt to claim it, where the index is not known to lag: it
+may still list it."""
 
 MOST_LAG = 60.0
-"""Longest lag in seconds that is believed: an item that others give back and claim again while this
-process does not look seems to have been listed all the time."""
+"""Longest lag in seconds that is believed: an item that others give back and claim again between
+two queries of this process seems to have been listed all the time."""
 
 FREE_REFUSALS = 3
 """Claims refused in a row without a pause: workers that race for the last items all lose some."""

@@ -62,7 +62,7 @@ logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Works through tables until nothing is left, or it is told to stop.
+    """Works through tables until nothing is left, or it should stop.
 
     It stays until the leases of the claims in `in_flight.inherited` have ended, and it, or another
     worker, has taken them over.
@@ -118,10 +118,10 @@ class Worker:
         except AnamoError as fault:
             error = fault
         except Exception as fault:
-            # Tasks that have ended are recorded all the same
+            # Tasks that have ended are still recorded
             logger.debug("worker", exc_info=True)
             error = internal(fault)
-        self._release_last_answer()
+        self._release_last_won()
         recorded = self._recorder.close()
         self._release_rest(
             "its end could not be recorded" if recorded else "no time left to upload its log"
@@ -167,11 +167,11 @@ class Worker:
                 if released:
                     logger.warning("item %d: released; %s", claim.item.item_id, why)
 
-    def _release_last_answer(self) -> None:
+    def _release_last_won(self) -> None:
         """Release an item whose claim was won but whose reply was lost, if that is known by now."""
         for claimer in self._claimers:
             with suppress(AwsError):
-                if item := claimer.last_answer():
+                if item := claimer.last_won():
                     claimer.table.release(item, {}, 0)
 
     def _count_left(self) -> None:
@@ -230,7 +230,7 @@ class Worker:
         return found
 
     def _ready(self) -> bool:
-        """Wait until a further claim may be made; False if none should be."""
+        """Wait until another item may be claimed; False if none should be."""
         # In this order: `_over` consumes the recorder's wake-up, so the count is read after it. An
         # item with a host error is given back before the next is claimed
         while not self._over() and (
@@ -320,7 +320,7 @@ class Worker:
         self._claim_ended(claim, State.FAILED.value if written else LOST)
 
     def _claim_ended(self, claim: Claim, state: str) -> None:
-        """Take note that a claim ended; called in the recorder's thread or the main one."""
+        """Note that a claim ended. For the recorder's thread and the main one."""
         # Before it is removed: the main thread waits for that, and then for the host
         if claim.host_error:
             self._host.failed(claim.host_error)

@@ -1,4 +1,7 @@
-"""What a worker process and its parent tell each other, apart from claims (`in_flight_claims`)."""
+"""Messages between a worker process and its parent.
+
+Those about claims are in `in_flight_claims`, those about turns in `turns`.
+"""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +44,7 @@ class ItemEnded:
         all_done: How many of the item's tasks are done by now.
         tasks: How many tasks the item has.
         seconds: Since the claim.
-        retried: Whether all its tasks have ended, and those that failed are tried again.
+        retried: Whether all its tasks have ended, and those that failed are retried.
         throttles: Requests for its table that were throttled since the last such message.
     """
 
@@ -61,8 +64,11 @@ class ItemEnded:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """From a process: text for the operator, of one line or more; `once` if it need not be said of
-    each process.
+    """From a process: text for the operator, of one line or more.
+
+    Attributes:
+        text: The text.
+        once: Whether to print it only once if several processes send it.
     """
 
     text: str
@@ -74,12 +80,12 @@ class Finished:
     """From a process: it is about to end.
 
     Attributes:
-        error: Why it could not go on, else empty.
+        error: Why it could not continue, else empty.
         locked_by_others: How many items were locked when it last found no item to claim.
         kept: Paths of the logs that S3 did not take.
         lost_logs: Paths of those that somebody deleted since.
         consumed: Requests and units of all it did.
-        own_signal: The signal that it was sent itself, if that is why it ends.
+        own_signal: The signal that was sent to this process, if that is why it ends.
         throttles: Requests that were throttled since the last ItemEnded, by table.
         refused: Items that it could not claim, by table and itemID: their states, and why.
     """

@@ -1,4 +1,4 @@
-"""The processes of -i: starts them, watches them, passes signals on, adds up what they did.
+"""Runs the processes of -i: starts them, watches them, passes signals on, adds up what they did.
 
 Guaranteed: the worker processes end when this one ends, however it ends; one that dies is replaced,
 a bounded number of times, and its replacement stays until the claims it inherits are taken over;
@@ -38,8 +38,8 @@ from anamo.worker.turns import Turns
 from anamo.worker.worker_process import WorkerProcess
 
 REPLACEMENTS = 5
-"""How many processes are replaced, for each of -i, before their deaths count as the machine's
-fault: a task that uses up the memory kills one process a lease."""
+"""How many processes are replaced, for each of -i, until their deaths are taken for the machine's
+fault: a task that uses up the memory kills one process per lease."""
 
 LIMITS_SECONDS = 5.0
 """How often the limits are checked; the Spot notice comes two minutes ahead."""
@@ -48,7 +48,7 @@ CHECKS = 12
 """How many times in a lease to check whether a process is stopped."""
 
 NOTICE_SECONDS = 120.0
-"""How far ahead EC2 says that it takes a Spot machine away, where the notice has no time."""
+"""How long before EC2 reclaims a Spot instance its notice comes, where that has no time."""
 
 SHUTDOWN_SECONDS = 15.0
 """From the end of the grace to the time of the notice: for logs and results, and since a machine
@@ -72,7 +72,7 @@ class Limits:
         grace: Seconds that tasks have to end after a signal.
         until: Time of the monotonic clock after which no task is started.
         failures: Items in a row that may fail.
-        notice: Says when this machine is taken away, else None.
+        notice: Returns the notice that EC2 reclaims this instance, if there is one.
         lease: Seconds that a lease lasts.
     """
 
@@ -91,8 +91,8 @@ class Pool:
         processes: How many.
         signals: The signals that this process receives.
         limits: When to start no further task.
-        screen: Told of claims that ended, and drawn whenever something may have changed.
-        metrics: Told of the same, and written now and then and at the end.
+        screen: Notified of claims that ended, and drawn whenever something may have changed.
+        metrics: Notified of the same, and written at intervals and at the end.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class Pool:
                 process.start()
         except OSError as error:
             self._totals.errors.append(
-                f"{len(self._children)} of {self._processes} worker processes could be started: "
+                f"only {len(self._children)} of {self._processes} worker processes started: "
                 f"{with_advice(error)}"
             )
             return False
@@ -295,9 +295,9 @@ class Pool:
             child.resume()
 
     def _stop_when_due(self) -> None:
-        """Stop before the machine is taken away: its shutdown would leave too little time."""
+        """Stop before the machine is reclaimed: its shutdown would leave too little time."""
         if self._stop_at is not None and self._kill_at is None and monotonic() >= self._stop_at:
-            logger.warning("stopping before this machine is taken away")
+            logger.warning("stopping before the Spot instance is reclaimed")
             self._stop()
 
     def _kill_when_due(self) -> None:
@@ -338,7 +338,7 @@ class Pool:
             self._send_all(StartNoMore())
 
     def _new_notice(self) -> str | None:
-        """Look for the notice that this machine is taken away; say what it is when it comes."""
+        """Check for the notice that this machine is reclaimed; what it says, once it has come."""
         over = self._stop_at is not None or self._signals.first is not None
         if over or monotonic() < self._check_limits_at:
             return None

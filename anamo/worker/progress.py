@@ -23,7 +23,7 @@ SHOWN_FAILURES = 3
 logger = logging.getLogger(__name__)
 
 RETRIED = "retried"
-"""Not a state: what is said of an item that failed and is todo again (`--retries`)."""
+"""Not a state: what an item is called that failed and is todo again (`--retries`)."""
 
 
 class Screen(Protocol):
@@ -55,7 +55,7 @@ class Screen(Protocol):
         """Show the present state, with so many items claimed, and what has run longest."""
 
     def close(self) -> object:
-        """Show progress no longer. `say` works on."""
+        """Show progress no longer. `say` still works."""
 
 
 @dataclass(slots=True)
@@ -67,17 +67,17 @@ class WorkerTotals:
             since tasks failed.
         by_table: The same for each table.
         done: Tasks that succeeded.
-        failed: Tasks that failed and are not tried again.
-        again: Tasks that failed and are tried again.
+        failed: Tasks that failed and are not retried.
+        again: Tasks that failed and are retried.
         locked_by_others: Items that other workers have locked.
         all_locked_seen: Whether they have not locked more than those.
-        errors: Why processes could not go on.
+        errors: Why processes could not continue.
         refused: Items that could not be claimed, by table and itemID: their states, and why.
         kept: Paths of the logs that S3 did not take.
         lost_logs: Paths of those that somebody deleted since.
         unfinished: The claims that processes left behind, or did not take over in time.
         lost: What became of processes that died and were not replaced.
-        stopped: Whether something other than the end of the work ended it.
+        stopped: Whether a limit or a signal ended it.
         ended_early: Whether a limit, a signal or an error ended it.
         work_left: Whether it ended while there was work to take.
         locked_until: When the last lease of those items ends, in epoch seconds.
@@ -104,7 +104,7 @@ class WorkerTotals:
     consumed: ConsumedCapacity = field(default_factory=ConsumedCapacity)
 
     def add(self, message: ItemEnded | Finished) -> None:
-        """Count what a process reports."""
+        """Count what a process sends."""
         if isinstance(message, ItemEnded):
             state = RETRIED if message.retried else message.state
             self.items[state] += 1
@@ -167,7 +167,7 @@ def summarise(
         what = "stopped before any item was claimed" if totals.stopped else "nothing to do"
         named = "table" if len(tables) == 1 else "tables"
         say(f"{named} {', '.join(tables)}: {what}{others}")
-        _say_what_is_left(totals, say)
+        _say_whether_work_remains(totals, say)
         return
     items = _states(totals.items)
     again = f", {totals.again:,} failed, to be retried" if totals.again else ""
@@ -180,7 +180,7 @@ def summarise(
         logger.info("%s", item_cost(totals))
     if totals.locked_by_others and not totals.stopped:
         say(_locked_by_others(totals))
-    _say_what_is_left(totals, say)
+    _say_whether_work_remains(totals, say)
     for path in totals.kept:
         say(f"log could not be uploaded; kept in {path}")
     for path in totals.lost_logs:
@@ -192,7 +192,7 @@ def _states(items: Counter[str]) -> str:
     return ", ".join(counts) or "nothing"
 
 
-def _say_what_is_left(totals: WorkerTotals, say: Callable[[str], object]) -> None:
+def _say_whether_work_remains(totals: WorkerTotals, say: Callable[[str], object]) -> None:
     # Where there are errors, another worker may meet the same
     if totals.work_left and not totals.errors:
         say("work remains: start another worker")

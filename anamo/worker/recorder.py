@@ -37,8 +37,8 @@ from anamo.worker.partial_logs import PartialLogs
 from anamo.worker.task_process import Outcome
 
 LINGER_SECONDS = 0.05
-"""Shortest time that a result waits for others of its item: fifty short tasks cost a few writes
-instead of fifty."""
+"""How long a result waits at least for others of its item, so that fifty short tasks take a few
+writes instead of fifty."""
 
 BRIEF_SECONDS = 1.0
 BRIEF_FACTOR = 5
@@ -133,7 +133,14 @@ class Recorder:
             self.claims += 1
 
     def add(self, claim: Claim, name: str, outcome: Outcome, *, last: bool) -> None:
-        """Hand in a task that ended, `last` if it is the claim's last result."""
+        """Hand in a task that ended.
+
+        Args:
+            claim: Its item's claim.
+            name: The task's name.
+            outcome: How it ended.
+            last: Whether it is the claim's last result.
+        """
         result = _Result(claim, name, outcome, last)
         with self._counting:
             self.pending += 1
@@ -186,7 +193,7 @@ class Recorder:
                     group, following = self._gather(first)
                     self._commit(first.claim, group)
                 except Exception as error:
-                    # The thread goes on, since it must release the items of the other claims
+                    # The thread continues, since it must release the items of the other claims
                     logger.debug("recorder", exc_info=True)
                     self.error = self.error or internal(error)
                     self._control.wake()
@@ -246,8 +253,15 @@ class Recorder:
         self._control.wake()
 
     def fail(self, claim: Claim, refusal: ItemRefused) -> str:
-        """End an item whose results DynamoDB refuses for good, or its tasks would run for ever. For
-        any thread; the state of the item then, or LOST.
+        """End an item whose results DynamoDB refuses for good, so that its tasks are not run for ever.
+        For any thread.
+
+        Args:
+            claim: The item's claim.
+            refusal: What DynamoDB says.
+
+        Returns:
+            The state of the item then, or LOST.
         """
         claim.lost = True
         logger.warning("item %d has failed: %s", claim.item.item_id, refusal)

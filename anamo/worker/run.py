@@ -1,4 +1,4 @@
-"""What `pyanamo.py` does without a command: check the tables, work, say how it went.
+"""Runs the worker: checks the tables, starts the worker processes, prints the summary.
 
 Guaranteed: nothing is claimed before all tables and their indexes have been found usable, and a
 small object has been written where the logs of each of them go.
@@ -49,6 +49,12 @@ def work(
     options: Options, signals: Signals, screen: Screen, metrics: Metrics | None = None
 ) -> WorkerTotals:
     """Work through the tables.
+
+    Args:
+        options: The command line.
+        signals: The signals that this process receives.
+        screen: Shows progress and messages.
+        metrics: Where what was done is counted, if anywhere.
 
     Returns:
         What all worker processes did; `signals.first` says whether a signal stopped them.
@@ -168,7 +174,7 @@ def _limits(options: Options, began: float) -> Limits:
         if not notices:
             return None
         if notices.rebalance():
-            logger.warning("EC2 may take this Spot machine away soon (rebalance recommendation)")
+            logger.warning("EC2 may reclaim this Spot instance soon (rebalance recommendation)")
         return notices.interruption()
 
     return Limits(options.grace, until, options.max_failures, notice, options.lease)

@@ -85,7 +85,7 @@ class WorkerProcess:
             os.kill(self.pid, signal.SIGCONT)
 
     def check(self, seconds: float, lease: float) -> None:
-        """Continue it if it has been stopped for long; kill it if it is stopped again and again.
+        """Continue it if it has been stopped for long; kill it if it is stopped repeatedly.
 
         Args:
             seconds: Since the last check. The time that this process was stopped itself does not
@@ -103,7 +103,7 @@ class WorkerProcess:
         elif self._stopped_for >= limit:
             if before < limit:
                 logger.warning(
-                    "worker process %d was stopped by a signal: it is continued, before its leases "
+                    "worker process %d was stopped by a signal: continuing it before its leases "
                     "expire",
                     self.pid,
                 )

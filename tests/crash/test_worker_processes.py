@@ -44,7 +44,7 @@ def test_a_process_that_its_task_stops_is_continued(fleet: Fleet) -> None:
     fleet.add([once(fleet, STOP)])
     ended = fleet.start("--lease", "6").wait()
     assert ended.returncode == 0, ended.stderr
-    assert "was stopped by a signal: it is continued, before its leases expire" in ended.stderr
+    assert "was stopped by a signal: continuing it before its leases expire" in ended.stderr
     assert fleet.table.states() == {"done": 1}
     assert fleet.table.items()[0]["Attempts"] == 1
 

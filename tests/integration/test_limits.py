@@ -131,7 +131,7 @@ def test_a_worker_stops_before_its_machine_is_taken_away(
     metadata.notice = json.dumps({"action": "terminate", "time": f"{soon:%Y-%m-%dT%H:%M:%SZ}"})
     ended = worker.wait()
     assert ended.returncode == 75, ended.stderr
-    assert "stopping before this machine is taken away" in ended.stderr
+    assert "stopping before the Spot instance is reclaimed" in ended.stderr
     (item,) = fleet.table.items()
     assert (item["ItemState"], item["Attempts"], item["Ended_Tasks"]) == ("todo", 0, 1)
 
@@ -139,7 +139,7 @@ def test_a_worker_stops_before_its_machine_is_taken_away(
 def test_an_item_that_was_to_be_abandoned_is_released_if_the_stop_comes_first(
     fleet: Fleet, database: Proxy, metadata: type[Metadata]
 ) -> None:
-    """DynamoDB does not take its failure, and then the machine is to be taken away."""
+    """DynamoDB does not take its failure, and then the instance is to be reclaimed."""
     abandoning = threading.Event()
 
     def behaviour(request: Request, forward: Forward) -> Reply | None:
