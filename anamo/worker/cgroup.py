@@ -25,8 +25,8 @@ PREFIX = "pyanamo-"
 _NAME = re.compile(rf"{PREFIX}\d+-(\d{{1,7}})-\d+")
 """What they are called; the group is the process id of the worker process."""
 
-TRIES = 10
-"""How often a cgroup is emptied before it is left as it is: its processes may be forking."""
+ATTEMPTS = 10
+"""How often emptying a cgroup is attempted: its processes may be forking."""
 
 
 class TaskCgroup:
@@ -57,7 +57,7 @@ class TaskCgroup:
 
     def remove(self) -> None:
         """Remove it; what a task left behind in it moves to its worker's own."""
-        for _ in range(TRIES):
+        for _ in range(ATTEMPTS):
             for pid in self.pids():
                 with suppress(OSError):
                     (self._path.parent / "cgroup.procs").write_text(str(pid))

@@ -9,7 +9,7 @@ so the two seldom want the same item: in random order they would lose three time
 When less than a page is left, all workers see the same candidates, and take them in random order.
 
 Where the index gives no claim, leases may have ended (`take_over`), and the table itself can be
-asked (`claim_by_table`), which costs more.
+read (`claim_by_table`), which costs more.
 """
 
 import logging
@@ -52,7 +52,7 @@ tool wrote it in a way of its own."""
 _FOREIGN = "its itemID is not a whole number"
 _UNNAMED = "it is locked without a lockID, and its lease has ended"
 _NOT_ENDED = "DynamoDB does not treat its lease as expired"
-"""Why items of other tools are passed over, although they look as if they could be claimed."""
+"""Why items of other tools are passed over, although they seem to be claimable."""
 
 logger = logging.getLogger(__name__)
 

@@ -103,7 +103,7 @@ class Finder:
         return None
 
     def search(self) -> Found | None:
-        """As `claim`; if that finds nothing, take over an item whose lease has ended or, last, claim
+        """As `claim`; if that finds nothing, take over an item whose lease has ended. Last, claim
         what the tables themselves show.
 
         Raises:
@@ -187,7 +187,7 @@ class Finder:
         return self._since() + LAG_SECONDS
 
     def _awaits(self) -> bool:
-        """Whether this process is yet to take over an item that it answers for."""
+        """Whether this process is yet to take over an item of one that it replaces."""
         return any(source.claimer.awaited for source in self._sources)
 
 

@@ -180,7 +180,7 @@ PROMETHEUS = {
         {"items_done": 'state="done"', "items_failed": 'state="failed"'},
     ),
     "pyanamo_tasks_total": (
-        "Tasks that ended and are not tried again.",
+        "Tasks that ended and are not retried.",
         {"tasks_done": 'state="done"', "tasks_failed": 'state="failed"'},
     ),
     "pyanamo_throttled_requests_total": ("Requests that DynamoDB throttled.", {"throttles": ""}),

@@ -30,7 +30,7 @@ PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 
 KILLED_SECONDS = 5.0
 """How long a process may take to vanish after SIGKILL; only the kernel can keep it longer, for a
-file system that does not answer."""
+file system that does not respond."""
 
 CHILDREN = Path("/proc/thread-self/children")
 """Process ids of the calling thread's children, in kernels with CONFIG_PROC_CHILDREN. It is read

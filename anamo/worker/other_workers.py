@@ -1,6 +1,6 @@
 """What other workers hold, and waiting for it.
 
-Guaranteed: the parent process looks seldom, at a page of what is locked, and at a table itself only
+Guaranteed: the parent process seldom reads: a page of what is locked, and a table itself only
 where its index shows that waiting may be over. Not guaranteed: that what it sees is still so when a
 process claims.
 """
@@ -61,7 +61,7 @@ class TablesState:
 
 
 class OtherWorkers:
-    """Looks at tables for the parent process.
+    """Reads the tables for the parent process.
 
     Args:
         tables: The tables.
@@ -82,12 +82,12 @@ class OtherWorkers:
         self._random = draw or random.Random()
         self._clock = clock
         self._earlier = list(earlier)
-        self._watches = [_Watch(table, holder, self._random) for table in tables]
+        self._readers = [_Reader(table, holder, self._random) for table in tables]
 
-    def look_at_tables(
+    def read_tables(
         self, unfinished: Collection[ClaimSent], *, closely: bool = False
     ) -> TablesState:
-        """Look at the tables.
+        """What the tables hold.
 
         Args:
             unfinished: Claims that processes of this worker left behind.
@@ -98,30 +98,30 @@ class OtherWorkers:
             AwsError: A request failed.
         """
         own = [*unfinished, *self._earlier]
-        return sum((watch.state(own, closely=closely) for watch in self._watches), TablesState())
+        return sum((reader.state(own, closely=closely) for reader in self._readers), TablesState())
 
     def wait(self, unfinished: Collection[ClaimSent], rest: Callable[[float], bool]) -> bool:
         """Wait until an item may be claimed.
 
         Args:
-            unfinished: As for `look_at_tables`.
+            unfinished: As for `read_tables`.
             rest: Waits for some seconds; False if the worker should end.
 
         Returns:
             False if no worker holds an item any more and nothing is left, or the worker should end.
 
         Raises:
-            AwsError: A table cannot be asked; a passing fault is retried for UNREACHABLE_SECONDS.
+            AwsError: A table cannot be read; a passing fault is retried for UNREACHABLE_SECONDS.
         """
         pause = GrowingPause(FIRST_PAUSE, LONGEST_PAUSE, self._random)
         reached = self._clock()
         while True:
             try:
-                state = self.look_at_tables(unfinished)
+                state = self.read_tables(unfinished)
             except TransientError as fault:
                 if self._clock() > reached + UNREACHABLE_SECONDS:
                     raise
-                logger.warning("looking at the tables: %s; trying again", fault)
+                logger.warning("reading the tables: %s; trying again", fault)
             else:
                 reached = self._clock()
                 if state.claimable or not state.locked_by_others:
@@ -131,8 +131,8 @@ class OtherWorkers:
                 return False
 
 
-class _Watch:
-    """Looks at one table."""
+class _Reader:
+    """Reads one table."""
 
     def __init__(self, table: WorkflowTable, holder: Holder, draw: random.Random) -> None:
         self._table = table
@@ -145,14 +145,14 @@ class _Watch:
         the table itself is read where waiting would be over, if it is small enough.
         """
         mine = [claim for claim in own if claim.table == self._table.name]
-        if closely and (state := self._look_at_all(mine)):
+        if closely and (state := self._read_all(mine)):
             return state
         locked = self._leases.next_page(NEVER)
         todo = self._table.last_todo() is not None
         listed = self._judged(locked, mine, todo=todo, complete=self._leases.complete)
         if closely or (listed.locked_by_others and not listed.claimable):
             return listed
-        return self._look_at_all(mine) or listed
+        return self._read_all(mine) or listed
 
     def _judged(
         self, locked: Sequence[Item], mine: Sequence[ClaimSent], *, todo: bool, complete: bool
@@ -175,7 +175,7 @@ class _Watch:
         page = self._table.leases(claim.item_id, NEVER, 1)
         return any(item.lock_id == claim.lock_id for item in page.items)
 
-    def _look_at_all(self, mine: Sequence[ClaimSent]) -> TablesState | None:
+    def _read_all(self, mine: Sequence[ClaimSent]) -> TablesState | None:
         """What the table itself holds; None if it is too large, or cannot be read."""
         if self._is_large:
             return None

@@ -28,7 +28,7 @@ STREAM_LIMIT = 256 * 1024
 """Bytes of the end of each stream that are put: so an upload takes a moment, however much a task
 prints."""
 
-LOOKS = 4
+CHECKS = 4
 """How many times in an interval to check whether something is due."""
 
 CLOSE_SECONDS = 10.0
@@ -110,7 +110,7 @@ class PartialLogs:
     # For its thread
 
     def _run(self, interval: float) -> None:
-        while not self._ended.wait(interval / LOOKS):
+        while not self._ended.wait(interval / CHECKS):
             claims = [claim for claim in self._claims() if not claim.lost]
             self._put = {claim: put for claim, put in self._put.items() if claim in claims}
             for claim in claims:

@@ -129,7 +129,7 @@ class Pool:
     def run(self) -> WorkerTotals:
         """Start the processes, and return when the last has ended."""
         become_subreaper()
-        # What is there now stays shared by all processes: collecting it would copy its pages
+        # The objects that exist now stay shared by all processes: collecting them would copy pages
         gc.collect()
         gc.freeze()
         began = monotonic()

@@ -253,8 +253,8 @@ class Recorder:
         self._control.wake()
 
     def fail(self, claim: Claim, refusal: ItemRefused) -> str:
-        """End an item whose results DynamoDB refuses for good, so that its tasks are not run for ever.
-        For any thread.
+        """End an item whose results DynamoDB refuses for good: otherwise its tasks would run for
+        ever. For any thread.
 
         Args:
             claim: The item's claim.

@@ -83,7 +83,7 @@ def work(
         screen.close()
     totals.errors += _refusals(totals.refused, options)
     if signals.first is None:
-        _look_once_more(totals, others)
+        _find_what_is_left(totals, others)
     totals.consumed = sum((table.meter.consumed for table in tables), totals.consumed)
     logs = LogStore(None, options.bucket)
     where = [logs.address(_log_folder(options, table)) for table in options.tables]
@@ -115,18 +115,18 @@ def _typed(options: Options, command: str, tables: Sequence[str], *words: str) -
     return f"{options.command} {shlex.join([command, '-t', *tables, *region, *words])}"
 
 
-def _look_once_more(totals: WorkerTotals, others: OtherWorkers) -> None:
+def _find_what_is_left(totals: WorkerTotals, others: OtherWorkers) -> None:
     """Find out what is left: what a process saw may be another process's item, and done by now."""
     totals.work_left = bool(totals.lost)
     if not (totals.locked_by_others or totals.ended_early or totals.unfinished):
         return
     try:
         # What was given back a moment ago may not be in the index yet
-        state = others.look_at_tables(
+        state = others.read_tables(
             totals.unfinished, closely=totals.ended_early or bool(totals.unfinished)
         )
     except AwsError as fault:
-        logger.debug("looking at the tables: %s", fault)
+        logger.debug("reading the tables: %s", fault)
         totals.locked_by_others = 0
         totals.work_left = totals.work_left or totals.ended_early or bool(totals.unfinished)
     else:

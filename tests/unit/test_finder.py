@@ -386,9 +386,9 @@ def test_what_is_left_behind_is_told_by_table_and_lock() -> None:
     time = Time()
     tables = [FakeTable("A", time, locked=[locked(7, HOUR)]), FakeTable("B", time)]
     others = OtherWorkers(tables, HOLDER, draw=random.Random(1), clock=time)
-    state = others.look_at_tables([ClaimSent("B", 7, "L7", 0.0)])
+    state = others.read_tables([ClaimSent("B", 7, "L7", 0.0)])
     assert (state.own, state.locked_by_others) == (False, 1)
-    state = others.look_at_tables([ClaimSent("A", 7, "L7", 0.0)])
+    state = others.read_tables([ClaimSent("A", 7, "L7", 0.0)])
     assert (state.own, state.locked_by_others) == (True, 0)
 
 
@@ -396,10 +396,10 @@ def test_a_claim_left_behind_beyond_the_page_is_found_by_its_key() -> None:
     time = Time()
     table = FakeTable("A", time, locked=held_by_others(20_000))
     others = OtherWorkers([table], HOLDER, draw=random.Random(1), clock=time)
-    assert not others.look_at_tables(()).complete
+    assert not others.read_tables(()).complete
     for item_id in (1, 9_999, 20_000):
-        assert others.look_at_tables([ClaimSent("A", item_id, f"L{item_id}", 0.0)]).own
-    assert not others.look_at_tables([ClaimSent("A", 5, "another", 0.0)]).own
+        assert others.read_tables([ClaimSent("A", item_id, f"L{item_id}", 0.0)]).own
+    assert not others.read_tables([ClaimSent("A", 5, "another", 0.0)]).own
 
 
 @pytest.mark.parametrize("has_worked", [True, False])
