@@ -323,8 +323,11 @@ class TaskProcess:
                 self._left_nothing = not has_left_behind(self._sessions() - {pid})
 
     def stop(self, why: StopReason, grace: float) -> None:
-        """Send SIGTERM to its processes now, and SIGKILL after `grace` seconds. Of several calls,
-        the first reason and the shortest grace count. The caller polls on.
+        """Send SIGTERM to its processes now, and SIGKILL later. The caller continues to poll.
+
+        Args:
+            why: The reason; of several calls, that of the first counts.
+            grace: Seconds until SIGKILL; of several calls, the shortest counts.
         """
         if self._stopped is None:
             self._stopped = why
