@@ -99,7 +99,6 @@ def crowd(client: Any, name: str, workers: int, most: int, seed: int = 1) -> Cro
             if item is None:
                 break
             slowest = max(slowest, time.monotonic() - began)
-            in_flight.drop(item.lock_id)
             result.claims[number].append(int(item.item_id))
             reads = table.meter.consumed.requests - len(result.claims[number]) - claimer.conflicts
         with counting:

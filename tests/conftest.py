@@ -102,10 +102,16 @@ def s3_client(s3: str) -> Iterator[S3Client]:
 
 
 @pytest.fixture
-def make_table(dynamodb_client: DynamoDBClient) -> Iterator[Callable[[], Table]]:
+def wide(request: pytest.FixtureRequest) -> bool:
+    """Whether the indexes of tables hold whole items; `both_kinds` sets it."""
+    return bool(getattr(request, "param", False))
+
+
+@pytest.fixture
+def make_table(dynamodb_client: DynamoDBClient, wide: bool) -> Iterator[Callable[[], Table]]:
     """Make as many workflow tables as the test likes, each with a name of its own."""
     with ExitStack() as stack:
-        yield lambda: stack.enter_context(workflow_table(dynamodb_client))
+        yield lambda: stack.enter_context(workflow_table(dynamodb_client, wide=wide))
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ STATE_INDEX = "ItemStateIndex"
 
 TASK_INDEX = "TaskStateIndex"
 
+INSTANCE_INDEX = "InstanceStateIndex"
+
 TRANSACTION_LIMIT = 100
 """Puts of one TransactWriteItems; keys of one BatchGetItem."""
 

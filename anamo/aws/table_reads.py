@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from anamo.aws.dynamodb import (
+    INSTANCE_INDEX,
     STATE_INDEX,
     TASK_INDEX,
     TRANSACTION_LIMIT,
@@ -146,6 +147,16 @@ class TableReads(TableRequests):
         last = response.get("LastEvaluatedKey")
         rest = above(key_of(decode(last))) if last else None
         return LeasePage(items, response["ScannedCount"], rest)
+
+    def locked_by(self, instance: str) -> list[ItemId]:
+        """The items that InstanceStateIndex lists as locked by an InstanceID."""
+        pages = self._pages(
+            IndexName=INSTANCE_INDEX,
+            KeyConditionExpression="ItemState = :state AND InstanceID = :instance",
+            ExpressionAttributeValues=encode({":state": State.LOCKED.value, ":instance": instance}),
+            ProjectionExpression="itemID",
+        )
+        return [key_of(decode(image)) for image in pages]
 
     def look(self, rest: Mapping[str, Any] | None) -> TableLook:
         """The next page of the table, read from it and not from an index, so that it shows every

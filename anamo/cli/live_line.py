@@ -1,7 +1,7 @@
 """What the operator sees while a worker works.
 
-The parent process draws between two checks of its worker processes, and has no thread of its own
-for it, since it forks. Messages are printed above the live line.
+The parent process draws it whenever it has received messages, and has no thread of its own for it,
+since it forks. Messages are printed above the live line.
 """
 
 import math
@@ -34,12 +34,12 @@ LAST_ITEMS = 50
 
 
 class LiveLine:
-    """On a terminal: one line that changes, with the items done, failed, running here and left in
-    the tables, the time left and so far, and what has run longest.
+    """On a terminal: one line that changes. It shows how many items are done, failed, running here
+    and left in the tables, the remaining and the elapsed time, and what has run longest.
 
-    What is left is counted now and then; in between, what this worker takes is subtracted. The time
-    left assumes as many items at once as had a live lease in the last count, and as long for each
-    as for those that ended here last. Items that are done get no line of their own.
+    What is left is counted at intervals; in between, what this worker claims is subtracted. The
+    remaining time assumes as many items at once as had a live lease in the last count, and as much
+    time for each as for those that ended here last. Items that are done get no line of their own.
     """
 
     refresh = 1.0
@@ -88,7 +88,7 @@ class LiveLine:
         """Whether it is time to count what is left."""
         if monotonic() < self._look_at:
             return False
-        # Should there be no response, it is asked again
+        # If no count comes, another is requested
         self._look_at = monotonic() + LOOK_SECONDS
         return True
 

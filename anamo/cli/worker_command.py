@@ -51,8 +51,8 @@ exit codes:
   2    wrong usage
   3    AWS refused or cannot be reached, this machine cannot run tasks, an item cannot be claimed,
        or a log could not be uploaded to S3
-  75   there is more to do (wall time, Spot notice, failures in a row, a worker process lost for
-       good): start it again
+  75   work remains (wall time, Spot notice, failures in a row, a worker process lost for good):
+       start it again
   129  stopped by SIGHUP
   130  stopped by SIGINT
   143  stopped by SIGTERM"""
@@ -72,9 +72,14 @@ def parser(program: str = SCRIPT) -> types.Parser:
     types.add_bucket_flag(made)
     types.add_common_flags(made)
     count = types.whole_number(1)
-    add("-i", "--items", type=count, default=1, metavar="N", help="items at once")
+    add("-i", "--items", type=count, default=1, metavar="N", help="items to run at once")
     add(
-        "-n", "--nested", type=count, default=1, metavar="N", help="nested tasks of an item at once"
+        "-n",
+        "--nested",
+        type=count,
+        default=1,
+        metavar="N",
+        help="nested tasks to run at once per item",
     )
     add(
         "-k",
@@ -88,17 +93,17 @@ def parser(program: str = SCRIPT) -> types.Parser:
         type=types.duration,
         default=0.0,
         metavar="TIME",
-        help="keep looking for new items for that long (default: end when nothing is left)",
+        help="keep looking for new items for this long (default: end when nothing is left)",
     )
     add(
         "--wait",
         action="store_true",
-        help="stay while other workers hold items, and take over what they lose",
+        help="stay while other workers hold items, and take over items if those workers die",
     )
     add(
         "--fail-ok",
         action="store_true",
-        help="end with 0 although tasks failed; `status --check` tells",
+        help="exit with 0 even if tasks failed; use `status --check` to find out",
     )
     add_output(made)
     add_limits(made)
@@ -106,15 +111,15 @@ def parser(program: str = SCRIPT) -> types.Parser:
 
 
 def add_output(made: argparse.ArgumentParser) -> None:
-    """Add the flags that say what is told while tasks run, and where."""
+    """Add the flags for what is shown while tasks run, and where."""
     add = made.add_argument
     add(
         "--partial-logs",
         type=types.interval,
         default=PARTIAL_LOGS_SECONDS,
         metavar="TIME",
-        help="put the output so far of a task that runs in S3 at such intervals, when there is any "
-        f"more, for `logs --follow`; `off` for never (default: {PARTIAL_LOGS_SECONDS:.0f})",
+        help="upload the output of running tasks to S3 at this interval, for `logs --follow`; "
+        f"`off` disables it (default: {PARTIAL_LOGS_SECONDS:.0f})",
     )
     add("-q", "--quiet", action="store_true", help="no line for each item")
     add(
@@ -136,7 +141,7 @@ def add_limits(made: argparse.ArgumentParser) -> None:
         type=types.lease,
         default=600,
         metavar="TIME",
-        help="how long a claim outlives its worker; at least 2 (default: %(default)s)",
+        help="how long a claim lasts without renewal; at least 2 s (default: %(default)s)",
     )
     add(
         "--grace",
@@ -150,27 +155,27 @@ def add_limits(made: argparse.ArgumentParser) -> None:
         "--wall-time",
         type=types.duration,
         metavar="TIME",
-        help="start no task after that long; what runs then goes on to its end",
+        help="start no tasks after this time; running tasks finish",
     )
     add(
         "--timeout",
         type=types.duration,
         metavar="TIME",
-        help="stop a task after that long; it counts as failed",
+        help="stop a task after this time; it counts as failed",
     )
     add(
         "--retries",
         type=types.whole_number(0),
         default=0,
         metavar="N",
-        help="try a failed item again up to N times (default: %(default)s)",
+        help="retry a failed item up to N times (default: %(default)s)",
     )
     count = types.whole_number(1)
     add(
         "--max-failures",
         type=count,
         metavar="N",
-        help="start nothing more after N failed items in a row (default: go on)",
+        help="start no more tasks after N consecutive failed items (default: no limit)",
     )
     add(
         "--max-attempts",
@@ -267,10 +272,16 @@ def begun_metrics(tables: Sequence[str], targets: Sequence[str | Path]) -> "Metr
 def exit_status(
     totals: "WorkerTotals", stop_signal: int | None, *, fail_ok: bool = False
 ) -> ExitStatus:
-    """What the worker's exit code says; with `fail_ok`, failed tasks do not change it."""
+    """The worker's exit code.
+
+    Args:
+        totals: What all processes did.
+        stop_signal: The signal that stopped the worker, if any.
+        fail_ok: Whether failed tasks leave it at 0.
+    """
     if stop_signal is not None:
         return ExitStatus(128 + stop_signal)
-    if totals.errors or totals.kept:
+    if totals.errors or totals.kept or totals.lost_logs:
         return ExitStatus.AWS
     if totals.work_left:
         return ExitStatus.UNFINISHED

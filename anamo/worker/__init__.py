@@ -1,4 +1,4 @@
 """One run of `pyanamo.py`: its processes, and in each of them claiming, running and recording.
 
-May import: aws and core. What it shows it hands to functions it is given.
+May import: aws and core. Output goes through callables passed in by the caller.
 """

@@ -1,30 +1,40 @@
-"""A cgroup for a task, where this process may make cgroups (version 2, Linux 5.14 or later).
+"""Runs a task in a cgroup of its own, where this process may make cgroups (version 2, Linux 5.14).
 
 Guaranteed: what is in a task's cgroup, and whatever it starts, is found and killed by the kernel at
 once, however fast it forks. Where cgroups cannot be made (most containers, users without a
-delegated cgroup), all this does nothing, and `process_tree` finds the same processes but for those
+delegated cgroup), all this does nothing, and `process_tree` finds the same processes except those
 that `task_processes` names.
+
+/proc/self/cgroup and mountinfo are parsed here because psutil reads neither.
 
 Moving a process into a cgroup takes the kernel some 10 ms, so a task gets its cgroup only once it
 has run for a while (`task_process`); what it has started by then is moved along.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePath
 
-import psutil
+from anamo.worker.process_tree import exists
 
 PREFIX = "pyanamo-"
 
-TRIES = 10
-"""How often a cgroup is emptied before it is left as it is: its processes may be forking."""
+_NAME = re.compile(rf"{PREFIX}\d+-(\d{{1,7}})-\d+")
+"""What they are called; the group is the process id of the worker process."""
+
+ATTEMPTS = 10
+"""How often emptying a cgroup is attempted: its processes may be forking."""
 
 
 class TaskCgroup:
-    """The cgroup of one task; `path` is its folder."""
+    """The cgroup of one task.
+
+    Args:
+        path: Its folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -47,7 +57,7 @@ class TaskCgroup:
 
     def remove(self) -> None:
         """Remove it; what a task left behind in it moves to its worker's own."""
-        for _ in range(TRIES):
+        for _ in range(ATTEMPTS):
             for pid in self.pids():
                 with suppress(OSError):
                     (self._path.parent / "cgroup.procs").write_text(str(pid))
@@ -89,7 +99,7 @@ def make(session: int) -> TaskCgroup | None:
         return None
     path = folder / f"{_namespace()}{os.getpid()}-{session}"
     with suppress(OSError):
-        # It is there if a worker with the same process ids was killed
+        # It exists if a worker with the same process ids was killed
         path.mkdir(exist_ok=True)
         if (path / "cgroup.kill").exists():
             return TaskCgroup(path)
@@ -107,9 +117,9 @@ def end_all(worker: int) -> None:
 def remove_empty() -> None:
     """Remove what worker processes that were killed with their parents left here."""
     for path in _made_by():
-        worker = int(path.name.split("-")[2])
+        name = _NAME.fullmatch(path.name)
         # One that lives may have made it this moment
-        if not psutil.pid_exists(worker):
+        if name and not exists(int(name[1])):
             with suppress(OSError):
                 path.rmdir()
 

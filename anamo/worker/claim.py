@@ -53,14 +53,14 @@ class Claim:
         item: The item as it was when it was claimed.
         tail: Bytes that a stream may have in a log entry.
         table: The item's table.
-        lost: Whether another worker holds the item now, or it has ended.
+        lost: Whether this claim no longer holds the item: another worker does, or it has ended.
         began: When the claim was won, by the monotonic clock.
         progress: The tasks' statuses as recorded in the table.
         done: How many tasks succeeded under this claim.
         failures: Names and statuses of the tasks that failed under this claim.
         host_error: Why this host could not run all its tasks, or not log them, else empty.
-        final_state: The state that the item was given before all its tasks had ended, else empty.
-        running: Its tasks that run, by name; the main thread changes it.
+        final_state: The state in which the item was ended early, else empty.
+        running: Its running tasks by name; the main thread changes it.
         so_far: The address of their output so far, once that is in S3.
         ending: Whether the end of its item is about to be written.
     """

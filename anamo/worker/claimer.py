@@ -1,7 +1,7 @@
 """Finding and claiming items of one table.
 
 Guaranteed: the number of requests per claim depends neither on the size of the table nor on the
-number of workers; a worker that keeps looking finds every todo item. Not guaranteed: any order.
+number of workers; a worker that keeps searching finds every todo item. Not guaranteed: any order.
 
 Each worker queries a page of candidates from a random start and claims them from the page's end
 back to the start. A worker that starts later in the same range begins at the end of its own page,
@@ -9,7 +9,7 @@ so the two seldom want the same item: in random order they would lose three time
 When less than a page is left, all workers see the same candidates, and take them in random order.
 
 Where the index gives no claim, leases may have ended (`take_over`), and the table itself can be
-asked (`claim_by_table`), which costs more.
+read (`claim_by_table`), which costs more.
 """
 
 import logging
@@ -24,10 +24,11 @@ from typing import Any
 
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
-from anamo.core.codec import LARGEST_ID, SMALLEST_ID, ItemId, above
+from anamo.core.codec import SMALLEST_ID, ItemId, above
 from anamo.core.errors import AccessDenied, ItemRefused, Throttled
 from anamo.core.item import ID_BITS, NULL, Item, State
 from anamo.worker.ended_leases import NEVER, EndedLeases
+from anamo.worker.growing_pause import GrowingPause
 from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.index_lag import IndexLag
 
@@ -37,22 +38,21 @@ PAGE = 25
 PAGE_SECONDS = 10.0
 """Age at which a page is discarded: by then others have claimed most of its items."""
 
-FIRST_LOOK, LOOK_SECONDS = 5.0, 60.0
-"""Seconds between two looks for ended leases, at first and at most: each pause is drawn from the
-upper half of that, so that workers do not look together."""
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
+"""Seconds between two queries for ended leases, at first and at most."""
 
 TABLE_PAGES = 4
 """Pages of the table that are read at once before it counts as too large, for 256 read units each:
 most tables are smaller, and a worker with nothing to do need not wait for the index."""
 
 MOST_MISSED = 3
-"""How often the table may show a claim as ended that cannot be taken over all the same: another
-tool wrote its lease in a way of its own."""
+"""How often the table may show a lease as ended that cannot be taken over all the same: another
+tool wrote it in a way of its own."""
 
 _FOREIGN = "its itemID is not a whole number"
 _UNNAMED = "it is locked without a lockID, and its lease has ended"
-_NOT_ENDED = "DynamoDB does not take its lease for one that has ended"
-"""Why items of other tools are passed over, although they look as if they could be claimed."""
+_NOT_ENDED = "DynamoDB does not treat its lease as expired"
+"""Why items of other tools are passed over, although they seem to be claimable."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,20 +63,20 @@ class Claimer:
     Attributes:
         conflicts: Claims lost to other workers so far.
         table: The table.
-        listed: Whether the index listed any item as todo when it was last asked.
-        left: Whether the table itself showed an item that could be claimed when it was last asked;
-            None if it could not be asked, or is larger than what was read.
+        listed: Whether the index listed any item as todo when it was last queried.
+        claimable: Whether the table itself showed an item that could be claimed when it was last
+            asked; None if it could not be asked, or is larger than what was read.
         refused: Items that cannot be claimed by itemID: their states, and why not. They are passed
             over.
         lag: How far the index is behind.
         awaited: Whether, as far as is known, a claim of the dead process that this one replaces is
             yet to be taken over.
-        look_at: When to look at leases next, by the clock.
+        look_at: When to query the leases next, by the clock.
 
     Args:
         table: The table.
         holder: Who claims.
-        in_flight: Told of each claim before its request is sent.
+        in_flight: Notified of each claim before its request is sent.
         draw: Where random numbers come from.
         clock: Monotonic seconds.
         earlier: Items that an earlier attempt of this AWS Batch job holds.
@@ -94,7 +94,7 @@ class Claimer:
         self.table = table
         self.conflicts = 0
         self.listed = False
-        self.left: bool | None = None
+        self.claimable: bool | None = None
         self.refused: dict[ItemId, tuple[str, str]] = {}
         self.lag = IndexLag(clock)
         self.look_at = 0.0
@@ -114,8 +114,8 @@ class Claimer:
         self._inherited = [claim for claim in in_flight.inherited if claim.table == table.name]
         self.awaited = bool(self._inherited)
         self._leases = EndedLeases(table, self._random)
-        self._pause = 0.0
-        self._unanswered: Callable[[], Item | None] | None = None
+        self._pause = GrowingPause(FIRST_PAUSE, LONGEST_PAUSE, self._random)
+        self._without_reply: Callable[[], Item | None] | None = None
 
     def claim(self) -> Item | None:
         """Claim a todo item that the index lists; an item of an earlier attempt before all others.
@@ -133,16 +133,16 @@ class Claimer:
         """The item of a claim that was won but whose reply was lost, or else one that an earlier
         attempt of this AWS Batch job holds. Raises as `claim`.
         """
-        return self.last_answer() or self._take_over_from_earlier_attempt()
+        return self.last_won() or self._take_over_from_earlier_attempt()
 
     def claim_by_table(self) -> Item | None:
         """As `claim`, by what the table itself holds, for when the index gives no claim.
 
         It reads TABLE_PAGES at most: a table that is larger is read on from call to call, until a
-        claim is won. `left` says what came of it. Where the permission is lacking, or the table
-        throttles, it says None.
+        claim is won. `claimable` says what came of it; it is None where the permission is lacking,
+        or the table throttles.
         """
-        item = self.last_answer()
+        item = self.last_won()
         for _ in range(TABLE_PAGES):
             begun = self._rest
             item = item or self._claim_by_page()
@@ -152,27 +152,27 @@ class Claimer:
 
     def _claim_by_page(self) -> Item | None:
         """Claim an item of the next page of the table."""
-        self.left = None
+        self.claimable = None
         try:
-            look = self.table.look(self._rest)
+            page = self.table.look(self._rest)
         except (AccessDenied, Throttled) as fault:
             logger.debug("reading the table: %s", fault)
             # Throttled, it is read on from here
             self._rest = self._rest if isinstance(fault, Throttled) else None
             return None
-        todo = [seen for seen in look.todo if self._claimable(seen, State.TODO)]
-        ended = self._ended(look.locked, floor(self.table.clock.surely_past()))
+        todo = [seen for seen in page.todo if self._claimable(seen, State.TODO)]
+        ended = self._ended(page.locked, floor(self.table.clock.surely_past()))
         self._missed.update(item.lock_id for item in ended)
         for item in ended:
             if self._missed[item.lock_id] > MOST_MISSED:
                 self._pass_over(item.item_id, State.LOCKED, _NOT_ENDED)
         ended = [item for item in ended if item.item_id not in self.refused]
-        locks = {item.lock_id for item in look.locked}
+        locks = {item.lock_id for item in page.locked}
         self.awaited = self.awaited or any(each.lock_id in locks for each in self._inherited)
         if todo or ended:
-            self.left, self._rest = True, None
+            self.claimable, self._rest = True, None
         else:
-            self.left, self._rest = (None if look.rest else False), look.rest
+            self.claimable, self._rest = (None if page.rest else False), page.rest
         self._candidates = self._random.sample(todo, min(PAGE, len(todo)))
         self._read_at, self._listed_at = self._clock(), None
         return self._claim_candidates() or self._take_over_one_of(ended)
@@ -184,8 +184,13 @@ class Claimer:
         claim: Callable[[str, Holder], Item | None],
         note: Callable[[bool], object] = lambda won: None,
     ) -> Item | None:
-        """Claim an item with a new lockID; None if another worker has it. `note` is told whether it
-        was won.
+        """Claim an item with a new lockID; None if another worker has it.
+
+        Args:
+            item_id: The item.
+            state: Its state, for the message where it cannot be claimed.
+            claim: Sends the request.
+            note: Called with whether the claim was won.
         """
         lock_id = self._holder.new_lock_id()
 
@@ -195,25 +200,25 @@ class Claimer:
             except ItemRefused as refusal:
                 self._pass_over(item_id, state, str(refusal))
                 item = None
-            self._unanswered = None
+            self._without_reply = None
             note(item is not None)
             if item is None:
                 self.conflicts += 1
-                self._in_flight.drop(lock_id)
+                self._in_flight.not_won(lock_id)
             else:
                 self._rest = None
             return item
 
         self._in_flight.add(self.table.name, item_id, lock_id)
-        self._unanswered = send
+        self._without_reply = send
         return send()
 
-    def last_answer(self) -> Item | None:
+    def last_won(self) -> Item | None:
         """The item of a claim that was won but whose reply was lost, if any. Raises as `claim`."""
-        return self._unanswered() if self._unanswered else None
+        return self._without_reply() if self._without_reply else None
 
     def _claimable(self, seen: Item, state: State) -> bool:
-        """Whether a listed item may be claimed; what makes that impossible is noted."""
+        """Whether a listed item may be claimed; if it cannot be, the reason is noted."""
         if isinstance(seen.item_id, Decimal):
             self._pass_over(seen.item_id, state, _FOREIGN)
         elif state is State.LOCKED and seen.lock_id == NULL:
@@ -257,26 +262,29 @@ class Claimer:
         return None
 
     @property
-    def held(self) -> int:
-        """How many items were locked when leases were last looked at, at least."""
+    def locked(self) -> int:
+        """How many items were locked when the leases were last queried, at least."""
         return self._leases.locked
 
     def take_over(self) -> Item | None:
-        """Take over an item whose lease has ended, if it is time to look at a page of leases.
+        """Take over an item whose lease has ended, if it is time to query a page of leases.
         Items without a lease belong to other tools.
         """
-        item = self.last_answer() or self._take_over_inherited()
+        item = self.last_won() or self._take_over_inherited()
         if item or self._clock() < self.look_at:
             return item
         past = self.table.clock.surely_past()
         instance = self._holder.instance_id if self._holder.attempt > 1 else None
-        listed = self._leases.look(floor(past + LOOK_SECONDS) + 1, instance)
+        listed = self._leases.next_page(floor(past + LONGEST_PAUSE) + 1, instance)
         item = self._take_over_one_of(self._ended(listed, floor(past)))
-        # Another that has ended may be among them
-        self._pause = 0.0 if item else min(max(2 * self._pause, FIRST_LOOK), LOOK_SECONDS)
         ends = [each.lease_expires + 1 - past for each in listed if each.lease_expires is not None]
         soon = [left + self._random.random() for left in ends if left > 0]
-        self.look_at = self._clock() + min([self._pause * self._random.uniform(0.5, 1), *soon])
+        if item:
+            # Another that has ended may be among them
+            self._pause.reset()
+            self.look_at = self._clock()
+        else:
+            self.look_at = self._clock() + min([self._pause.next(), *soon])
         return item
 
     def _take_over_inherited(self) -> Item | None:
@@ -338,7 +346,10 @@ class Claimer:
             page = [seen for seen in claimable if not self.lag.skips(seen.item_id)]
             if page or len(listed) < PAGE:
                 return page
-            start = above(listed[-1].item_id) or LARGEST_ID
+            following = above(listed[-1].item_id)
+            if following is None:
+                return page
+            start = following
 
     def _span(self) -> int:
         """Upper end of the itemIDs to start from, read once: other tools number items from 1, and a

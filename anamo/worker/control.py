@@ -1,4 +1,4 @@
-"""What a worker process is told, and the one place where its main thread waits.
+"""What a worker process learns from its parent and by signals, and where its main thread waits.
 
 Guaranteed: a signal, a message from the parent, the end of a task and a call of `wake` each end a
 wait at once; signal handlers set a flag and do nothing else.
@@ -20,7 +20,7 @@ from anamo.worker.signals import STOPPING
 from anamo.worker.turns import Turn
 
 RECORD_SECONDS = 2.0
-"""Seconds from the end of the grace until requests are no longer tried again."""
+"""Seconds from the end of the grace until requests are no longer retried."""
 
 LEAVE_SECONDS = 1.0
 """Seconds from then until a log that is still being packed or uploaded is left behind. Its item
@@ -37,18 +37,18 @@ class Control:
         grace: Seconds that tasks have to end after a signal.
 
     Attributes:
-        own_signal: The signal that this process was sent itself, else None. A signal to its whole
+        own_signal: The signal that was sent to this process, else None. A signal to its whole
             group, as a terminal sends it, is one too.
         force_stop: Whether to kill tasks without waiting for the rest of the grace.
-        start_no_more: Why no further task should be started, else empty.
+        start_no_more: Whether no further task should be started.
         count_left: Called when the parent wants to know what is left; it must return at once.
-        turn: Whether it is this process's turn to look for work.
+        turn: Whether it is this process's turn to search the tables.
     """
 
     def __init__(self, parent: "Connection[Any, Any]", grace: float) -> None:
         self.own_signal: int | None = None
         self.force_stop = False
-        self.start_no_more = ""
+        self.start_no_more = False
         self.count_left: Callable[[], object] = lambda: None
         self.turn = Turn(self.send)
         self._parent = parent
@@ -109,7 +109,7 @@ class Control:
             else:
                 self._receive()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Take what has happened so far into account, without waiting."""
         self.wait(0)
 
@@ -123,7 +123,7 @@ class Control:
         try:
             message = self._parent.recv()
         except (EOFError, OSError):
-            # The parent died, and with it whoever could be told of this process's work
+            # The parent died: nobody can be notified of this process's work any more
             self._poll.unregister(self._parent.fileno())
             self._stop()
             return
@@ -133,7 +133,7 @@ class Control:
             self.force_stop = True
             self._end_by = min(self._end_by, monotonic())
         elif isinstance(message, StartNoMore):
-            self.start_no_more = message.reason
+            self.start_no_more = True
         elif isinstance(message, CountLeft):
             self.count_left()
         else:

@@ -1,10 +1,10 @@
-"""Looking for leases that have ended, a page of the locked items at a time.
+"""Finds leases that have ended, a page of the locked items at a time.
 
-Guaranteed: a look takes one request, two at the first and where a page ends with the last locked
-item, however many are locked and however many workers look. Where no more than a page is locked,
-each look shows all there is. Where there are more, looks go on from page to page, each worker from
-a random place, so that one worker alone sees every item in the end, and many see them sooner. A
-look that DynamoDB throttles goes on where it was.
+Guaranteed: a page takes one request, two at the first and where a page ends with the last locked
+item, however many are locked and however many workers read. Where no more than a page is locked,
+each page shows all of them. Where there are more, each worker continues from page to page from a
+random place, so that one worker alone sees every item in the end, and many see them sooner. A page
+that DynamoDB throttles is read again from where it began.
 
 Not guaranteed: that the index lists what was locked a moment ago.
 """
@@ -26,7 +26,8 @@ class EndedLeases:
     """The locked items of one table, page after page.
 
     Attributes:
-        locked: How many items were locked when `look` last returned; at least, unless `complete`.
+        locked: How many items were locked when `next_page` last returned; at least, unless
+            `complete`.
         complete: Whether it saw all of them.
     """
 
@@ -39,11 +40,11 @@ class EndedLeases:
         self._found: dict[ItemId, Item] = {}
         self._seen = 0
 
-    def look(self, before: int, instance: str | None = None) -> list[Item]:
+    def next_page(self, before: int, instance: str | None = None) -> list[Item]:
         """The items of the next page whose leases end before a time, or that an InstanceID holds.
 
         Raises:
-            AwsError: A request failed. The next call goes on from there.
+            AwsError: A request failed. The next call continues from there.
         """
         if self._start is None:
             last = self._table.last(State.LOCKED.value)

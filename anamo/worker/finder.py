@@ -1,9 +1,9 @@
 """Finding the next item in the tables of a worker, and finding out that none is left.
 
 Guaranteed: a claim is made in the first table that has something todo, in the order given; a table
-that had nothing is asked again within ASK_SECONDS, so an earlier table that gets new items goes
-first again from then on. Nothing is left only if that is so of every table. Waits grow, and differ
-from worker to worker. Not guaranteed: that an ended lease goes before what is todo.
+that had nothing is queried again within ASK_SECONDS, so an earlier table that gets new items goes
+first again from then on. Nothing is left only if that is true of every table. Waits grow, and
+differ from worker to worker. Not guaranteed: that an ended lease goes before what is todo.
 
 It does not wait itself: the caller waits for `pause` seconds.
 """
@@ -36,7 +36,7 @@ class Found:
 
 @dataclass(slots=True)
 class _Source:
-    """A table, and when its index is asked next."""
+    """A table, and when its index is queried next."""
 
     claimer: Claimer
     ask_at: float = 0.0
@@ -48,12 +48,12 @@ class Finder:
 
     Args:
         claimers: One for each table, in order.
-        idle_timeout: How long to keep looking after no item was found, in seconds.
+        idle_timeout: How long to keep searching after no item was found, in seconds.
         draw: Where random numbers come from.
         clock: Monotonic seconds.
 
     Attributes:
-        over: Whether nothing is left, as the last `look` showed.
+        over: Whether nothing is left, as the last `search` showed.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class Finder:
         self._read_at = 0.0
 
     def begin(self) -> None:
-        """Begin to look for an item: what other processes have found before no longer counts."""
+        """Begin to search for an item: the idle time begins again."""
         self._idle_since, self.over = None, False
 
     def refresh(self) -> None:
-        """Ask every index again at the next call: there may be something new."""
+        """Query every index again at the next call: there may be something new."""
         for source in self._sources:
             source.ask_at = 0.0
 
@@ -102,8 +102,9 @@ class Finder:
             self._read_at = self._idle_since + self._idle_timeout
         return None
 
-    def look(self) -> Found | None:
-        """As `claim`; failing that, by ended leases and, in the end, by the tables themselves.
+    def search(self) -> Found | None:
+        """As `claim`; if that finds nothing, take over an item whose lease has ended. Last, claim
+        what the tables themselves show.
 
         Raises:
             AwsError: As `claim`.
@@ -120,27 +121,22 @@ class Finder:
         self.over = not self._awaits() and all(
             _is_empty(source.claimer, waited) for source in self._sources
         )
-        # What others are just claiming is asked for soon, a large table less and less often
+        # It is read again soon if others are just claiming what it shows; a large table ever less
+        # often
         claimers = [source.claimer for source in self._sources]
-        again = 0.0 if any(claimer.left for claimer in claimers) else 2 * waited
+        again = 0.0 if any(claimer.claimable for claimer in claimers) else 2 * waited
         lag = max(claimer.lag.wait for claimer in claimers)
         self._read_at = self._clock() - waited + max(waited + LAG_SECONDS, lag, again)
         return None
 
-    def agrees(self, since: float) -> bool:
-        """Whether nothing is left for this process either, given that another has found nothing.
-
-        Args:
-            since: When its look began.
-        """
-        idle = self._idle_since
-        if idle is None or since < idle or self._awaits():
-            return False
-        return self._waited() >= self._idle_timeout
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing is left for this process either, given that another has found nothing."""
+        return not self._awaits() and self._waited() >= self._idle_timeout
 
     @property
     def pause(self) -> float:
-        """Seconds until the next look is due."""
+        """Seconds until the next search is due."""
         now = self._clock()
         due = [source.ask_at for source in self._sources]
         if self._racing():
@@ -151,9 +147,9 @@ class Finder:
         return max(min(due) - now, 0.0)
 
     @property
-    def held(self) -> int:
-        """How many items were locked when leases were last looked at, at least."""
-        return sum(source.claimer.held for source in self._sources)
+    def locked(self) -> int:
+        """How many items were locked when the leases were last queried, at least."""
+        return sum(source.claimer.locked for source in self._sources)
 
     def _ask(self, source: _Source) -> Found | None:
         """Claim by an index; where it has nothing, it is asked less and less often."""
@@ -166,7 +162,7 @@ class Finder:
         return None
 
     def _first(self, claim: Callable[[Claimer], Item | None]) -> Found | None:
-        """What the first table gives that gives anything."""
+        """The item of the first table that gives one."""
         for source in self._sources:
             if item := claim(source.claimer):
                 return Found(source.claimer.table, item)
@@ -181,22 +177,22 @@ class Finder:
         return self._clock() - self._since()
 
     def _racing(self) -> bool:
-        """Whether other workers want the same items; they need not all look any further."""
+        """Whether other workers want the same items; then not all of them need search further."""
         refused = any(source.claimer.lag.pause for source in self._sources)
         return refused and self._clock() < self._race_ends
 
     @property
     def _race_ends(self) -> float:
-        """When the tables are looked at although others want the same items."""
+        """When the tables are searched although others want the same items."""
         return self._since() + LAG_SECONDS
 
     def _awaits(self) -> bool:
-        """Whether this process is yet to take over an item that it answers for."""
+        """Whether this process is yet to take over an item of one that it replaces."""
         return any(source.claimer.awaited for source in self._sources)
 
 
 def _is_empty(claimer: Claimer, waited: float) -> bool:
     """Whether a table has nothing to claim; its index has given no claim for so many seconds."""
-    if claimer.left is None:
+    if claimer.claimable is None:
         return waited >= LAG_SECONDS and claimer.lag.settled(waited, listed=claimer.listed)
-    return not claimer.left
+    return not claimer.claimable

@@ -2,7 +2,7 @@
 
 Guaranteed: as long as the process lives and reaches DynamoDB, the leases of its claims do not
 expire; a claim that turns out to be lost is marked as lost, and the main thread is woken. A renewal
-that fails, for whatever reason, is reported and retried until it succeeds.
+that fails, for whatever reason, is logged and retried until it succeeds.
 """
 
 import logging
@@ -68,8 +68,8 @@ class Heartbeat:
             if self._ended:
                 return
             renewed = [self._renew(claim) for claim in self._claims()]
-            # A machine that was suspended renews by the time it went to sleep, until some answers
-            # agree on a later one
+            # After it was suspended, a machine renews by the time at which that began, until some
+            # responses agree on a later one
             settled = all(renewed) and not self._clock.doubtful
             wait = interval if settled else min(interval / 2, RETRY_SECONDS)
 

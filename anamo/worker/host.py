@@ -1,4 +1,4 @@
-"""What this host has to give: threads, and, after a host error, whether it can run tasks again.
+"""Starts threads, and waits after a host error until this host can run tasks again.
 
 Guaranteed: a worker process claims nothing while its host cannot run tasks. It gives up after
 LASTING_SECONDS of waiting without a success in between; after UNFIT_SECONDS where it has never seen
@@ -12,14 +12,15 @@ from collections.abc import Callable
 from time import sleep
 
 from anamo.core.errors import TOO_MANY_PROCESSES, HostError
+from anamo.worker.growing_pause import GrowingPause
 from anamo.worker.task_process import TaskProcess
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-"""Seconds before the host is looked at again, after the first host error and after many. An item
-that always fills the disk must not be claimed again and again without a pause."""
+"""Seconds until the host is checked again, at first and at most. An item that always fills the disk
+must not be claimed again and again without a pause."""
 
 LASTING_SECONDS = 300.0
-"""Pauses without a success in between, all together, after which the process ends: somebody must
+"""Seconds of all pauses without a success in between, after which the process ends: somebody must
 free some space, and a batch system may start the worker on another host."""
 
 UNFIT_SECONDS = 30.0
@@ -35,7 +36,7 @@ def start_thread(name: str, run: Callable[[], object]) -> None:
     """Start a thread that does not keep the process from ending.
 
     Raises:
-        HostError: The system has no thread to give.
+        HostError: The system cannot start another thread.
     """
     try:
         threading.Thread(target=run, name=name, daemon=True).start()
@@ -45,20 +46,22 @@ def start_thread(name: str, run: Callable[[], object]) -> None:
 
 
 class HostRecovery:
-    """Waits after host errors. Any thread may report; the main thread waits.
+    """Waits after host errors. Any thread may call `failed` and `succeeded`; the main thread waits.
 
     Args:
-        look: Says why the host cannot run tasks now; empty when it can.
+        find_fault: Says why the host cannot run tasks now; empty when it can.
         sleep: Waits for some seconds as long as a condition holds.
     """
 
     def __init__(
-        self, look: Callable[[], str], sleep: Callable[[float, Callable[[], bool]], object]
+        self,
+        find_fault: Callable[[], str],
+        sleep: Callable[[float, Callable[[], bool]], object],
     ) -> None:
-        self._look = look
+        self._find_fault = find_fault
         self._sleep = sleep
         self._reason = ""
-        self._next_pause = FIRST_PAUSE
+        self._pause = GrowingPause(FIRST_PAUSE, LONGEST_PAUSE)
         self._paused = 0.0
         self._fit = False
 
@@ -67,8 +70,9 @@ class HostRecovery:
         self._reason = reason
 
     def succeeded(self) -> None:
-        """A claim ended without one: what follows is another trouble."""
-        self._next_pause, self._paused, self._fit = FIRST_PAUSE, 0.0, True
+        """A claim ended without one: the next host error has another cause."""
+        self._pause.reset()
+        self._paused, self._fit = 0.0, True
 
     def wait(self, over: Callable[[], bool]) -> None:
         """Return when the host can run tasks, at once if there was no host error.
@@ -84,10 +88,10 @@ class HostRecovery:
         while self._reason and not over():
             if self._paused >= (LASTING_SECONDS if self._fit else UNFIT_SECONDS):
                 raise HostError(f"{self._reason}; this host cannot run tasks")
-            self._sleep(self._next_pause, lambda: not over())
-            self._paused += self._next_pause
-            self._next_pause = min(2 * self._next_pause, LONGEST_PAUSE)
-            self._reason = self._look()
+            seconds = self._pause.next()
+            self._sleep(seconds, lambda: not over())
+            self._paused += seconds
+            self._reason = self._find_fault()
             self._fit = self._fit or not self._reason
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from anamo.core.codec import ItemId
+from anamo.worker.messages import ItemEnded
 from anamo.worker.process_tree import now
 
 Send = Callable[[object], object]
@@ -33,8 +34,8 @@ class ClaimSent:
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimEnded:
-    """From a process: a claim has ended, or was not won."""
+class ClaimNotWon:
+    """From a process: a claim was not won."""
 
     lock_id: str
 
@@ -79,12 +80,12 @@ class InFlightClaims:
         """Say which task id a claim that was won is for."""
         self._send(ClaimWon(lock_id, task_id))
 
-    def drop(self, lock_id: str) -> None:
-        """Forget a claim that was not won, or has ended."""
-        self._send(ClaimEnded(lock_id))
+    def not_won(self, lock_id: str) -> None:
+        """Forget a claim that was not won."""
+        self._send(ClaimNotWon(lock_id))
 
 
-class ReportedClaims:
+class ClaimsOfProcess:
     """The claims of one worker process, in its parent."""
 
     def __init__(self) -> None:
@@ -98,7 +99,7 @@ class ReportedClaims:
         """Take a message of the process into account; most are about other things."""
         if isinstance(message, ClaimSent):
             self._claims[message.lock_id] = message
-        elif isinstance(message, ClaimEnded):
+        elif isinstance(message, (ClaimNotWon, ItemEnded)):
             self._claims.pop(message.lock_id, None)
             self._task_ids.pop(message.lock_id, None)
         elif isinstance(message, ClaimWon):

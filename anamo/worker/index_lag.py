@@ -3,9 +3,9 @@
 Usually less than a second. Where it is more, the index lists items as todo that were claimed or
 have ended long ago, and does not list those that were just imported or given back.
 
-Guaranteed: a process whose claims are refused time and again claims less and less often, however
-far the index is behind, and returns to full speed with the first claim that it wins. Not
-guaranteed: that the lag is known before it has been seen twice in the same item.
+Guaranteed: a process whose claims are refused repeatedly claims ever less often, however far the
+index is behind, and returns to full speed with the first claim that it wins. Not guaranteed: that
+the lag is known before it has been seen twice in the same item.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from time import monotonic
 from anamo.core.codec import ItemId
 
 STALE_SECONDS = 0.9
-"""How long an item is skipped after a claim was tried, where the index is not known to lag: it may
-still list it."""
+"""How long an item is skipped after an attempt to claim it, where the index is not known to lag: it
+may still list it."""
 
 MOST_LAG = 60.0
-"""Longest lag in seconds that is believed: an item that others give back and claim again while this
-process does not look seems to have been listed all the time."""
+"""Longest lag in seconds that is believed: an item that others give back and claim again between
+two queries of this process seems to have been listed all the time."""
 
 FREE_REFUSALS = 3
 """Claims refused in a row without a pause: workers that race for the last items all lose some."""
@@ -35,8 +35,8 @@ moment ago."""
 LONGEST_WAIT = 4 * MOST_LAG
 """How long an index may list what cannot be claimed until it is no longer waited for."""
 
-MOST_TRIED = 1000
-"""Items remembered as tried before those that are no longer skipped are removed."""
+MOST_ATTEMPTED = 1000
+"""Items remembered as attempted until those that are no longer skipped are removed."""
 
 
 class IndexLag:
@@ -49,7 +49,7 @@ class IndexLag:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self.seconds = 0.0
         self._clock = clock
-        self._tried: dict[ItemId, float] = {}
+        self._attempted: dict[ItemId, float] = {}
         self._unseen = True
         self._hidden = False
         self._refusals = 0
@@ -64,31 +64,31 @@ class IndexLag:
                 not todo at this moment.
         """
         now = self._clock()
-        tried = self._tried.get(item_id)
+        attempted = self._attempted.get(item_id)
         if won:
             self._refusals = 0
             self._unseen = False
             self._hidden = self._hidden or listed_at is None
         else:
             self._refusals += 1
-            if tried is not None and listed_at is not None:
+            if attempted is not None and listed_at is not None:
                 # It was no longer todo then, nor is it now, and was listed all the same
-                self.seconds = min(max(self.seconds, listed_at - tried), MOST_LAG)
-        if len(self._tried) > MOST_TRIED:
-            self._tried = {item: at for item, at in self._tried.items() if self._recent(at)}
-        self._tried[item_id] = now
+                self.seconds = min(max(self.seconds, listed_at - attempted), MOST_LAG)
+        if len(self._attempted) > MOST_ATTEMPTED:
+            self._attempted = {item: at for item, at in self._attempted.items() if self._recent(at)}
+        self._attempted[item_id] = now
 
     def skips(self, item_id: ItemId) -> bool:
         """Whether the index may list an item only because it is behind."""
-        tried = self._tried.get(item_id)
-        return tried is not None and self._recent(tried)
+        attempted = self._attempted.get(item_id)
+        return attempted is not None and self._recent(attempted)
 
-    def _recent(self, tried: float) -> bool:
-        return self._clock() - tried < max(STALE_SECONDS, 2 * self.seconds)
+    def _recent(self, attempted: float) -> bool:
+        return self._clock() - attempted < max(STALE_SECONDS, 2 * self.seconds)
 
     @property
     def pause(self) -> float:
-        """Seconds to wait before the next claim; 0 unless claims are refused time and again."""
+        """Seconds to wait before the next claim; 0 unless claims are refused repeatedly."""
         beyond = self._refusals - FREE_REFUSALS
         # The exponent is bounded since a float is
         return min(FIRST_PAUSE * 2 ** min(beyond, 10), LONGEST_PAUSE) if beyond >= 0 else 0.0

@@ -77,7 +77,7 @@ class ItemRun:
     def _apply_stop_requests(self) -> None:
         """Drop the tasks that must not start, and stop those that must not run on."""
         # A request that came while the item was being claimed counts, too
-        self._control.look()
+        self._control.check()
         stop = self._control.stopping or self._recorder.error or self._claim.lost
         if stop or self._control.start_no_more or self._claim.host_error:
             self._todo.clear()

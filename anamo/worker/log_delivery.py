@@ -1,8 +1,9 @@
-"""Bringing whole logs to S3.
+"""Uploads complete logs to S3.
 
 Guaranteed: a log that S3 refuses is kept in a named file, whose path is in its log entries and
 stays valid until S3 has taken the log, also after the process has ended. Not guaranteed: that the
-entries' note is removed when the log is delivered.
+entries' note is removed when the log is delivered; that the log is still in S3 or on disk if
+somebody else deletes the file.
 """
 
 import logging
@@ -67,6 +68,7 @@ class LogDelivery:
 
     Attributes:
         refused: Whether S3 has refused the log that is being stored: it may have to be kept.
+        lost_logs: The paths of kept logs that somebody deleted before S3 took them.
     """
 
     def __init__(self, logs: LogStore, origin: LogOrigin, control: Control) -> None:
@@ -78,6 +80,7 @@ class LogDelivery:
         self._kept: dict[Path, Packed] = {}
         self._directory: Path | None = None
         self.refused = False
+        self.lost_logs: list[str] = []
 
     def store(
         self, claim: Claim, outcomes: Mapping[str, Outcome], retries: RetryPolicy
@@ -151,11 +154,12 @@ class LogDelivery:
         """Offer the kept logs to S3 again. For the main thread.
 
         Args:
-            seconds: How long each is tried.
+            seconds: How long each is retried.
             stop: Whether to give up early.
 
         Raises:
             AwsError: Why S3 does not take one, unless `stop()` is true.
+            OSError: One cannot be read.
         """
         while kept := list(self._kept.items()):
             path, packed = kept[0]
@@ -165,12 +169,15 @@ class LogDelivery:
                 if stop():
                     return
                 raise
+            except FileNotFoundError:
+                # Something that cleans up old temporary files, perhaps
+                self.lost_logs.append(str(path))
             del self._kept[path]
             path.unlink(missing_ok=True)
 
     def offer(self) -> None:
         """Offer the kept logs a last time, unless the process must end. For any thread."""
-        with suppress(AwsError):
+        with suppress(AwsError, OSError):
             if not self._control.out_of_time:
                 self.deliver(0, lambda: True)
 

@@ -1,4 +1,4 @@
-"""Packing whole logs: one object for the tasks that are recorded together, a gzip member per task.
+"""Packs complete logs: one object for the tasks that are recorded together, a gzip member per task.
 
 Guaranteed: `zcat` reads an object whole, and the bytes of one member alone; memory stays flat
 whatever a task prints; nothing is left on disk; the sizes in a member are those of what follows.
@@ -80,7 +80,7 @@ def _write_member(spool: Spool, address: str, task: Ended, limit: int) -> LogEnt
     try:
         return _member(spool, address, task, (outcome.stdout, outcome.stderr), limit)
     except _Shortened:
-        # A process that the task left behind empties its output: what there is now is logged, from
+        # A process that the task left behind empties its output: what it holds now is logged, from
         # copies, which nobody else can open
         spool.seek(first)
         spool.truncate()

@@ -62,7 +62,7 @@ logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Works through tables until nothing is left, or it is told to stop.
+    """Works through tables until nothing is left, or it should stop.
 
     It stays until the leases of the claims in `in_flight.inherited` have ended, and it, or another
     worker, has taken them over.
@@ -118,12 +118,14 @@ class Worker:
         except AnamoError as fault:
             error = fault
         except Exception as fault:
-            # Tasks that have ended are recorded all the same
+            # Tasks that have ended are still recorded
             logger.debug("worker", exc_info=True)
             error = internal(fault)
-        self._release_last_answer()
-        self._recorder.close()
-        self._release_rest()
+        self._release_last_won()
+        recorded = self._recorder.close()
+        self._release_rest(
+            "its end could not be recorded" if recorded else "no time left to upload its log"
+        )
         kept = self._delivery.close()
         self._partial_logs.close()
         self._heartbeat.close()
@@ -132,24 +134,30 @@ class Worker:
             (each.table.meter.consumed for each in self._claimers), self._logs.meter.consumed
         )
         return Finished(
-            str(error or ""),
-            self._finder.held,
-            kept,
-            consumed,
-            self._control.own_signal,
-            {each.table.name: each.table.meter.take_throttles() for each in self._claimers},
-            {
+            error=str(error or ""),
+            locked_by_others=self._finder.locked,
+            kept=kept,
+            lost_logs=tuple(self._delivery.lost_logs),
+            consumed=consumed,
+            own_signal=self._control.own_signal,
+            throttles={
+                each.table.name: each.table.meter.take_throttles() for each in self._claimers
+            },
+            refused={
                 (each.table.name, item_id): refusal
                 for each in self._claimers
                 for item_id, refusal in each.refused.items()
             },
         )
 
-    def _release_rest(self) -> None:
+    def _release_rest(self, why: str) -> None:
         """Release the claims whose end nobody has recorded: time ran out, or an error came between.
 
         If the recorder is still at work on one, its write or this one comes first, and the other
         does not apply.
+
+        Args:
+            why: The reason, for the message.
         """
         for claim in list(self._claims):
             claim.lost = True
@@ -157,16 +165,13 @@ class Worker:
                 released = claim.table.release(claim.item, {}, claim.progress.ended)
                 self._claim_ended(claim, State.TODO.value if released else LOST)
                 if released:
-                    logger.warning(
-                        "item %d: released; there was no time to bring its log to S3",
-                        claim.item.item_id,
-                    )
+                    logger.warning("item %d: released; %s", claim.item.item_id, why)
 
-    def _release_last_answer(self) -> None:
+    def _release_last_won(self) -> None:
         """Release an item whose claim was won but whose reply was lost, if that is known by now."""
         for claimer in self._claimers:
             with suppress(AwsError):
-                if item := claimer.last_answer():
+                if item := claimer.last_won():
                     claimer.table.release(item, {}, 0)
 
     def _count_left(self) -> None:
@@ -185,40 +190,39 @@ class Worker:
     def _next(self) -> Found | None:
         """The next item, claimed; None if there is none left, or none should be claimed.
 
-        A process that finds nothing looks further only in its turn.
+        A process for which the indexes list nothing searches further only in its turn.
         """
         finder, turn = self._finder, self._control.turn
         finder.begin()
         while self._ready():
             if turn.mine:
-                found = self._look()
+                found = self._search()
                 if found or finder.over:
                     return found
             elif turn.asked:
                 self._control.wait(monotonic() + ASK_SECONDS)
-            elif turn.nothing_left is not None and finder.agrees(turn.nothing_left):
+            elif turn.nothing_left and finder.agrees:
                 break
             elif found := self._claim(finder.claim):
                 return found
             elif self._recorder.claims:
                 self._control.sleep(ASK_SECONDS, lambda: self._recorder.claims > 0)
-                # Its item may have been given back since another process has looked, to whom this
-                # one must not agree then
+                # Its item may have been given back
                 finder.begin()
             else:
                 turn.ask()
         return None
 
-    def _look(self) -> Found | None:
-        """Look, since it is this process's turn. A claim ends the turn, and so does that nothing is
-        left; otherwise wait for the next look.
+    def _search(self) -> Found | None:
+        """Search the tables, since it is this process's turn. A claim ends the turn, and so does
+        finding that nothing is left; otherwise wait until the next search is due.
         """
         finder, turn = self._finder, self._control.turn
         if turn.news:
             turn.news = False
             finder.refresh()
         began = monotonic()
-        found = self._claim(finder.look)
+        found = self._claim(finder.search)
         if found or finder.over:
             turn.end(nothing_left=None if found else began)
         else:
@@ -226,7 +230,7 @@ class Worker:
         return found
 
     def _ready(self) -> bool:
-        """Wait until a further claim may be made; False if none should be."""
+        """Wait until another item may be claimed; False if none should be."""
         # In this order: `_over` consumes the recorder's wake-up, so the count is read after it. An
         # item with a host error is given back before the next is claimed
         while not self._over() and (
@@ -235,14 +239,14 @@ class Worker:
             self._control.wait(None)
         self._host.wait(self._over)
         if self._delivery.has_kept_logs and not self._over():
-            # Another process may look meanwhile
+            # Another process may search meanwhile
             self._control.turn.end()
             self._delivery.deliver(DELIVERY_SECONDS, self._over)
         return not self._over()
 
     def _over(self) -> bool:
         """Whether no further item should be claimed."""
-        self._control.look()
+        self._control.check()
         reap_left_behind(set())
         return bool(self._control.stopping or self._control.start_no_more or self._recorder.error)
 
@@ -271,6 +275,7 @@ class Worker:
         item = found.item
         claim = Claim(item, max(tail_limit(item, found.table.name), 0), found.table)
         self._claims.append(claim)
+        self._control.turn.distrust()
         self._in_flight.won(item.lock_id, item.task_id)
         todo = claim.todo()
         if todo and item.attempts > self._options.max_attempts:
@@ -306,11 +311,16 @@ class Worker:
         except ItemRefused as refusal:
             self._claim_ended(claim, self._recorder.fail(claim, refusal))
             return
+        except TransientError:
+            if self._control.stopping:
+                # It is released before the process ends, if DynamoDB can be reached by then
+                return
+            raise
         claim.note(results)
         self._claim_ended(claim, State.FAILED.value if written else LOST)
 
     def _claim_ended(self, claim: Claim, state: str) -> None:
-        """Take note that a claim ended; called in the recorder's thread or the main one."""
+        """Note that a claim ended. For the recorder's thread and the main one."""
         # Before it is removed: the main thread waits for that, and then for the host
         if claim.host_error:
             self._host.failed(claim.host_error)
@@ -321,13 +331,13 @@ class Worker:
         except ValueError:
             # The other thread has ended it
             return
-        self._in_flight.drop(claim.item.lock_id)
         item = claim.item
         self._control.send(
             ItemEnded(
                 table=claim.table.name,
                 item_id=item.item_id,
                 task_id=item.task_id,
+                lock_id=item.lock_id,
                 state=state,
                 done=claim.done,
                 failures=tuple(claim.failures),

@@ -1,4 +1,7 @@
-"""What a worker process and its parent tell each other, apart from claims (`in_flight_claims`)."""
+"""Messages between a worker process and its parent.
+
+Those about claims are in `in_flight_claims`, those about turns in `turns`.
+"""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +15,6 @@ from anamo.core.codec import ItemId
 class StopRequest:
     """To a process: stop the tasks, give the item back, end."""
 
-    signal: int
-
 
 @dataclass(frozen=True, slots=True)
 class ForceStop:
@@ -24,8 +25,6 @@ class ForceStop:
 class StartNoMore:
     """To a process: start no further task, and end when those that run have ended."""
 
-    reason: str
-
 
 @dataclass(frozen=True, slots=True)
 class CountLeft:
@@ -34,23 +33,25 @@ class CountLeft:
 
 @dataclass(frozen=True, slots=True)
 class ItemEnded:
-    """From a process: a claim ended.
+    """From a process: a claim that was won has ended. The parent forgets it.
 
     Attributes:
         table: The name of the item's table.
+        lock_id: The claim's own.
         state: The item's state now, or "lost" where another worker has it or nobody knows.
         done: How many tasks succeeded under this claim.
         failures: Names and statuses of the tasks that failed under this claim.
         all_done: How many of the item's tasks are done by now.
         tasks: How many tasks the item has.
         seconds: Since the claim.
-        retried: Whether all its tasks have ended, and those that failed are tried again.
+        retried: Whether all its tasks have ended, and those that failed are retried.
         throttles: Requests for its table that were throttled since the last such message.
     """
 
     table: str
     item_id: ItemId
     task_id: str
+    lock_id: str
     state: str
     done: int
     failures: tuple[tuple[str, str], ...]
@@ -63,8 +64,11 @@ class ItemEnded:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """From a process: text for the operator, of one line or more; `once` if it need not be said of
-    each process.
+    """From a process: text for the operator, of one line or more.
+
+    Attributes:
+        text: The text.
+        once: Whether to print it only once if several processes send it.
     """
 
     text: str
@@ -76,18 +80,20 @@ class Finished:
     """From a process: it is about to end.
 
     Attributes:
-        error: Why it could not go on, else empty.
-        held: How many items were locked when it last found no item to claim.
+        error: Why it could not continue, else empty.
+        locked_by_others: How many items were locked when it last found no item to claim.
         kept: Paths of the logs that S3 did not take.
+        lost_logs: Paths of those that somebody deleted since.
         consumed: Requests and units of all it did.
-        own_signal: The signal that it was sent itself, if that is why it ends.
+        own_signal: The signal that was sent to this process, if that is why it ends.
         throttles: Requests that were throttled since the last ItemEnded, by table.
         refused: Items that it could not claim, by table and itemID: their states, and why.
     """
 
     error: str = ""
-    held: int = 0
+    locked_by_others: int = 0
     kept: tuple[str, ...] = ()
+    lost_logs: tuple[str, ...] = ()
     consumed: ConsumedCapacity = NOTHING
     own_signal: int | None = None
     throttles: Mapping[str, int] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from anamo.core.item import State
 from anamo.worker.messages import Finished, ItemEnded
 
 SECONDS = 60.0
-"""Between two reports: CloudWatch keeps a value a minute, and Prometheus asks as often or less."""
+"""Between two writes: CloudWatch keeps a value a minute, and Prometheus asks as often or less."""
 
 NAMESPACE = "PyAnamo"
 
@@ -35,8 +35,8 @@ class Measured:
         items_done: Claims whose items are done.
         items_failed: Claims whose items have failed.
         tasks_done: Tasks that succeeded.
-        tasks_failed: Tasks that failed and are not tried again.
-        throttles: Requests that DynamoDB throttled, each try by itself.
+        tasks_failed: Tasks that failed and are not retried.
+        throttles: Requests that DynamoDB throttled; each attempt counts.
         seconds: How long all claims took that ended, each from its beginning.
     """
 
@@ -65,7 +65,7 @@ class Measured:
 ByTable = Mapping[str, Measured]
 
 
-class Report(Protocol):
+class Sink(Protocol):
     """Where metrics go."""
 
     def write(self, measured: ByTable) -> object:
@@ -77,16 +77,16 @@ class Report(Protocol):
 
 
 class Metrics:
-    """Counts what worker processes report, and passes it on every SECONDS.
+    """Counts what worker processes send, and writes it every SECONDS.
 
     Args:
         tables: The tables' names.
-        reports: Where to; without any, nothing happens.
+        sinks: Where to write it; without any, nothing happens.
     """
 
-    def __init__(self, tables: Sequence[str] = (), reports: Sequence[Report] = ()) -> None:
+    def __init__(self, tables: Sequence[str] = (), sinks: Sequence[Sink] = ()) -> None:
         self._measured = {table: Measured() for table in tables}
-        self._reports = reports
+        self._sinks = sinks
         self._due = time.monotonic() + SECONDS
         self._warned = False
 
@@ -96,11 +96,11 @@ class Metrics:
         Raises:
             OSError: It cannot be written.
         """
-        for report in self._reports:
-            report.write(self._measured)
+        for sink in self._sinks:
+            sink.write(self._measured)
 
     def note(self, message: ItemEnded | Finished) -> None:
-        """Count what a process reports."""
+        """Count what a process sends."""
         if isinstance(message, ItemEnded):
             self._of(message.table).add(message)
         else:
@@ -112,15 +112,15 @@ class Metrics:
 
     def write_when_due(self) -> None:
         """Write what was done, unless that was written a short while ago."""
-        if self._reports and time.monotonic() >= self._due:
+        if self._sinks and time.monotonic() >= self._due:
             self.write()
 
     def write(self) -> None:
-        """Write what was done so far. That it cannot be written is no reason to stop work."""
+        """Write what was done so far. If that fails, work continues all the same."""
         self._due = time.monotonic() + SECONDS
-        for report in self._reports:
+        for sink in self._sinks:
             try:
-                report.write(self._measured)
+                sink.write(self._measured)
             except OSError as error:
                 if not self._warned:
                     logger.warning("metrics cannot be written: %s", error)
@@ -140,7 +140,7 @@ EMF = {
 
 class EmbeddedMetrics:
     """CloudWatch's embedded metric format: a line of JSON for each table on which anything was
-    done since the last one. CloudWatch Logs makes metrics of such lines by itself.
+    done since the last one. CloudWatch Logs makes metrics of such lines on its own.
 
     Args:
         print_line: Prints a line as it is: nothing may stand before or after the JSON.
@@ -160,7 +160,7 @@ class EmbeddedMetrics:
             new = total.since(self._written.get(table, Measured()))
             if new != Measured():
                 self._written[table] = replace(total)
-                # As with messages, that nobody reads them is no reason to stop work
+                # As with messages, work continues if nobody reads them
                 with suppress(OSError):
                     self._print_line(json.dumps(self._event(table, new)))
 
@@ -180,7 +180,7 @@ PROMETHEUS = {
         {"items_done": 'state="done"', "items_failed": 'state="failed"'},
     ),
     "pyanamo_tasks_total": (
-        "Tasks that ended and are not tried again.",
+        "Tasks that ended and are not retried.",
         {"tasks_done": 'state="done"', "tasks_failed": 'state="failed"'},
     ),
     "pyanamo_throttled_requests_total": ("Requests that DynamoDB throttled.", {"throttles": ""}),

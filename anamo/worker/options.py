@@ -16,16 +16,16 @@ class Options:
         command: How the program was started, as typed into a shell.
         processes: Items at once.
         nested: Nested tasks of an item at once.
-        idle_timeout: How long to keep looking after no item was found.
+        idle_timeout: How long to keep searching after no item was found.
         lease: How long a claim holds without being renewed.
         grace: From SIGTERM to SIGKILL of a task.
         timeout: Longest run time of a task.
         wall_time: After which no task is started.
-        retries: How often a failed item is tried again.
+        retries: How often a failed item is retried.
         max_attempts: How many claims of an item may end without an outcome.
         max_failures: Items in a row that may fail before no further task is started.
         partial_logs: How often the output so far of tasks that run is put in S3; None for never.
-        wait: Stay while other workers hold items, and take over what they lose.
+        wait: Stay while other workers hold items, and take over items if those workers die.
     """
 
     tables: tuple[str, ...]

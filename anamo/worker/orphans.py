@@ -9,25 +9,33 @@ It needs Linux.
 import ctypes
 import logging
 import os
+import signal
 from collections.abc import Callable, Set
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
-import psutil
-
 from anamo.worker import cgroup
-from anamo.worker.process_tree import Descendant, began_since, descendants, with_their_own
+from anamo.worker.process_tree import (
+    Descendant,
+    Process,
+    began_since,
+    descendants,
+    send_signal,
+    with_descendants,
+)
 
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 """prctl(2); neither the standard library nor psutil calls it."""
 
 KILLED_SECONDS = 5.0
 """How long a process may take to vanish after SIGKILL; only the kernel can keep it longer, for a
-file system that does not answer."""
+file system that does not respond."""
 
 CHILDREN = Path("/proc/thread-self/children")
-"""Process ids of the calling thread's children, in kernels with CONFIG_PROC_CHILDREN."""
+"""Process ids of the calling thread's children, in kernels with CONFIG_PROC_CHILDREN. It is read
+here because psutil's `children` reads the state of every process of the machine, and this is done
+after each short task."""
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +51,15 @@ def become_subreaper() -> None:
 
 def is_subreaper() -> bool:
     """Whether this process is one."""
-    answer = ctypes.c_int(0)
+    is_one = ctypes.c_int(0)
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(answer), 0, 0, 0)
-    return bool(answer)
+        ctypes.CDLL(None).prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(is_one), 0, 0, 0)
+    return bool(is_one)
 
 
 def kill_tasks(
-    worker: int, living: Set[int], since: float, spared: Set[psutil.Process] = frozenset()
-) -> set[psutil.Process]:
+    worker: int, living: Set[int], since: float, spared: Set[Process] = frozenset()
+) -> set[Process]:
     """Kill all that the tasks of a worker process that died have started, and wait for its end.
 
     Args:
@@ -66,40 +74,41 @@ def kill_tasks(
     """
     cgroup.end_all(worker)
     until = monotonic() + KILLED_SECONDS
-    # Twice: one look may miss a process whose parent just ended
+    # Twice: one reading may miss a process whose parent just ended
     while left := _adopted(living, since, spared) or _adopted(living, since, spared):
         for process in left:
-            with suppress(psutil.Error, OSError):
-                process.kill()
+            send_signal(process, signal.SIGKILL)
         if monotonic() > until:
             pids = ", ".join(str(process.pid) for process in left)
             logger.warning(
-                "cannot be killed, and may run beside the repetition of its task: process %s", pids
+                "cannot kill process %s; it may overlap with the retry of its task", pids
             )
             break
         sleep(0.01)
     return {each.process for each in descendants() if _is_adopted(each, living)}
 
 
-def _adopted(living: Set[int], since: float, spared: Set[psutil.Process]) -> set[psutil.Process]:
-    """The adopted processes that began since, but not those to be spared, with all their own."""
+def _adopted(living: Set[int], since: float, spared: Set[Process]) -> set[Process]:
+    """The adopted processes that began since, and their descendants, without those to be spared."""
 
     def is_root(each: Descendant) -> bool:
         if not _is_adopted(each, living) or each.process in spared:
             return False
         return began_since(each.process, since)
 
-    return with_their_own(descendants(), is_root)
+    return with_descendants(descendants(), is_root)
 
 
 def _is_adopted(each: Descendant, living: Set[int]) -> bool:
-    """Whether this process is the parent of one that is none of its worker processes."""
+    """Whether a process is a child of this one, but not one of its worker processes."""
     return each.parent == os.getpid() and each.process.pid not in living
 
 
 def reap_adopted(is_own: Callable[[int], bool]) -> None:
-    """Reap the children that have ended, up to the first for whose process id `is_own` holds: its
-    exit status belongs to others.
+    """Reap the children that have ended, up to the first that is not to be reaped here.
+
+    Args:
+        is_own: Says by a process id whether another part of this process waits for its exit status.
     """
     options = os.WEXITED | os.WNOHANG | os.WNOWAIT
     # Another thread may reap a program that a library ran at this moment: then it has no session

@@ -1,6 +1,6 @@
 """What other workers hold, and waiting for it.
 
-Guaranteed: the parent process looks seldom, at a page of what is locked, and at a table itself only
+Guaranteed: the parent process seldom reads: a page of what is locked, and a table itself only
 where its index shows that waiting may be over. Not guaranteed: that what it sees is still so when a
 process claims.
 """
@@ -18,40 +18,41 @@ from anamo.core.errors import AccessDenied, Throttled, TransientError
 from anamo.core.item import Item
 from anamo.worker.claimer import TABLE_PAGES
 from anamo.worker.ended_leases import NEVER, EndedLeases
+from anamo.worker.growing_pause import GrowingPause
 from anamo.worker.in_flight_claims import ClaimSent
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
-"""Seconds between two looks, at first and at most: others seldom give items back, and most leases
-end later. Each pause is drawn from the upper half of that, so that workers do not look together."""
+"""Seconds between two checks, at first and at most: others seldom give items back, and most leases
+end later."""
 
-PATIENCE_SECONDS = 900.0
+UNREACHABLE_SECONDS = 900.0
 """How long DynamoDB may be out of reach while a worker waits."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TablesState:
     """What the tables hold for other workers and for this one.
 
     Attributes:
-        held: Items locked with a lease that has not ended.
+        locked_by_others: Items locked with a lease that has not ended.
         until: When the last of these leases ends, in epoch seconds; None without one.
         claimable: Whether an item is todo, or its lease has ended.
         own: Whether a claim of this worker, or of an earlier attempt of its job, is unfinished.
         complete: Whether no more items are locked than those that were looked at.
     """
 
-    held: int = 0
+    locked_by_others: int = 0
     until: float | None = None
     claimable: bool = False
     own: bool = False
     complete: bool = True
 
-    def __add__(self, other: "Look") -> "Look":
+    def __add__(self, other: "TablesState") -> "TablesState":
         ends = [until for until in (self.until, other.until) if until is not None]
-        return Look(
-            self.held + other.held,
+        return TablesState(
+            self.locked_by_others + other.locked_by_others,
             max(ends, default=None),
             self.claimable or other.claimable,
             self.own or other.own,
@@ -60,7 +61,7 @@ class Look:
 
 
 class OtherWorkers:
-    """Looks at tables for the parent process.
+    """Reads the tables for the parent process.
 
     Args:
         tables: The tables.
@@ -81,56 +82,57 @@ class OtherWorkers:
         self._random = draw or random.Random()
         self._clock = clock
         self._earlier = list(earlier)
-        self._watches = [_Watch(table, holder, self._random) for table in tables]
+        self._readers = [_Reader(table, holder, self._random) for table in tables]
 
-    def look(self, left: Collection[ClaimSent], *, closely: bool = False) -> Look:
-        """Look at the tables.
+    def read_tables(
+        self, unfinished: Collection[ClaimSent], *, closely: bool = False
+    ) -> TablesState:
+        """What the tables hold.
 
         Args:
-            left: Claims that processes of this worker left behind.
+            unfinished: Claims that processes of this worker left behind.
             closely: Read the tables themselves, as far as they are small, whatever their indexes
                 list.
 
         Raises:
             AwsError: A request failed.
         """
-        own = [*left, *self._earlier]
-        return sum((watch.look(own, closely=closely) for watch in self._watches), Look())
+        own = [*unfinished, *self._earlier]
+        return sum((reader.state(own, closely=closely) for reader in self._readers), TablesState())
 
-    def wait(self, left: Collection[ClaimSent], rest: Callable[[float], bool]) -> bool:
+    def wait(self, unfinished: Collection[ClaimSent], rest: Callable[[float], bool]) -> bool:
         """Wait until an item may be claimed.
 
         Args:
-            left: As for `look`.
+            unfinished: As for `read_tables`.
             rest: Waits for some seconds; False if the worker should end.
 
         Returns:
             False if no worker holds an item any more and nothing is left, or the worker should end.
 
         Raises:
-            AwsError: A table cannot be asked; a passing fault is waited out for PATIENCE_SECONDS.
+            AwsError: A table cannot be read; a passing fault is retried for UNREACHABLE_SECONDS.
         """
-        pause = FIRST_PAUSE
-        answered = self._clock()
+        pause = GrowingPause(FIRST_PAUSE, LONGEST_PAUSE, self._random)
+        reached = self._clock()
         while True:
             try:
-                look = self.look(left)
+                state = self.read_tables(unfinished)
             except TransientError as fault:
-                if self._clock() > answered + PATIENCE_SECONDS:
+                if self._clock() > reached + UNREACHABLE_SECONDS:
                     raise
-                logger.warning("looking at the tables: %s; trying again", fault)
+                logger.warning("reading the tables: %s; trying again", fault)
             else:
-                answered = self._clock()
-                if look.claimable or not look.held:
-                    return look.claimable
+                reached = self._clock()
+                if state.claimable or not state.locked_by_others:
+                    return state.claimable
             logger.info("waiting for what other workers hold")
-            if not rest(pause * self._random.uniform(0.5, 1)):
+            if not rest(pause.next()):
                 return False
-            pause = min(2 * pause, LONGEST_PAUSE)
 
 
-class _Watch:
-    """Looks at one table."""
+class _Reader:
+    """Reads one table."""
 
     def __init__(self, table: WorkflowTable, holder: Holder, draw: random.Random) -> None:
         self._table = table
@@ -138,23 +140,23 @@ class _Watch:
         self._leases = EndedLeases(table, draw)
         self._is_large = False
 
-    def look(self, own: Collection[ClaimSent], *, closely: bool) -> Look:
+    def state(self, own: Collection[ClaimSent], *, closely: bool) -> TablesState:
         """What the table holds. An index that lags lists items as todo that others have claimed, so
         the table itself is read where waiting would be over, if it is small enough.
         """
         mine = [claim for claim in own if claim.table == self._table.name]
-        if closely and (look := self._look_at_all(mine)):
-            return look
-        locked = self._leases.look(NEVER)
+        if closely and (state := self._read_all(mine)):
+            return state
+        locked = self._leases.next_page(NEVER)
         todo = self._table.last_todo() is not None
         listed = self._judged(locked, mine, todo=todo, complete=self._leases.complete)
-        if closely or (listed.held and not listed.claimable):
+        if closely or (listed.locked_by_others and not listed.claimable):
             return listed
-        return self._look_at_all(mine) or listed
+        return self._read_all(mine) or listed
 
     def _judged(
         self, locked: Sequence[Item], mine: Sequence[ClaimSent], *, todo: bool, complete: bool
-    ) -> Look:
+    ) -> TablesState:
         """What these locked items mean."""
         locks = {claim.lock_id for claim in mine}
         there = {item.lock_id for item in locked}
@@ -166,14 +168,14 @@ class _Watch:
         if not own and not complete:
             own = any(claim.lock_id not in there and self._holds(claim) for claim in mine)
         claimable = todo or len(live) < len(leases)
-        return Look(len(live), max(live, default=None), claimable, own, complete)
+        return TablesState(len(live), max(live, default=None), claimable, own, complete)
 
     def _holds(self, claim: ClaimSent) -> bool:
         """Whether a claim is unfinished."""
         page = self._table.leases(claim.item_id, NEVER, 1)
         return any(item.lock_id == claim.lock_id for item in page.items)
 
-    def _look_at_all(self, mine: Sequence[ClaimSent]) -> Look | None:
+    def _read_all(self, mine: Sequence[ClaimSent]) -> TablesState | None:
         """What the table itself holds; None if it is too large, or cannot be read."""
         if self._is_large:
             return None

@@ -1,12 +1,12 @@
-"""The output so far of tasks that run for long, in S3.
+"""Uploads the output so far of tasks that run for long to S3.
 
 Guaranteed: a thread of its own does it, so neither the heartbeat nor the recorder ever waits for
 it. An item has one such object, under a key that does not depend on the claim: each claim replaces
 it, and the end of the item deletes it, also what a worker that died had left. Without the
 permission to delete, none is put.
 
-Not guaranteed: that none is left where a worker that was suspended in the middle of an upload goes
-on after another has ended its item, or where S3 does not answer when the item ends.
+Not guaranteed: that none is left where a worker that was suspended in the middle of an upload
+continues after another has ended its item, or where S3 does not respond when the item ends.
 """
 
 import logging
@@ -28,7 +28,7 @@ STREAM_LIMIT = 256 * 1024
 """Bytes of the end of each stream that are put: so an upload takes a moment, however much a task
 prints."""
 
-LOOKS = 4
+CHECKS = 4
 """How many times in an interval to check whether something is due."""
 
 CLOSE_SECONDS = 10.0
@@ -80,8 +80,8 @@ class PartialLogs:
                 logger.warning("%s; no output so far is put in S3", fault)
 
     def drop(self, claim: Claim) -> None:
-        """Delete what there is of an item that is about to end; if it is on its way, once it is
-        there. For any thread.
+        """Delete the object of an item that is about to end, if it has one; one that is being
+        uploaded is deleted once it is complete. For any thread.
         """
         key = self._key(claim)
         with self._lock:
@@ -110,7 +110,7 @@ class PartialLogs:
     # For its thread
 
     def _run(self, interval: float) -> None:
-        while not self._ended.wait(interval / LOOKS):
+        while not self._ended.wait(interval / CHECKS):
             claims = [claim for claim in self._claims() if not claim.lost]
             self._put = {claim: put for claim, put in self._put.items() if claim in claims}
             for claim in claims:
@@ -120,7 +120,7 @@ class PartialLogs:
                 except (AwsError, OSError) as fault:
                     logger.info("output so far of item %d: %s", claim.item.item_id, fault)
                 except Exception:
-                    # The tasks go on, and their whole logs come at their ends
+                    # The tasks continue, and their whole logs come when they end
                     logger.debug("partial logs", exc_info=True)
 
     def _due(self, claim: Claim, interval: float) -> bool:
@@ -128,7 +128,7 @@ class PartialLogs:
         return monotonic() >= last + interval
 
     def _offer(self, claim: Claim, interval: float) -> bool:
-        """Put what is new of a claim; False if this worker may not delete it again."""
+        """Upload what is new of a claim; False if this worker may not delete it again."""
         running = claim.running.copy().items()
         long = {name: task for name, task in running if task.age >= interval}
         sizes, body = self._pack(claim, long)

@@ -1,4 +1,4 @@
-"""The processes of -i: starts them, watches them, passes signals on, adds up what they did.
+"""Runs the processes of -i: starts them, watches them, passes signals on, adds up what they did.
 
 Guaranteed: the worker processes end when this one ends, however it ends; one that dies is replaced,
 a bounded number of times, and its replacement stays until the claims it inherits are taken over;
@@ -10,14 +10,11 @@ import gc
 import logging
 import math
 import multiprocessing
-import signal
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from time import monotonic, time
 from typing import Any
-
-import psutil
 
 from anamo.aws.metadata import Interruption
 from anamo.core.errors import with_advice
@@ -34,23 +31,24 @@ from anamo.worker.messages import (
 )
 from anamo.worker.metrics import Metrics
 from anamo.worker.orphans import become_subreaper, kill_tasks, reap_adopted
+from anamo.worker.process_tree import Process
 from anamo.worker.progress import Screen, WorkerTotals
 from anamo.worker.signals import Signals, signals_blocked, stopping
 from anamo.worker.turns import Turns
 from anamo.worker.worker_process import WorkerProcess
 
 REPLACEMENTS = 5
-"""How many processes are replaced, for each of -i, before their deaths count as the machine's
-fault: a task that uses up the memory kills one process a lease."""
+"""How many processes are replaced, for each of -i, until their deaths are taken for the machine's
+fault: a task that uses up the memory kills one process per lease."""
 
 LIMITS_SECONDS = 5.0
 """How often the limits are checked; the Spot notice comes two minutes ahead."""
 
-LOOKS = 12
+CHECKS = 12
 """How many times in a lease to check whether a process is stopped."""
 
 NOTICE_SECONDS = 120.0
-"""How far ahead EC2 says that it takes a Spot machine away, where the notice has no time."""
+"""How long before EC2 reclaims a Spot instance its notice comes, where that has no time."""
 
 SHUTDOWN_SECONDS = 15.0
 """From the end of the grace to the time of the notice: for logs and results, and since a machine
@@ -74,7 +72,7 @@ class Limits:
         grace: Seconds that tasks have to end after a signal.
         until: Time of the monotonic clock after which no task is started.
         failures: Items in a row that may fail.
-        notice: Says when this machine is taken away, else None.
+        notice: Returns the notice that EC2 reclaims this instance, if there is one.
         lease: Seconds that a lease lasts.
     """
 
@@ -93,8 +91,8 @@ class Pool:
         processes: How many.
         signals: The signals that this process receives.
         limits: When to start no further task.
-        screen: Told of claims that ended, and drawn whenever something may have changed.
-        metrics: Told of the same, and written now and then and at the end.
+        screen: Notified of claims that ended, and drawn whenever something may have changed.
+        metrics: Notified of the same, and written at intervals and at the end.
     """
 
     def __init__(
@@ -119,10 +117,10 @@ class Pool:
         self._signals_passed_on = 0
         self._kill_at: float | None = None
         self._stop_at: float | None = None
-        self._spared: set[psutil.Process] = set()
+        self._spared: set[Process] = set()
         self._check_limits_at = 0.0
-        self._look_seconds = min(LIMITS_SECONDS, limits.lease / LOOKS)
-        self._look_at = monotonic() + self._look_seconds
+        self._check_seconds = min(LIMITS_SECONDS, limits.lease / CHECKS)
+        self._check_at = monotonic() + self._check_seconds
         self._limit_reached = False
         self._turns = Turns()
         self._said: set[str] = set()
@@ -131,18 +129,19 @@ class Pool:
     def run(self) -> WorkerTotals:
         """Start the processes, and return when the last has ended."""
         become_subreaper()
-        # What is there now stays shared by all processes: collecting it would copy its pages
+        # The objects that exist now stay shared by all processes: collecting them would copy pages
         gc.collect()
         gc.freeze()
+        began = monotonic()
         for _ in range(self._processes):
-            if not self._start(()):
+            if not self._start((), began):
                 break
         while self._children:
             self._pass_signals_on()
             self._apply_limits()
             self._stop_when_due()
             self._kill_when_due()
-            self._look()
+            self._check_processes()
             self._draw()
             self._metrics.write_when_due()
             sentinels = [child.process.sentinel for child in self._children]
@@ -191,8 +190,12 @@ class Pool:
 
     # Processes
 
-    def _start(self, inherited: Collection[ClaimSent]) -> bool:
-        """Start a process; False where the machine has none to give, which is said at the end."""
+    def _start(self, inherited: Collection[ClaimSent], since: float) -> bool:
+        """Start a process; the arguments are those of `WorkerProcess`.
+
+        Returns:
+            False if the machine has none to give; the summary says so.
+        """
         try:
             mine, theirs = self._context.Pipe()
             others = [*self._connections(), mine]
@@ -202,12 +205,12 @@ class Pool:
                 process.start()
         except OSError as error:
             self._totals.errors.append(
-                f"{len(self._children)} of {self._processes} worker processes could be started: "
+                f"only {len(self._children)} of {self._processes} worker processes started: "
                 f"{with_advice(error)}"
             )
             return False
         theirs.close()
-        self._children.append(WorkerProcess(process, mine, inherited))
+        self._children.append(WorkerProcess(process, mine, inherited, since))
         return True
 
     def _reap(self, child: WorkerProcess) -> None:
@@ -221,16 +224,16 @@ class Pool:
         held = child.claims.all()
         cause = child.cause_of_death()
         if cause is None or (child.finished and self._ending):
-            self._totals.left.update(held, child.inherited)
+            self._totals.unfinished.update(held, child.inherited)
             return
         self._kill_tasks_of(child)
         if self._ending or self._replaced >= REPLACEMENTS * self._processes:
-            self._totals.left.update(held, child.inherited)
+            self._totals.unfinished.update(held, child.inherited)
             self._totals.lost.append(f"a worker process {cause}; {_fate(child, len(held))}")
             return
         self._replaced += 1
         logger.warning("a worker process %s; starting another in its place", cause)
-        self._start((*child.inherited, *held))
+        self._start((*child.inherited, *held), monotonic())
 
     def _kill_tasks_of(self, child: WorkerProcess) -> None:
         """Kill what a process that died has left running. Without a claim it ran nothing."""
@@ -278,37 +281,37 @@ class Pool:
             return
         if self._kill_at is None:
             self._screen.say(stopping(self._signals.first, self._limits.grace))
-            self._stop(self._signals.first)
+            self._stop()
         if self._signals.count > 1:
             self._send_all(ForceStop())
             self._kill_at = min(self._kill_at or math.inf, monotonic() + KILL_SECONDS)
         self._signals_passed_on = self._signals.count
 
-    def _stop(self, number: int) -> None:
+    def _stop(self) -> None:
         """Have the processes stop their tasks, as at a signal."""
-        self._send_all(StopRequest(number))
+        self._send_all(StopRequest())
         self._kill_at = monotonic() + self._limits.grace + KILL_SECONDS
         for child in self._children:
             child.resume()
 
     def _stop_when_due(self) -> None:
-        """Stop before the machine is taken away: its shutdown would leave too little time."""
+        """Stop before the machine is reclaimed: its shutdown would leave too little time."""
         if self._stop_at is not None and self._kill_at is None and monotonic() >= self._stop_at:
-            logger.warning("stopping before this machine is taken away")
-            self._stop(signal.SIGTERM)
+            logger.warning("stopping before the Spot instance is reclaimed")
+            self._stop()
 
     def _kill_when_due(self) -> None:
         if self._kill_at is not None and monotonic() >= self._kill_at:
             for child in self._children:
                 child.process.kill()
 
-    def _look(self) -> None:
-        """Look after processes that something has stopped."""
-        if monotonic() < self._look_at:
+    def _check_processes(self) -> None:
+        """Continue processes that something has stopped."""
+        if monotonic() < self._check_at:
             return
-        self._look_at = monotonic() + self._look_seconds
+        self._check_at = monotonic() + self._check_seconds
         for child in self._children:
-            child.look(self._look_seconds, self._limits.lease)
+            child.check(self._check_seconds, self._limits.lease)
 
     # Limits
 
@@ -317,7 +320,7 @@ class Pool:
         now = monotonic()
         times = (self._limits.until, self._stop_at, self._kill_at)
         due = [when - now for when in times if when is not None]
-        return min([self._look_seconds, self._screen.refresh, *(left for left in due if left > 0)])
+        return min([self._check_seconds, self._screen.refresh, *(left for left in due if left > 0)])
 
     def _apply_limits(self) -> None:
         # Also past another limit: what runs then must still be stopped before the machine goes
@@ -332,10 +335,10 @@ class Pool:
         if reason:
             logger.warning("%s; no further task is started", reason)
             self._limit_reached = True
-            self._send_all(StartNoMore(reason))
+            self._send_all(StartNoMore())
 
     def _new_notice(self) -> str | None:
-        """Look for the notice that this machine is taken away; say what it is when it comes."""
+        """Check for the notice that this machine is reclaimed; what it says, once it has come."""
         over = self._stop_at is not None or self._signals.first is not None
         if over or monotonic() < self._check_limits_at:
             return None

@@ -1,21 +1,23 @@
-"""The descendants of this process, and when each began.
+"""Processes of this machine, above all the descendants of this one. Nothing else uses psutil.
 
 Guaranteed, in a process that is a subreaper (`orphans`): whatever its tasks start stays among its
 descendants, in whatever process group or session and whether or not its own parent has ended.
-Not guaranteed: that a look finds a process whose parent starts it and ends during that look, so
-nothing counts as gone after one look; and what another program starts for a task, as a container
-runtime does, is no descendant.
+Not guaranteed: that one reading of the process table finds a process whose parent starts it and
+ends meanwhile, so nothing counts as gone after a single reading; and what another program starts
+for a task, as a container runtime does, is no descendant.
 """
 
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+
+Process = psutil.Process
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 """Resolution of the time at which a process began, which is rounded down."""
@@ -24,7 +26,7 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 class Descendant(NamedTuple):
     """A living descendant: its parent's process id and its session's."""
 
-    process: psutil.Process
+    process: Process
     parent: int
     session: int
 
@@ -38,34 +40,64 @@ def descendants() -> list[Descendant]:
     found = []
     with suppress(OSError):
         if Path("/proc/self").readlink() == Path(str(os.getpid())):
-            for process in psutil.Process().children(recursive=True):
+            for process in Process().children(recursive=True):
                 with suppress(psutil.Error, ProcessLookupError):
                     if is_alive(process):
                         found.append(Descendant(process, process.ppid(), os.getsid(process.pid)))
     return found
 
 
-def is_alive(process: psutil.Process) -> bool:
-    """Whether it still runs; a zombie does not, unless it is one thread of several."""
+def is_alive(process: Process) -> bool:
+    """Whether a process still runs; a zombie does not, unless it is one thread of several."""
     try:
         if process.is_running():
             return process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1
     except psutil.Error:
         return False
     except OSError:
-        # No descriptor to look with
+        # No descriptor to read its state with
         return True
     return False
 
 
-def with_their_own(
+def exists(pid: int) -> bool:
+    """Whether there is a process with this id."""
+    return psutil.pid_exists(pid)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal (SIGSTOP) has stopped a process; False if that cannot be found out."""
+    with suppress(psutil.Error, OSError):
+        return bool(Process(pid).status() == psutil.STATUS_STOPPED)
+    return False
+
+
+def send_signal(process: Process, number: int) -> None:
+    """Send a signal to a process, unless it has ended or is out of reach (a set-uid program)."""
+    with suppress(psutil.Error, OSError):
+        process.send_signal(number)
+
+
+def environment_of(process: Process) -> Mapping[str, str]:
+    """The environment that a process was started with; empty if it cannot be read."""
+    with suppress(psutil.Error, OSError):
+        return process.environ()
+    return {}
+
+
+def with_descendants(
     tree: Iterable[Descendant], is_root: Callable[[Descendant], bool]
-) -> set[psutil.Process]:
-    """The processes of a tree for which `is_root` holds, with all that came of them."""
+) -> set[Process]:
+    """The processes of a tree for which `is_root` is true, and their descendants.
+
+    Args:
+        tree: Descendants of this process.
+        is_root: Says whether one is wanted.
+    """
     children = defaultdict(list)
     for each in tree:
         children[each.parent].append(each)
-    found: set[psutil.Process] = set()
+    found: set[Process] = set()
     pending = [each for each in tree if is_root(each)]
     while pending:
         process = pending.pop().process
@@ -76,12 +108,17 @@ def with_their_own(
 
 
 def now() -> float:
-    """Seconds since the machine started: a clock that nobody sets."""
+    """Seconds since the machine started, by a clock that cannot be set."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def began_since(process: psutil.Process, since: float) -> bool:
-    """Whether a process that has just been found began at that time of `now`, or later."""
+def began_since(process: Process, since: float) -> bool:
+    """Whether a process began at a certain time or later.
+
+    Args:
+        process: The process, found a moment ago.
+        since: A time of `now`.
+    """
     with suppress(psutil.Error, OSError):
         # In this order: psutil adds the boot time that it read last, which changes with the clock
         boot_time = psutil.boot_time()

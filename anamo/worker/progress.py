@@ -23,7 +23,7 @@ SHOWN_FAILURES = 3
 logger = logging.getLogger(__name__)
 
 RETRIED = "retried"
-"""Not a state: what is said of an item that failed and is todo again (`--retries`)."""
+"""Not a state: what an item is called that failed and is todo again (`--retries`)."""
 
 
 class Screen(Protocol):
@@ -55,7 +55,7 @@ class Screen(Protocol):
         """Show the present state, with so many items claimed, and what has run longest."""
 
     def close(self) -> object:
-        """Show progress no longer. `say` works on."""
+        """Show progress no longer. `say` still works."""
 
 
 @dataclass(slots=True)
@@ -67,19 +67,20 @@ class WorkerTotals:
             since tasks failed.
         by_table: The same for each table.
         done: Tasks that succeeded.
-        failed: Tasks that failed and are not tried again.
-        again: Tasks that failed and are tried again.
-        held: Items that other workers hold.
-        held_exactly: Whether they do not hold more than those.
-        errors: Why processes could not go on.
+        failed: Tasks that failed and are not retried.
+        again: Tasks that failed and are retried.
+        locked_by_others: Items that other workers have locked.
+        all_locked_seen: Whether they have not locked more than those.
+        errors: Why processes could not continue.
         refused: Items that could not be claimed, by table and itemID: their states, and why.
         kept: Paths of the logs that S3 did not take.
-        left: The claims that processes left behind, or did not take over in time.
+        lost_logs: Paths of those that somebody deleted since.
+        unfinished: The claims that processes left behind, or did not take over in time.
         lost: What became of processes that died and were not replaced.
-        stopped: Whether something other than the end of the work ended it.
+        stopped: Whether a limit or a signal ended it.
         ended_early: Whether a limit, a signal or an error ended it.
         work_left: Whether it ended while there was work to take.
-        held_until: When the last lease of the items that others hold ends, in epoch seconds.
+        locked_until: When the last lease of those items ends, in epoch seconds.
         consumed: Requests and units of the processes that were not killed.
     """
 
@@ -88,21 +89,22 @@ class WorkerTotals:
     done: int = 0
     failed: int = 0
     again: int = 0
-    held: int = 0
-    held_exactly: bool = True
+    locked_by_others: int = 0
+    all_locked_seen: bool = True
     errors: list[str] = field(default_factory=list)
     refused: dict[tuple[str, ItemId], tuple[str, str]] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
-    left: set[ClaimSent] = field(default_factory=set)
+    lost_logs: list[str] = field(default_factory=list)
+    unfinished: set[ClaimSent] = field(default_factory=set)
     lost: list[str] = field(default_factory=list)
     stopped: bool = False
     ended_early: bool = False
     work_left: bool = False
-    held_until: float | None = None
+    locked_until: float | None = None
     consumed: ConsumedCapacity = field(default_factory=ConsumedCapacity)
 
     def add(self, message: ItemEnded | Finished) -> None:
-        """Count what a process reports."""
+        """Count what a process sends."""
         if isinstance(message, ItemEnded):
             state = RETRIED if message.retried else message.state
             self.items[state] += 1
@@ -113,8 +115,9 @@ class WorkerTotals:
             else:
                 self.failed += len(message.failures)
         else:
-            self.held = max(self.held, message.held)
+            self.locked_by_others = max(self.locked_by_others, message.locked_by_others)
             self.kept += message.kept
+            self.lost_logs += message.lost_logs
             self.consumed += message.consumed
             if message.error:
                 self.errors.append(message.error)
@@ -160,14 +163,14 @@ def summarise(
         say: Prints a message.
     """
     if not totals.items and not totals.errors:
-        held = f"; {_held(totals)}" if totals.held else ""
-        what = "stopped before anything was begun" if totals.stopped else "nothing to do"
+        others = f"; {_locked_by_others(totals)}" if totals.locked_by_others else ""
+        what = "stopped before any item was claimed" if totals.stopped else "nothing to do"
         named = "table" if len(tables) == 1 else "tables"
-        say(f"{named} {', '.join(tables)}: {what}{held}")
-        _say_what_is_left(totals, say)
+        say(f"{named} {', '.join(tables)}: {what}{others}")
+        _say_whether_work_remains(totals, say)
         return
     items = _states(totals.items)
-    again = f", {totals.again:,} failed and to be tried again" if totals.again else ""
+    again = f", {totals.again:,} failed, to be retried" if totals.again else ""
     say(f"items: {items}; tasks: {totals.done:,} done, {totals.failed:,} failed{again}")
     if len(tables) > 1:
         for table in tables:
@@ -175,11 +178,13 @@ def summarise(
     say(f"{seconds:.1f} s; logs in {', '.join(logs)}")
     if totals.items and totals.consumed.requests:
         logger.info("%s", item_cost(totals))
-    if totals.held and not totals.stopped:
-        say(_held(totals))
-    _say_what_is_left(totals, say)
+    if totals.locked_by_others and not totals.stopped:
+        say(_locked_by_others(totals))
+    _say_whether_work_remains(totals, say)
     for path in totals.kept:
-        say(f"a log that S3 did not take is kept in {path}")
+        say(f"log could not be uploaded; kept in {path}")
+    for path in totals.lost_logs:
+        say(f"log could not be uploaded and is lost: {path} was deleted")
 
 
 def _states(items: Counter[str]) -> str:
@@ -187,20 +192,20 @@ def _states(items: Counter[str]) -> str:
     return ", ".join(counts) or "nothing"
 
 
-def _say_what_is_left(totals: WorkerTotals, say: Callable[[str], object]) -> None:
+def _say_whether_work_remains(totals: WorkerTotals, say: Callable[[str], object]) -> None:
     # Where there are errors, another worker may meet the same
     if totals.work_left and not totals.errors:
-        say("there is more to do: start a worker again")
+        say("work remains: start another worker")
 
 
-def _held(totals: WorkerTotals) -> str:
+def _locked_by_others(totals: WorkerTotals) -> str:
     """How many items others hold, until when if nobody renews their leases, and how to wait."""
-    items = count(totals.held, "item") + ("" if totals.held_exactly else " or more")
+    items = count(totals.locked_by_others, "item") + ("" if totals.all_locked_seen else " or more")
     until = ""
-    if totals.held_until is not None:
-        end = datetime.fromtimestamp(totals.held_until, timezone.utc)
+    if totals.locked_until is not None:
+        end = datetime.fromtimestamp(totals.locked_until, timezone.utc)
         until = f" (leases end by {end:%H:%M:%S} UTC)"
-    return f"other workers hold {items}{until}; --wait stays to take over what they lose"
+    return f"other workers hold {items}{until}; use --wait to take over items if those workers die"
 
 
 def item_cost(totals: WorkerTotals) -> str:

@@ -37,8 +37,8 @@ from anamo.worker.partial_logs import PartialLogs
 from anamo.worker.task_process import Outcome
 
 LINGER_SECONDS = 0.05
-"""Shortest time that a result waits for others of its item: fifty short tasks cost a few writes
-instead of fifty."""
+"""How long a result waits at least for others of its item, so that fifty short tasks take a few
+writes instead of fifty."""
 
 BRIEF_SECONDS = 1.0
 BRIEF_FACTOR = 5
@@ -133,7 +133,14 @@ class Recorder:
             self.claims += 1
 
     def add(self, claim: Claim, name: str, outcome: Outcome, *, last: bool) -> None:
-        """Hand in a task that ended, `last` if it is the claim's last result."""
+        """Hand in a task that ended.
+
+        Args:
+            claim: Its item's claim.
+            name: The task's name.
+            outcome: How it ended.
+            last: Whether it is the claim's last result.
+        """
         result = _Result(claim, name, outcome, last)
         with self._counting:
             self.pending += 1
@@ -155,12 +162,14 @@ class Recorder:
         """From now on, wait at most half a second between attempts: the process should end."""
         self._waits_shortened.set()
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Write what has been handed in, and offer the kept logs to S3 once more.
 
-        The thread has ended then, unless the process must end first: packing or uploading a large
-        log, or waiting for S3 to answer, may take longer than is left. A log that S3 has refused is
-        waited for: it is about to be kept.
+        A log that S3 has refused is waited for: it is about to be kept.
+
+        Returns:
+            Whether the thread has ended. It has not if the process must end first: packing or
+            uploading a large log, or waiting for S3 to respond, may take longer than is left.
         """
         self._queue.put(None)
         # A join would not see what the parent sends meanwhile
@@ -169,8 +178,9 @@ class Recorder:
                 self.shorten_waits()
             leave_at = None if self._logs.refused else self._control.leave_at
             if leave_at is not None and monotonic() >= leave_at:
-                return
+                return False
             self._control.wait(leave_at)
+        return True
 
     # For the recorder's thread
 
@@ -183,7 +193,7 @@ class Recorder:
                     group, following = self._gather(first)
                     self._commit(first.claim, group)
                 except Exception as error:
-                    # The thread goes on, since it must release the items of the other claims
+                    # The thread continues, since it must release the items of the other claims
                     logger.debug("recorder", exc_info=True)
                     self.error = self.error or internal(error)
                     self._control.wake()
@@ -243,8 +253,15 @@ class Recorder:
         self._control.wake()
 
     def fail(self, claim: Claim, refusal: ItemRefused) -> str:
-        """End an item whose results DynamoDB refuses for good, or its tasks would run for ever. For
-        any thread; the state of the item then, or LOST.
+        """End an item whose results DynamoDB refuses for good: otherwise its tasks would run for
+        ever. For any thread.
+
+        Args:
+            claim: The item's claim.
+            refusal: What DynamoDB says.
+
+        Returns:
+            The state of the item then, or LOST.
         """
         claim.lost = True
         logger.warning("item %d has failed: %s", claim.item.item_id, refusal)

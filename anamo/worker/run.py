@@ -1,7 +1,7 @@
-"""What `pyanamo.py` does without a command: check the tables, work, say how it went.
+"""Runs the worker: checks the tables, starts the worker processes, prints the summary.
 
 Guaranteed: nothing is claimed before all tables and their indexes have been found usable, and a
-small object has been written where the logs go.
+small object has been written where the logs of each of them go.
 """
 
 import logging
@@ -21,7 +21,7 @@ from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
 from anamo.aws.table_writes import Holder
-from anamo.core.codec import SMALLEST_ID, ItemId
+from anamo.core.codec import ItemId
 from anamo.core.errors import AnamoError, AwsError, internal
 from anamo.core.item import Item, State
 from anamo.core.log_entry import encoded_prefix
@@ -29,7 +29,7 @@ from anamo.core.text import count
 from anamo.worker import cgroup
 from anamo.worker.claimer import Claimer
 from anamo.worker.control import Control
-from anamo.worker.ended_leases import PAGE
+from anamo.worker.earlier_attempt import left_by_earlier_attempt
 from anamo.worker.in_flight_claims import ClaimSent, InFlightClaims
 from anamo.worker.left import count_left
 from anamo.worker.loop import Worker
@@ -50,6 +50,12 @@ def work(
 ) -> WorkerTotals:
     """Work through the tables.
 
+    Args:
+        options: The command line.
+        signals: The signals that this process receives.
+        screen: Shows progress and messages.
+        metrics: Where what was done is counted, if anywhere.
+
     Returns:
         What all worker processes did; `signals.first` says whether a signal stopped them.
 
@@ -61,7 +67,7 @@ def work(
     tables = _check(options, signals, screen)
     signals.check()
     holder = Holder(instance_id(), options.lease, job_attempt())
-    earlier = _left_by_earlier_attempt(tables, holder, signals)
+    earlier = left_by_earlier_attempt(tables, holder, RetryPolicy(signals.sleep))
     cgroup.remove_empty()
     work = partial(_process, options, holder, earlier)
     pool = Pool(work, options.processes, signals, _limits(options, began), screen, metrics)
@@ -69,7 +75,7 @@ def work(
     screen.start(partial(count_left, tables))
     try:
         totals = pool.run()
-        while options.wait and not totals.ended_early and others.wait(totals.left, pool.rest):
+        while options.wait and not totals.ended_early and others.wait(totals.unfinished, pool.rest):
             totals = pool.run()
     except AwsError as fault:
         totals.errors.append(str(fault))
@@ -77,7 +83,7 @@ def work(
         screen.close()
     totals.errors += _refusals(totals.refused, options)
     if signals.first is None:
-        _look_once_more(totals, others)
+        _find_what_is_left(totals, others)
     totals.consumed = sum((table.meter.consumed for table in tables), totals.consumed)
     logs = LogStore(None, options.bucket)
     where = [logs.address(_log_folder(options, table)) for table in options.tables]
@@ -109,21 +115,24 @@ def _typed(options: Options, command: str, tables: Sequence[str], *words: str) -
     return f"{options.command} {shlex.join([command, '-t', *tables, *region, *words])}"
 
 
-def _look_once_more(totals: WorkerTotals, others: OtherWorkers) -> None:
+def _find_what_is_left(totals: WorkerTotals, others: OtherWorkers) -> None:
     """Find out what is left: what a process saw may be another process's item, and done by now."""
     totals.work_left = bool(totals.lost)
-    if not (totals.held or totals.ended_early or totals.left):
+    if not (totals.locked_by_others or totals.ended_early or totals.unfinished):
         return
     try:
         # What was given back a moment ago may not be in the index yet
-        look = others.look(totals.left, closely=totals.ended_early or bool(totals.left))
+        state = others.read_tables(
+            totals.unfinished, closely=totals.ended_early or bool(totals.unfinished)
+        )
     except AwsError as fault:
-        logger.debug("looking at the tables: %s", fault)
-        totals.held = 0
-        totals.work_left = totals.work_left or totals.ended_early or bool(totals.left)
+        logger.debug("reading the tables: %s", fault)
+        totals.locked_by_others = 0
+        totals.work_left = totals.work_left or totals.ended_early or bool(totals.unfinished)
     else:
-        totals.held, totals.held_until, totals.held_exactly = look.held, look.until, look.complete
-        totals.work_left = totals.work_left or look.claimable or look.own
+        totals.locked_by_others, totals.locked_until = state.locked_by_others, state.until
+        totals.all_locked_seen = state.complete
+        totals.work_left = totals.work_left or state.claimable or state.own
 
 
 def _check(options: Options, signals: Signals, screen: Screen) -> list[WorkflowTable]:
@@ -131,8 +140,9 @@ def _check(options: Options, signals: Signals, screen: Screen) -> list[WorkflowT
     for table in tables:
         table.prepare(signals.sleep, screen.say)
     logs = LogStore(session.s3_client(options.region), options.bucket)
-    check = partial(logs.check, _log_folder(options, options.tables[0]))
-    RetryPolicy(signals.sleep).retry(check, CHECK_SECONDS, at_once=AT_ONCE)
+    for name in options.tables:
+        check = partial(logs.check, _log_folder(options, name))
+        RetryPolicy(signals.sleep).retry(check, CHECK_SECONDS, at_once=AT_ONCE)
     return tables
 
 
@@ -141,27 +151,6 @@ def _tables(options: Options) -> list[WorkflowTable]:
     dynamodb, clock = partial(session.dynamodb_client, options.region), DatabaseClock()
     client, renew = dynamodb(), partial(dynamodb, renew=True)
     return [WorkflowTable(client, name, clock, renew) for name in options.tables]
-
-
-def _left_by_earlier_attempt(
-    tables: Sequence[WorkflowTable], holder: Holder, signals: Signals
-) -> Mapping[str, Sequence[Item]]:
-    """What an earlier attempt of this AWS Batch job holds, by table: one look for all processes."""
-    if holder.attempt < 2:
-        return {}
-    retries = RetryPolicy(signals.sleep)
-    return {table.name: _held_before(table, holder, retries) for table in tables}
-
-
-def _held_before(table: WorkflowTable, holder: Holder, retries: RetryPolicy) -> list[Item]:
-    found: list[Item] = []
-    start: ItemId | None = SMALLEST_ID
-    while start is not None:
-        leases = partial(table.leases, start, 0, PAGE, holder.instance_id)
-        page = retries.retry(leases, CHECK_SECONDS, at_once=AT_ONCE)
-        found += filter(holder.held_before, page.items)
-        start = page.rest
-    return found
 
 
 def _as_claims(earlier: Mapping[str, Sequence[Item]]) -> list[ClaimSent]:
@@ -185,7 +174,7 @@ def _limits(options: Options, began: float) -> Limits:
         if not notices:
             return None
         if notices.rebalance():
-            logger.warning("EC2 may take this Spot machine away soon (rebalance recommendation)")
+            logger.warning("EC2 may reclaim this Spot instance soon (rebalance recommendation)")
         return notices.interruption()
 
     return Limits(options.grace, until, options.max_failures, notice, options.lease)

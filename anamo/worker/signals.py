@@ -24,7 +24,7 @@ to the process and then to its whole group."""
 
 
 def stopping(number: int, grace: float) -> str:
-    """What a worker does once a signal has come, and what the next signal does."""
+    """The message at a signal: what the worker does, and what another signal would do."""
     name = signal.Signals(number).name
     again = "Ctrl-C again" if number == signal.SIGINT else "a second signal"
     return f"{name}: stopping the tasks, which have {grace:g} s to end; {again} kills them"

@@ -3,7 +3,7 @@
 Guaranteed: the task has its own session and process group; the kernel writes its output straight to
 unnamed files (`output_files`), to which no descendant of another task can write; exit status,
 signal, run time and peak memory are the kernel's. When a task is stopped, all its processes are,
-and it has ended once they have (`task_processes` says which are found). When it ends by itself,
+and it has ended once they have (`task_processes` says which are found). When it ends on its own,
 processes that it left behind run on.
 
 Before Python 3.12, `subprocess` holds the interpreter lock until the program has started: a program
@@ -58,7 +58,7 @@ CGROUP_SECONDS = 5.0
 
 KILLED_SECONDS = 1.0
 """How long processes may take to vanish after SIGKILL; only the kernel can keep them longer, for a
-file system that does not answer."""
+file system that does not respond."""
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class Outcome:
 
     @property
     def interrupted(self) -> bool:
-        """Whether a shutdown cut it short. A task that was told to stop and still exited with 0
+        """Whether a shutdown cut it short. A task that was asked to stop and still exited with 0
         finished its work.
         """
         return self.stopped is StopReason.SHUTDOWN and self.exit_code != 0
@@ -308,7 +308,7 @@ class TaskProcess:
         if now < self._kill_at + KILLED_SECONDS:
             return True
         pids = ", ".join(map(str, self._processes.pids()))
-        logger.warning("cannot be killed, and goes on: process %s of %s", pids, self.script)
+        logger.warning("cannot kill process %s of %s; it keeps running", pids, self.script)
         return False
 
     def _reap(self, now: float) -> None:
@@ -323,8 +323,11 @@ class TaskProcess:
                 self._left_nothing = not has_left_behind(self._sessions() - {pid})
 
     def stop(self, why: StopReason, grace: float) -> None:
-        """Send SIGTERM to its processes now, and SIGKILL after `grace` seconds. Of several calls,
-        the first reason and the shortest grace count. The caller polls on.
+        """Send SIGTERM to its processes now, and SIGKILL later. The caller continues to poll.
+
+        Args:
+            why: The reason; of several calls, that of the first counts.
+            grace: Seconds until SIGKILL; of several calls, the shortest counts.
         """
         if self._stopped is None:
             self._stopped = why

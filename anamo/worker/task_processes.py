@@ -1,4 +1,4 @@
-"""The processes of one task: its first one, and all that came of it.
+"""The processes of one task: the first one and all its descendants.
 
 Guaranteed, in a worker process, which is a subreaper: the task's session and all descendants of its
 processes are found, whatever process groups, sessions and environments they have made for
@@ -9,8 +9,8 @@ as this task's if no other task of the worker process runs or all are being stop
 Not guaranteed: that such a daemon is found after a timeout, if it has emptied its environment while
 other tasks of the same item run, and the task had no cgroup yet.
 
-A look reads the state of every process of the machine, so there is none until a task is stopped, or
-gets its cgroup.
+Finding them reads the state of every process of the machine, so that is not done until a task is
+stopped, or gets its cgroup.
 """
 
 import os
@@ -18,15 +18,16 @@ import signal
 from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 
-import psutil
-
 from anamo.worker import cgroup
 from anamo.worker.process_tree import (
     Descendant,
+    Process,
     began_since,
     descendants,
+    environment_of,
     is_alive,
-    with_their_own,
+    send_signal,
+    with_descendants,
 )
 
 MARKS = ("PYANAMO_LOCK_ID", "PYANAMO_NESTED_TASK")
@@ -55,7 +56,7 @@ class TaskProcesses:
         self._marks = [environment.get(name) for name in MARKS]
         self._sessions = sessions
         self._all_are_stopped = False
-        self._known: set[psutil.Process] = set()
+        self._known: set[Process] = set()
         self._cgroup: cgroup.TaskCgroup | None = None
 
     def gather(self) -> None:
@@ -91,10 +92,9 @@ class TaskProcesses:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._session, number)
             for process in found:
-                with suppress(psutil.Error, OSError):
-                    process.send_signal(number)
+                send_signal(process, number)
 
-    def _in_group(self, process: psutil.Process) -> bool:
+    def _in_group(self, process: Process) -> bool:
         with suppress(ProcessLookupError):
             return os.getpgid(process.pid) == self._session
         return True
@@ -103,11 +103,11 @@ class TaskProcesses:
         """Whether any of them still runs."""
         if self._group_lives() or any(map(is_alive, self._known)) or self._cgroup_pids():
             return True
-        # Twice: one look may miss a process whose parent just ended
+        # Twice: one reading may miss a process whose parent just ended
         return bool(self._find() or self._find())
 
     def pids(self) -> list[int]:
-        """Those of them that ran at the last look and still do."""
+        """Those that were found last and still run."""
         return sorted(process.pid for process in self._known if is_alive(process))
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ class TaskProcesses:
             return True
         return True
 
-    def _find(self) -> set[psutil.Process]:
+    def _find(self) -> set[Process]:
         """All of them that run now."""
         inside = self._cgroup_pids()
         others = self._sessions() - {self._session}
@@ -137,21 +137,20 @@ class TaskProcesses:
                 or (each.session not in others and self._is_its_daemon(each, alone=not others))
             )
 
-        self._known = with_their_own(descendants(), is_root)
+        self._known = with_descendants(descendants(), is_root)
         return self._known
 
     def _cgroup_pids(self) -> set[int]:
         return self._cgroup.pids() if self._cgroup else set()
 
     def _is_its_daemon(self, each: Descendant, *, alone: bool) -> bool:
-        """Whether an orphan came of this task. Sessions of tasks that run are none of orphans, and
-        this process's own is that of programs that it runs itself.
+        """Whether a process is a daemon that this task has started. One in a session of a running
+        task is not, nor one in this process's own session, where the programs are that it runs
+        itself.
         """
         orphan = each.parent == os.getpid() and each.session != os.getsid(0)
         if not orphan or not began_since(each.process, self._since):
             return False
-        environment: Mapping[str, str] = {}
-        with suppress(psutil.Error, OSError):
-            environment = each.process.environ()
+        environment = environment_of(each.process)
         marks = [environment.get(name) for name in MARKS]
         return marks == self._marks if any(marks) else alone or self._all_are_stopped

@@ -14,10 +14,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-import psutil
-
-from anamo.worker.in_flight_claims import ClaimSent, ReportedClaims
+from anamo.worker.in_flight_claims import ClaimSent, ClaimsOfProcess
 from anamo.worker.messages import Finished
+from anamo.worker.process_tree import is_stopped
 
 STOPPED_SHARE = 3
 """A process that is stopped is continued after this part of a lease: its last renewals were not
@@ -33,6 +32,8 @@ class WorkerProcess:
         process: The process, started.
         connection: The connection to it.
         inherited: The claims of a process that died, which it stands in for.
+        since: When it began, or the run of all processes, if it does not stand in for another; by
+            the monotonic clock.
 
     Attributes:
         claims: The claims that it may hold.
@@ -44,11 +45,13 @@ class WorkerProcess:
         process: BaseProcess,
         connection: "Connection[Any, Any]",
         inherited: Collection[ClaimSent],
+        since: float,
     ) -> None:
         self.process = process
         self.connection = connection
         self.inherited = inherited
-        self.claims = ReportedClaims()
+        self.since = since
+        self.claims = ClaimsOfProcess()
         self.finished: Finished | None = None
         self._stopped_for = 0.0
 
@@ -81,36 +84,30 @@ class WorkerProcess:
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGCONT)
 
-    def look(self, seconds: float, lease: float) -> None:
-        """Continue it if it has been stopped for long; kill it if it is stopped again and again.
+    def check(self, seconds: float, lease: float) -> None:
+        """Continue it if it has been stopped for long; kill it if it is stopped repeatedly.
 
         Args:
-            seconds: Since the last look. The time that this process was stopped itself does not
+            seconds: Since the last check. The time that this process was stopped itself does not
                 count: a terminal stops and continues all of them together.
             lease: How long its leases last.
         """
-        if not self._is_stopped():
+        if not is_stopped(self.pid):
             self._stopped_for = 0.0
             return
         before, limit = self._stopped_for, lease / STOPPED_SHARE
         self._stopped_for += seconds
         if self._stopped_for >= lease:
-            logger.warning("worker process %d is stopped again and again; it is killed", self.pid)
+            logger.warning("worker process %d was stopped repeatedly; killing it", self.pid)
             self.process.kill()
         elif self._stopped_for >= limit:
             if before < limit:
                 logger.warning(
-                    "worker process %d was stopped by a signal: it is continued, before its leases "
+                    "worker process %d was stopped by a signal: continuing it before its leases "
                     "expire",
                     self.pid,
                 )
             self.resume()
-
-    def _is_stopped(self) -> bool:
-        # Without a descriptor to spare, this process cannot look
-        with suppress(psutil.Error, OSError):
-            return bool(psutil.Process(self.pid).status() == psutil.STATUS_STOPPED)
-        return False
 
     def cause_of_death(self) -> str | None:
         """Why it ended; None if it ended as it should. To be asked once it has ended."""

@@ -119,7 +119,7 @@ class Control:
     """What a worker process is told: nothing; and its one place to wait."""
 
     stopping = False
-    start_no_more = ""
+    start_no_more = False
     own_signal = None
     out_of_time = False
 
@@ -141,7 +141,7 @@ class Control:
         """Wait for something to happen."""
         self._event.wait(math.inf if until is None else until)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Nothing comes from a parent."""
 
     def sleep(self, seconds: float, condition: Callable[[], bool] = lambda: True) -> None:
@@ -202,7 +202,7 @@ class SimulatedWorker:
         self._table = WorkflowTable(client, TABLE, clock)
         self._holder = Holder(f"i-{number:017x}", work.lease)
         # Nobody has to know of its claims, since it is never killed
-        in_flight: Any = SimpleNamespace(inherited=(), add=lambda *_: None, drop=lambda *_: None)
+        in_flight: Any = SimpleNamespace(inherited=(), add=lambda *_: None, not_won=lambda *_: None)
         self._retries = RetryPolicy(self.control.sleep)
         self._claimer = Claimer(
             self._table, self._holder, in_flight, random.Random(seed), time.monotonic

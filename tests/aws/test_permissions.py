@@ -9,15 +9,26 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.aws.conftest import LARGE, LINE, LONG, Stage
-from tests.support.policies import KMS_KEY, actions, also, document, excess, without
+from tests.support import workflow
+from tests.support.policies import (
+    KMS_KEY,
+    Policy,
+    actions,
+    also,
+    document,
+    excess,
+    listed,
+    without,
+)
 from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.table import Table
 
@@ -47,7 +58,7 @@ STARTS = {
 """Actions without which a worker claims nothing, and the request it says was refused."""
 
 
-def worker(stage: Stage) -> dict[str, object]:
+def worker(stage: Stage) -> dict[str, Any]:
     return document("worker", stage.table.name, stage.bucket)
 
 
@@ -82,6 +93,29 @@ def test_scan_is_what_shows_that_nothing_is_left_and_a_worker_can_do_without(
     assert worked.returncode == 0
     assert ("Scan: " in worked.stderr) == (not allowed)
     assert stage.states() == Counter(done=1)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_index_by_instance_shows_what_an_earlier_attempt_left_and_a_worker_can_do_without(
+    stage: Stage, allowed: bool
+) -> None:
+    left = workflow.item("Left", "locked", TaskScript="true", InstanceID="job-7", Lock_Date="-")
+    workflow.put_all(stage.account.dynamodb, stage.table, [{**left, "Lease_Expires": 1 << 40}])
+    policy = worker(stage) if allowed else without_index(worker(stage), "InstanceStateIndex")
+    attempt = {"AWS_BATCH_JOB_ID": "job-7", "AWS_BATCH_JOB_ATTEMPT": "2"}
+    worked = stage.work({**stage.account.user(policy), **attempt}, "--debug")
+    assert worked.returncode == 0, worked.stderr
+    assert ("reading all locked items instead" in worked.stderr) == (not allowed)
+    assert stage.states() == Counter(done=1)
+
+
+def without_index(policy: Policy, index: str) -> dict[str, Any]:
+    """The policy without an index."""
+    changed = deepcopy(dict(policy))
+    for statement in changed["Statement"]:
+        resources = listed(statement["Resource"])
+        statement["Resource"] = [each for each in resources if not each.endswith(f"/{index}")]
+    return changed
 
 
 @pytest.mark.parametrize("allowed", [True, False])

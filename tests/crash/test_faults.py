@@ -298,13 +298,45 @@ def test_a_worker_that_cannot_deliver_logs_claims_no_more_and_says_where_they_ar
 ) -> None:
     ended = refuse_first_logs(fleet, store, 1000, script)
     assert ended.returncode == 3
-    kept = [line for line in ended.stderr.splitlines() if "is kept in" in line]
+    kept = [line for line in ended.stderr.splitlines() if "; kept in" in line]
     # One more item may run while the first log is refused
     assert 1 <= len(kept) == fleet.table.states()["done"] <= 2
     for line in kept:
         assert b"\nprecious" in gzip.decompress(Path(line.rpartition(" ")[2]).read_bytes())
     assert fleet.table.states()["todo"] == 6 - len(kept)
     assert "Traceback" not in ended.stderr
+
+
+def test_a_kept_log_that_something_deletes_is_named_as_lost(
+    fleet: Fleet, store: Proxy, tmp_path: Path
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    fleet.environment["TMPDIR"] = str(temporary)
+    kept: list[Path] = []
+    denied, slow = failing("AccessDenied", 403), failing("SlowDown", 503)
+    refused: list[str] = []
+
+    def behaviour(request: Request, forward: Forward) -> Reply | None:
+        if request.is_upload and not refused:
+            refused.append(request.path)
+            return denied(request, forward)
+        if request.path not in refused:
+            return forward(request)
+        # The log is kept by now, and offered again
+        for file in temporary.glob("pyanamo-*/*.log.gz"):
+            kept.append(file)
+            file.unlink()
+        return slow(request, forward)
+
+    store.behaviour = behaviour
+    fleet.add(["echo precious"] * 3)
+    ended = fleet.start().wait()
+    (lost,) = kept
+    assert ended.returncode == 3, ended.stderr
+    assert f"log could not be uploaded and is lost: {lost} was deleted" in ended.stderr
+    assert "; kept in" not in ended.stderr
+    assert fleet.table.states() == {"done": 3}
 
 
 def test_a_bucket_that_goes_away_stops_the_worker_not_the_record(
@@ -435,7 +467,7 @@ def test_without_the_look_at_the_disk_the_task_is_blamed(fleet: Fleet, small_dis
 
 def test_a_machine_without_processes_gives_the_item_back(fleet: Fleet) -> None:
     """A limit of open files stands in for one of processes, which does not bind root."""
-    fleet.guard = "patience"
+    fleet.guard = "long_wait"
     fleet.add(["true"])
     under = ["bash", "-c", 'ulimit -n 14; exec "$@"', "bash"]
     ended = fleet.start(under=under).wait()
@@ -451,7 +483,7 @@ def test_fewer_processes_than_wanted_do_the_work_and_say_so(fleet: Fleet) -> Non
     under = ["bash", "-c", 'ulimit -n 40; exec "$@"', "bash"]
     ended = fleet.start("-i", "40", under=under).wait()
     assert ended.returncode == 3, ended.stderr
-    assert "of 40 worker processes could be started: [Errno 24]" in ended.stderr
+    assert "of 40 worker processes started: [Errno 24]" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert fleet.table.states() == {"done": 4}
 

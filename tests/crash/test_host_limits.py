@@ -49,7 +49,7 @@ def processes(number: int) -> list[str]:
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (1, "0 of 1 worker processes could be started: [Errno 11] "),
+        (1, "only 0 of 1 worker processes started: [Errno 11] "),
         (2, "no thread for the heartbeat: can't start new thread; "),
         # It can do without the one for partial logs, and says so
         (4, "no thread for the recorder: can't start new thread; "),
@@ -59,7 +59,7 @@ def processes(number: int) -> list[str]:
 def test_with_too_few_processes_a_worker_ends_and_says_why(
     fleet: Fleet, number: int, said: str
 ) -> None:
-    fleet.guard = "patience"
+    fleet.guard = "long_wait"
     fleet.add(["true"])
     ended = fleet.start("-q", under=processes(number)).wait(120)
     assert ended.returncode == 3

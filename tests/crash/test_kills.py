@@ -10,8 +10,9 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.fleet import Fleet, children, kill_machine
+from tests.support.fleet import Fleet, busy, children, kill_machine
 from tests.support.scripts import Running
+from tests.support.table import both_kinds
 from tests.support.waiting import eventually
 
 ITEMS = 60
@@ -104,14 +105,14 @@ def test_without_its_memory_of_ended_tasks_the_battering_shows_it(
     assert any("was run again" in fault for fault in find_faults())
 
 
+@both_kinds
 def test_a_process_that_is_killed_is_replaced_and_its_item_taken_over(
     fleet: Fleet, find_faults: Callable[[], list[str]]
 ) -> None:
     fleet.add([f"{fleet.ledger.script}|0.5,0.5"], "-n", ",")
     worker = fleet.start("-i", "2", "--lease", "2")
     wait_for_starts(fleet, 1, worker)
-    victims = [process for process in children(worker) if process.children()]
-    os.kill(victims[0].pid, signal.SIGKILL)
+    os.kill(busy(worker)[0].pid, signal.SIGKILL)
     ended = worker.wait()
     assert ended.returncode == 0, ended.stderr
     assert "was killed by SIGKILL; starting another in its place" in ended.stderr
@@ -125,8 +126,7 @@ def test_without_inheritance_the_item_of_a_killed_process_is_left_behind(fleet: 
     fleet.add([f"{fleet.ledger.script}|0.5,0.5"], "-n", ",")
     worker = fleet.start("-i", "2", "--lease", "10")
     wait_for_starts(fleet, 1, worker)
-    victims = [process for process in children(worker) if process.children()]
-    os.kill(victims[0].pid, signal.SIGKILL)
+    os.kill(busy(worker)[0].pid, signal.SIGKILL)
     worker.wait()
     assert fleet.table.states() == {"locked": 1}
 
@@ -135,7 +135,7 @@ def test_a_killed_process_takes_its_tasks_with_it(fleet: Fleet) -> None:
     fleet.add([f"{fleet.ledger.script}|30"], "-n", ",")
     worker = fleet.start("-i", "2", "--lease", "600")
     wait_for_starts(fleet, 1, worker)
-    victim = next(process for process in children(worker) if process.children())
+    (victim,) = busy(worker)
     task = victim.children()[0]
     os.kill(victim.pid, signal.SIGKILL)
     eventually(lambda: not task.is_running())

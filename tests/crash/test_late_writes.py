@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 
 FindFaults = Callable[[], list[str]]
 Delay = Callable[[Fleet, Proxy], None]
-PATIENCE = 60
+SECONDS = 60
 
 
 def task(folder: Path) -> str:
@@ -33,7 +33,7 @@ def first(database: Proxy, update: str) -> Request:
         updates = [each for each in database.requests if each.operation == "UpdateItem"]
         return [each for each in updates if each.json["UpdateExpression"].startswith(update)]
 
-    return eventually(sent, PATIENCE)[0]
+    return eventually(sent, SECONDS)[0]
 
 
 def delay_a_renewal(fleet: Fleet, database: Proxy) -> None:
@@ -42,7 +42,7 @@ def delay_a_renewal(fleet: Fleet, database: Proxy) -> None:
     worker = fleet.start("--lease", "2")
     renewal = first(database, "SET Lease_Expires")
     expires = int(renewal.json["ExpressionAttributeValues"][":expires"]["N"])
-    eventually(lambda: fleet.table.items()[0]["Lease_Expires"] > expires, PATIENCE)
+    eventually(lambda: fleet.table.items()[0]["Lease_Expires"] > expires, SECONDS)
     database.forward(renewal)
     (fleet.folder / "a").touch()
     assert worker.wait().returncode == 0
@@ -53,9 +53,9 @@ def delay_a_record(fleet: Fleet, database: Proxy) -> None:
     fleet.add([f"{task(fleet.folder)}|a,b,c"], "-n", ",")
     worker = fleet.start()
     (fleet.folder / "a").touch()
-    eventually(lambda: fleet.table.items()[0].get("Ended_Tasks") == 1, PATIENCE)
+    eventually(lambda: fleet.table.items()[0].get("Ended_Tasks") == 1, SECONDS)
     (fleet.folder / "b").touch()
-    eventually(lambda: fleet.table.items()[0].get("Ended_Tasks") == 2, PATIENCE)
+    eventually(lambda: fleet.table.items()[0].get("Ended_Tasks") == 2, SECONDS)
     database.forward(first(database, "SET Ended_Tasks"))
     (fleet.folder / "c").touch()
     assert worker.wait().returncode == 0
@@ -66,7 +66,7 @@ def delay_a_claim(fleet: Fleet, database: Proxy) -> None:
     fleet.add([f"{task(fleet.folder)} a"])
     worker = fleet.start("--lease", "2")
     claim = first(database, "SET ItemState = :locked")
-    eventually(lambda: fleet.table.states() == {"locked": 1}, PATIENCE)
+    eventually(lambda: fleet.table.states() == {"locked": 1}, SECONDS)
     worker.signal(signal.SIGTERM)
     assert worker.wait().returncode == 143
     database.forward(claim)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.fleet import Fleet, tree
 from tests.support.proxy import Proxy, Request, cutting, dating, failing, on, passing, skewing
+from tests.support.table import both_kinds
 from tests.support.waiting import eventually
 
 FindFaults = Callable[[], list[str]]
@@ -56,6 +57,7 @@ def run_longer_than_the_lease(fleet: Fleet) -> None:
     second.wait()
 
 
+@both_kinds
 def test_a_busy_worker_keeps_its_lease(fleet: Fleet, find_faults: FindFaults) -> None:
     run_longer_than_the_lease(fleet)
     assert len(fleet.ledger.starts()) == 1

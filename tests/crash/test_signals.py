@@ -114,7 +114,7 @@ def test_no_task_survives_its_worker(fleet: Fleet, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("operation", ["Query", "UpdateItem", "DescribeTable"])
-def test_a_signal_in_the_middle_of_a_request_is_heeded(
+def test_a_signal_in_the_middle_of_a_request_is_obeyed(
     operation: str,
     fleet: Fleet,
     dynamodb: str,
@@ -179,7 +179,7 @@ def test_a_signal_while_a_log_is_on_its_way_loses_no_outcome(
     assert fleet.table.states() == {"done": 1}
 
 
-def test_a_signal_to_the_parent_is_heeded_while_the_last_log_waits_for_s3(
+def test_a_signal_to_the_parent_is_obeyed_while_the_last_log_waits_for_s3(
     fleet: Fleet, s3: str, dynamodb: str, make_proxy: Callable[[str], Proxy]
 ) -> None:
     """The table is finished, so the main thread only waits for what is still to be written."""
@@ -266,7 +266,7 @@ def test_an_item_whose_log_is_still_on_its_way_goes_back_and_leaves_no_file(
     assert (item["ItemState"], item.get("Attempts", 0), item.get("Log", {})) == ("todo", 0, {})
 
 
-def test_as_pid_1_signals_are_heeded_and_orphans_reaped(fleet: Fleet, tmp_path: Path) -> None:
+def test_as_pid_1_signals_are_obeyed_and_orphans_reaped(fleet: Fleet, tmp_path: Path) -> None:
     """`unshare` makes the worker PID 1 of a namespace, as in a container without an init."""
     mark = tmp_path / "ready"
     orphan = "(sleep 0.2 &)"

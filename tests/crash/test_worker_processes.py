@@ -44,7 +44,7 @@ def test_a_process_that_its_task_stops_is_continued(fleet: Fleet) -> None:
     fleet.add([once(fleet, STOP)])
     ended = fleet.start("--lease", "6").wait()
     assert ended.returncode == 0, ended.stderr
-    assert "was stopped by a signal: it is continued, before its leases expire" in ended.stderr
+    assert "was stopped by a signal: continuing it before its leases expire" in ended.stderr
     assert fleet.table.states() == {"done": 1}
     assert fleet.table.items()[0]["Attempts"] == 1
 
@@ -63,5 +63,5 @@ def test_a_process_that_is_stopped_again_and_again_is_replaced(fleet: Fleet) -> 
     fleet.add([f"bash -c 'while true; do {STOP}; sleep 0.01; done'"])
     ended = fleet.start("--lease", "2", "--max-attempts", "1").wait()
     assert ended.returncode == 1, ended.stderr
-    assert "is stopped again and again; it is killed" in ended.stderr
+    assert "was stopped repeatedly; killing it" in ended.stderr
     assert fleet.table.items()[0]["Log"]["Status"] == "Execution Failed: abandoned after 1 claim"

@@ -23,7 +23,7 @@ from tests.support.proxy import (
     on,
 )
 from tests.support.scripts import Scripts
-from tests.support.table import Table
+from tests.support.table import Table, both_kinds
 from tests.support.task_files import PROGRAM, Importer, counts, said, through
 from tests.support.waiting import eventually
 
@@ -121,6 +121,7 @@ def test_a_replacement_whose_reply_is_lost_is_sent_again_as_it_was(
     assert list(commands(table)) == [("Sample1", "echo right")]
 
 
+@both_kinds
 def test_replace_works_after_an_import_without_it(import_file: Importer, table: Table) -> None:
     import_file.fill(table, line(table, "Sample1", "wrong"))
     right = line(table, "Sample1", "right")
@@ -135,6 +136,7 @@ def test_replace_works_after_an_import_without_it(import_file: Importer, table: 
     )
 
 
+@both_kinds
 def test_what_a_worker_holds_is_not_replaced(import_file: Importer, table: Table) -> None:
     import_file.fill(table, line(table, "Sample1", "wrong"))
     (old,) = table.items()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from tests.support.fleet import Fleet, tree
 from tests.support.proxy import Proxy, failing
 from tests.support.scripts import Running
+from tests.support.table import both_kinds
 from tests.support.waiting import eventually
 
 ONCE = "bash -c 'mkdir {folder}/begun 2>/dev/null && sleep 600; true'"
@@ -77,6 +78,7 @@ def attempt(fleet: Fleet, number: int, job: str = "job-7:3", *flags: str) -> Run
     return fleet.start(*flags)
 
 
+@both_kinds
 def test_the_next_attempt_of_a_batch_job_takes_over_at_once(fleet: Fleet) -> None:
     fleet.add([once(fleet)])
     first = attempt(fleet, 1)
@@ -106,7 +108,7 @@ def test_a_limit_before_the_take_over_leaves_the_attempt_unfinished(fleet: Fleet
     lose(first)
     ended = attempt(fleet, 2, "job-7:3", "-w", "0").wait()
     assert ended.returncode == 75, ended.stderr
-    assert "there is more to do: start a worker again" in ended.stderr
+    assert "work remains: start another worker" in ended.stderr
     assert fleet.table.states() == {"locked": 1}
 
 

@@ -12,7 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.support import workflow
 from tests.support.fleet import Fleet
+from tests.support.proxy import Forward, Proxy, Reply, Request
 from tests.support.waiting import eventually
 
 
@@ -129,9 +131,34 @@ def test_a_worker_stops_before_its_machine_is_taken_away(
     metadata.notice = json.dumps({"action": "terminate", "time": f"{soon:%Y-%m-%dT%H:%M:%SZ}"})
     ended = worker.wait()
     assert ended.returncode == 75, ended.stderr
-    assert "stopping before this machine is taken away" in ended.stderr
+    assert "stopping before the Spot instance is reclaimed" in ended.stderr
     (item,) = fleet.table.items()
     assert (item["ItemState"], item["Attempts"], item["Ended_Tasks"]) == ("todo", 0, 1)
+
+
+def test_an_item_that_was_to_be_abandoned_is_released_if_the_stop_comes_first(
+    fleet: Fleet, database: Proxy, metadata: type[Metadata]
+) -> None:
+    """DynamoDB does not take its failure, and then the instance is to be reclaimed."""
+    abandoning = threading.Event()
+
+    def behaviour(request: Request, forward: Forward) -> Reply | None:
+        if request.operation == "UpdateItem" and "abandoned after" in request.body.decode():
+            abandoning.set()
+            return None
+        return forward(request)
+
+    database.behaviour = behaviour
+    abandoned = workflow.item("Fatal", TaskScript="true", Attempts=9)
+    workflow.put_all(fleet.table.client, fleet.table, [abandoned])
+    worker = fleet.start("--max-attempts", "2", "--grace", "1")
+    eventually(abandoning.is_set, 60)
+    soon = datetime.fromtimestamp(time.time() + 17, timezone.utc)
+    metadata.notice = json.dumps({"action": "terminate", "time": f"{soon:%Y-%m-%dT%H:%M:%SZ}"})
+    ended = worker.wait()
+    assert ended.returncode == 75, ended.stderr
+    assert "released; its end could not be recorded" in ended.stderr
+    assert fleet.table.states() == {"todo": 1}
 
 
 def test_the_instance_id_is_ec2s(fleet: Fleet, metadata: type[Metadata]) -> None:

@@ -17,6 +17,7 @@ import pytest
 from tests.support.fleet import Fleet, children
 from tests.support.proxy import Forward, Proxy, Reply, Request, cutting, failing, on
 from tests.support.scripts import ROOT
+from tests.support.table import both_kinds
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def executions(fleet: Fleet) -> Counter[int]:
     return Counter(start.item_id for start in fleet.ledger.starts())
 
 
+@both_kinds
 def test_four_workers_run_each_of_200_items_exactly_once(fleet: Fleet) -> None:
     counted = executions(fleet)
     assert set(counted.values()) == {1}
@@ -110,6 +112,7 @@ def test_a_task_that_fails_is_recorded_truthfully(
     assert "items: 1 failed; tasks: 0 done, 1 failed" in ended.stderr
 
 
+@both_kinds
 def test_a_nested_item_with_one_failure_runs_to_its_end_and_fails(fleet: Fleet) -> None:
     fleet.add(["bash -c|'exit 0','exit 4','exit 0'"], "-n", ",")
     assert fleet.start("-n", "2").wait().returncode == 1
@@ -159,6 +162,7 @@ def test_the_next_nested_task_does_not_wait_until_the_last_is_recorded(
     assert worker.wait().returncode == 0
 
 
+@both_kinds
 def test_items_run_side_by_side_with_i(fleet: Fleet) -> None:
     meet = (
         f"bash -c 'touch {fleet.folder}/$0; while ! test -e {fleet.folder}/$1; do sleep 0.02; done'"
@@ -351,7 +355,7 @@ def test_what_other_workers_hold_is_said(fleet: Fleet) -> None:
     fleet.add(["true"])
     ended = fleet.start("-i", "2").wait()
     assert "other workers hold 1 item (leases end by " in ended.stderr
-    assert "; --wait stays to take over what they lose" in ended.stderr
+    assert "; use --wait to take over items if those workers die" in ended.stderr
 
 
 def test_a_quiet_worker_prints_only_its_summary(fleet: Fleet) -> None:

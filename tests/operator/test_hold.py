@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import workflow
 from tests.support.proxy import dropping_reply, on
-from tests.support.table import Table
+from tests.support.table import Table, both_kinds
 from tests.support.waiting import eventually
 
 Run = Callable[..., Any]
@@ -20,6 +20,7 @@ def states_by_task(table: Table) -> dict[str, str]:
     return {item["taskID"]: item["ItemState"] for item in table.items()}
 
 
+@both_kinds
 def test_an_import_with_hold_adds_items_that_no_worker_takes(
     run: Run, table: Table, bucket: str
 ) -> None:
@@ -48,6 +49,7 @@ def test_items_that_are_there_already_are_not_held_by_another_import(run: Run, s
     assert table.states() == {"todo": 1}
 
 
+@both_kinds
 def test_todo_items_are_held_and_others_are_not(run: Run, small: Any) -> None:
     table = small(
         workflow.item("A", "todo", 2), workflow.item("B", "todo"), workflow.item("C", "done")

@@ -51,6 +51,21 @@ def test_on_a_terminal_one_line_changes(worker: list[str], typing: Run) -> None:
     assert "\x1b" in shown[shown.rindex(" running · ") :]
 
 
+def test_the_line_counts_two_tables_together_and_failures_name_theirs(
+    worker: list[str], typing: Run, table: Table, make_table: Callable[[], Table]
+) -> None:
+    second = make_table()
+    todo = [workflow.item(f"U{k}", TaskScript="sleep 0.5") for k in range(3)]
+    workflow.put_all(second.client, second, todo)
+    ended = typing(*worker, "-t", second.name, "-i", "3", columns=160)
+    assert ended.returncode == 1
+    drawn = [part for part in re.split(r"\x1b\[2?K", ended.stdout) if " running · " in part]
+    assert "0 items done · 0 failed · 0 running · 9 left" in drawn[0]
+    assert "8 items done · 1 failed · 0 running · 0 left" in drawn[-1]
+    assert f"failed {table.name} T5" in ended.stdout
+    assert f"table {second.name}: 3 done" in ended.stdout
+
+
 def test_elsewhere_a_line_an_item(worker: list[str], run: Run) -> None:
     said = run("pyanamo.py", *worker).stderr
     assert "done   T1" in said
@@ -76,7 +91,7 @@ def test_the_parent_draws_without_a_thread(
     assert (tmp_path / "threads").read_text().split() == ["Threads:", "1"]
 
 
-def test_what_is_left_is_counted_anew_while_tasks_run(
+def test_what_is_left_is_counted_again_while_tasks_run(
     start: Run, table: Table, bucket: str, tmp_path: Path, dynamodb_client: DynamoDBClient
 ) -> None:
     wait = f"bash -c 'while [ ! -e {tmp_path}/go ]; do sleep 0.1; done'"

@@ -353,6 +353,26 @@ def test_watch_sees_the_rate(start: Run, small: Any, dynamodb_client: Any) -> No
     assert last.stdout.count(f"{table.name}: finished\n") == 1
 
 
+def test_watch_shows_two_tables_until_both_are_finished(
+    start: Run, small: Any, dynamodb_client: Any
+) -> None:
+    done = [workflow.item("A", "done"), workflow.item("B", "done")]
+    first, second = small(done[0]), small(workflow.item("B"))
+    tables = ["-t", first.name, "-t", second.name]
+    watching = start("pyanamo.py", "status", *tables, "--watch", "0.2")
+    eventually(lambda: f"nothing works on {second.name}" in watching.stdout)
+    assert watching.process.poll() is None
+    workflow.put_all(dynamodb_client, second, done[1:])
+    ended = watching.wait()
+    assert ended.returncode == 0
+    blocks = ended.stdout.split("read units per refresh\n")[:-1]
+    assert len(blocks) > 1
+    for table in (first, second):
+        assert all(f"{table.name} " in block for block in blocks)
+        assert f"{table.name}: finished\n" in blocks[-1]
+    assert f"{second.name}: finished" not in blocks[0]
+
+
 @pytest.mark.long
 def test_50000_items_are_counted_right(run: Run, table: Table, dynamodb_client: Any) -> None:
     items = list(workflow.run_of(50_000, 3, {"done": 0.6, "failed": 0.02, "locked": 0.01}))

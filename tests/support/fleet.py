@@ -58,6 +58,17 @@ def children(running: Running) -> list[psutil.Process]:
     return _living(psutil.Process(running.pid).children())
 
 
+def busy(running: Running) -> list[psutil.Process]:
+    """The worker processes of a worker that run a task."""
+    found = []
+    for process in children(running):
+        # One that has nothing to do may end meanwhile
+        with suppress(psutil.NoSuchProcess):
+            if process.children():
+                found.append(process)
+    return found
+
+
 def tree(running: Running) -> list[psutil.Process]:
     """A worker with its worker processes and its tasks."""
     with suppress(psutil.NoSuchProcess):

@@ -185,7 +185,7 @@ def no_replacement() -> None:
 
 def no_looks() -> None:
     """Do not look after processes that something has stopped."""
-    pool.Pool._look = lambda self: None  # type: ignore[method-assign]  # noqa: SLF001
+    pool.Pool._check_processes = lambda self: None  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def no_leaving() -> None:
@@ -233,7 +233,7 @@ def no_disk_check() -> None:
     task_process.Outcome.full_disk = lambda self: ""  # type: ignore[method-assign]
 
 
-def no_patience() -> None:
+def no_long_wait() -> None:
     """Give up soon where the host cannot run tasks."""
     host.LASTING_SECONDS = host.UNFIT_SECONDS = 1
 
@@ -272,7 +272,7 @@ def no_look_at_the_table() -> None:
     """Believe an index that lists nothing."""
 
     def believe(self: claimer.Claimer) -> None:
-        self.left = False
+        self.claimable = False
 
     claimer.Claimer.claim_by_table = believe  # type: ignore[method-assign]
 

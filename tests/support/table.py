@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from boto3.dynamodb.types import TypeDeserializer
 
 if TYPE_CHECKING:
@@ -29,10 +30,14 @@ KEY_TYPES = {
 
 @dataclass(frozen=True)
 class Table:
-    """A workflow table and what it holds, read with strong consistency."""
+    """A workflow table and what it holds, read with strong consistency.
+
+    wide: whether its indexes hold whole items.
+    """
 
     name: str
     client: DynamoDBClient
+    wide: bool = False
 
     def items(self) -> list[dict[str, Any]]:
         """Return all items as plain Python values, the addresses of logs written out."""
@@ -94,6 +99,11 @@ def indexes(*, wide: bool, lacking: Collection[str] = ()) -> Any:
     return [{**index, "Projection": {"ProjectionType": "ALL"}} for index in made] if wide else made
 
 
+both_kinds = pytest.mark.parametrize("wide", [False, True], ids=["narrow", "wide"], indirect=True)
+"""Runs a test on our tables, and on those of the original and of earlier versions: with wide
+indexes, and with items that have "NULL" for what says nothing yet."""
+
+
 @contextmanager
 def workflow_table(
     client: DynamoDBClient, *, wide: bool = False, lacking: Collection[str] = ()
@@ -112,6 +122,6 @@ def workflow_table(
     )
     client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
     try:
-        yield Table(name, client)
+        yield Table(name, client, wide)
     finally:
         client.delete_table(TableName=name)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from anamo.aws.table import WorkflowTable
 from anamo.cli import import_command
+from anamo.core.item import new_values
 from anamo.importer import importer
+from tests.support import workflow
 from tests.support.environment import environment
 from tests.support.scripts import ROOT, Running, Scripts
 from tests.support.table import Table
@@ -56,11 +58,21 @@ class Importer:
 
 
 def import_here(table: Table, file: Path, *flags: str) -> None:
-    """Fill a table for a test of something else: the importer's own code, but no process for it."""
+    """Fill a table for a test of something else: the importer's own code, but no process for it.
+
+    A wide table gets its items as earlier versions wrote them.
+    """
     words = ["-t", table.name, "-d", str(file), "-s", "|", *flags]
     found = import_command.read_tasks(import_command.parser().parse_args(words))
     items = list(found.items[table.name].values())
-    importer.Importer(WorkflowTable(table.client, table.name)).run(items)
+    if table.wide:
+        there = {item["itemID"] for item in table.items()}
+        new = [item for item in items if item.item_id not in there]
+        unclaimed = {"lockID": "NULL"}
+        made = [{**workflow.earlier(dict(new_values(item))), **unclaimed} for item in new]
+        workflow.put_all(table.client, table, made)
+    else:
+        importer.Importer(WorkflowTable(table.client, table.name)).run(items)
 
 
 def dry_run(content: str, *flags: str) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from decimal import Decimal
 from unittest.mock import Mock
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from anamo.aws.pages import LeasePage, TableLook
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
-from anamo.core.codec import SMALLEST_ID, ItemId, encode
+from anamo.core.codec import SMALLEST_ID, ItemId, below, encode
 from anamo.core.errors import AccessDenied, AwsError, Throttled
 from anamo.core.item import NULL, Item, new_values, single_item
 from anamo.worker.claimer import MOST_MISSED, PAGE, PAGE_SECONDS, TABLE_PAGES, Claimer
@@ -101,6 +102,15 @@ ids = st.sets(st.integers(0, 2**53 - 1), max_size=120) | st.integers(0, 120).map
 def test_every_item_is_found_once_wherever_its_id_lies(ids: set[int], seed: int) -> None:
     table = FakeTable(ids)
     assert sorted(claim_all(claimer(table, seed))) == sorted(ids)
+
+
+def test_a_page_of_what_is_passed_over_may_end_just_before_the_item_0() -> None:
+    last = below(0)
+    assert last is not None
+    passed_over = [Decimal(number) - Decimal("0.5") for number in range(1 - PAGE, 0)]
+    found = claimer(FakeTable([*passed_over, last, 0, 7]))
+    assert len(passed_over) == PAGE - 1
+    assert sorted(claim_all(found)) == [0, 7]
 
 
 def test_each_claim_has_a_lock_id_of_its_own() -> None:
@@ -195,7 +205,7 @@ def test_what_others_hold_is_known_when_nothing_is_left() -> None:
     found = claimer(table)
     assert found.claim() is None
     assert found.take_over() is None
-    assert found.held == 3
+    assert found.locked == 3
 
 
 def test_a_take_over_lost_to_others_goes_on_with_the_next() -> None:
@@ -215,7 +225,7 @@ def test_on_a_real_table_every_item_is_found_and_held(table: Table) -> None:
     found = claimer(ours)
     assert sorted(claim_all(found)) == list(range(1, 41))
     assert found.take_over() is None
-    assert found.held == 40
+    assert found.locked == 40
     assert table.states() == {"locked": 40}
 
 
@@ -231,7 +241,7 @@ def test_the_table_itself_gives_what_its_index_does_not_list() -> None:
     item = found.claim_by_table()
     assert item is not None
     assert item.item_id == 1
-    assert found.left
+    assert found.claimable
 
 
 def test_a_table_is_read_on_from_call_to_call_until_nothing_is_left() -> None:
@@ -249,7 +259,7 @@ def test_a_table_is_read_on_from_call_to_call_until_nothing_is_left() -> None:
     left = []
     for _ in range(2):
         assert found.claim_by_table() is None
-        left.append(found.left)
+        left.append(found.claimable)
     assert left == [None, False]
     pages = range(1, TABLE_PAGES + 2)
     assert asked == [None, *({"page": number} for number in pages[1:])]
@@ -262,9 +272,9 @@ def test_a_claim_that_only_seems_to_have_ended_is_named_and_passed_over() -> Non
     found = claimer(table)
     for _ in range(MOST_MISSED):
         assert found.claim_by_table() is None
-        assert found.left
+        assert found.claimable
     assert found.claim_by_table() is None
-    assert found.left is False
+    assert found.claimable is False
     assert found.refused[1][0] == "locked"
 
 
@@ -274,7 +284,7 @@ def test_a_table_that_cannot_be_read_leaves_open_what_is_left(fault: AwsError) -
     table.look = Mock(side_effect=fault)  # type: ignore[method-assign]
     found = claimer(table)
     assert found.claim_by_table() is None
-    assert found.left is None
+    assert found.claimable is None
 
 
 def test_a_read_of_the_table_that_is_throttled_goes_on_where_it_was() -> None:
@@ -290,9 +300,9 @@ def test_a_read_of_the_table_that_is_throttled_goes_on_where_it_was() -> None:
     table.look = look  # type: ignore[method-assign]
     found = claimer(table)
     assert found.claim_by_table() is None
-    assert (found.left, len(asked)) == (None, 2)
+    assert (found.claimable, len(asked)) == (None, 2)
     assert found.claim_by_table() is None
-    assert (found.left, asked[2:]) == (False, [{"page": 2}])
+    assert (found.claimable, asked[2:]) == (False, [{"page": 2}])
 
 
 def test_an_ended_lease_that_never_can_be_taken_over_is_left_in_the_end() -> None:
@@ -303,7 +313,7 @@ def test_an_ended_lease_that_never_can_be_taken_over_is_left_in_the_end() -> Non
     shown = []
     for _ in range(4):
         assert found.claim_by_table() is None
-        shown.append(found.left)
+        shown.append(found.claimable)
     assert shown == [True, True, True, False]
 
 

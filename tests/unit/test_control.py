@@ -57,8 +57,8 @@ def wait(control: Control) -> None:
     assert monotonic() < until
 
 
-def test_at_first_there_is_nothing_to_heed(control: Control) -> None:
-    assert (control.stopping, control.force_stop, control.start_no_more) == (False, False, "")
+def test_at_first_there_is_nothing_to_obey(control: Control) -> None:
+    assert (control.stopping, control.force_stop, control.start_no_more) == (False, False, False)
     assert not control.out_of_time
 
 
@@ -95,12 +95,12 @@ def test_waking_often_fills_no_pipe(control: Control) -> None:
     wait(control)
 
 
-def test_the_parents_messages_are_heeded(control: Control, ends: Ends) -> None:
-    ends[0].send(StartNoMore("the wall time is over"))
+def test_the_parents_messages_are_obeyed(control: Control, ends: Ends) -> None:
+    ends[0].send(StartNoMore())
     wait(control)
-    assert control.start_no_more == "the wall time is over"
+    assert control.start_no_more
     assert not control.stopping
-    ends[0].send(StopRequest(signal.SIGINT))
+    ends[0].send(StopRequest())
     wait(control)
     assert (control.stopping, control.own_signal) == (True, None)
     assert not control.out_of_time
@@ -124,8 +124,8 @@ def test_the_parents_death_is_a_reason_to_end(control: Control, ends: Ends) -> N
 
 def test_sleep_ends_when_told_to_stop(control: Control, ends: Ends) -> None:
     began = monotonic()
-    ends[0].send(StartNoMore("no reason to wake up"))
-    ends[0].send(StopRequest(signal.SIGTERM))
+    ends[0].send(StartNoMore())
+    ends[0].send(StopRequest())
     control.sleep(LONG)
     assert monotonic() < began + LONG
     assert control.start_no_more

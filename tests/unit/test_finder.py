@@ -23,13 +23,13 @@ from anamo.core.codec import SMALLEST_ID, ItemId
 from anamo.core.errors import Throttled
 from anamo.core.item import Item
 from anamo.worker import claimer, ended_leases
-from anamo.worker.claimer import LOOK_SECONDS, Claimer
+from anamo.worker.claimer import Claimer
 from anamo.worker.ended_leases import EndedLeases
 from anamo.worker.finder import ASK_SECONDS, Finder, Found
 from anamo.worker.in_flight_claims import ClaimSent, InFlightClaims
 from anamo.worker.loop import Worker
 from anamo.worker.other_workers import LONGEST_PAUSE, OtherWorkers
-from anamo.worker.turns import NothingLeft, Turn, TurnBegins
+from anamo.worker.turns import Turn, TurnAsked, TurnEnded, Turns
 
 HOLDER = Holder("i-me", 600)
 EPOCH = 1_800_000_000
@@ -128,7 +128,7 @@ def find(found: Finder, time: Time, until: float = math.inf) -> Found | None:
     """Look, in turn, until there is something, nothing is left, or the time is over."""
     found.begin()
     while time.now < until:
-        if item := found.look():
+        if item := found.search():
             return item
         if found.over:
             return None
@@ -201,21 +201,16 @@ def test_nothing_is_left_only_if_no_table_has_anything() -> None:
     assert not found.over
 
 
-def test_a_process_agrees_only_if_the_look_began_after_it_had_found_nothing_itself() -> None:
+def test_a_process_agrees_only_once_its_own_idle_timeout_is_over() -> None:
     time = Time()
-    time.now = 10
     found = finder(time, FakeTable("A", time), idle=60)
     found.begin()
-    assert not found.agrees(11)
-    assert found.claim() is None
-    time.now = 100
-    assert not found.agrees(9)
-    assert found.agrees(10)
-    found = finder(time, FakeTable("A", time), idle=60)
-    found.begin()
+    assert not found.agrees
     assert found.claim() is None
     time.now += 59
-    assert not found.agrees(time.now)
+    assert not found.agrees
+    time.now += 1
+    assert found.agrees
 
 
 def test_a_process_stays_until_what_it_inherited_is_taken_over_in_the_right_table() -> None:
@@ -233,19 +228,20 @@ def test_a_process_stays_until_what_it_inherited_is_taken_over_in_the_right_tabl
 # Ended leases
 
 
-@pytest.mark.parametrize("held", [1, 900, 3500])
+@pytest.mark.parametrize("held", [1, 1000, 3500])
 def test_an_ended_lease_is_found_within_a_minute_for_each_thousand_that_are_locked(
     held: int,
 ) -> None:
     for seed in range(20):
         time = Time()
         table = FakeTable("A", time, locked=[locked(n, 10 * HOUR) for n in range(1, held + 1)])
-        which = random.Random(seed).randint(1, held)
-        table.held[which] = locked(which, 1000)
+        draw = random.Random(seed)
+        which, end = draw.randint(1, held), draw.randint(500, 3000)
+        table.held[which] = locked(which, end)
         found = finder(time, table, idle=10 * HOUR, seed=seed)
         assert taken(find(found, time))[1] == which
-        looks = held // ended_leases.PAGE + 1
-        assert 1000 < time.now <= 1000 + looks * LOOK_SECONDS + ASK_SECONDS
+        thousands = math.ceil(held / ended_leases.PAGE)
+        assert end < time.now <= end + 60 * thousands
 
 
 def test_looks_that_do_not_go_on_never_find_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +272,7 @@ def test_workers_look_at_different_places() -> None:
     starts = set()
     for seed in range(10):
         leases = EndedLeases(table, random.Random(seed))
-        leases.look(EPOCH)
+        leases.next_page(EPOCH)
         assert not leases.complete
         assert leases.locked == ended_leases.PAGE or leases.locked < 20_000
         starts.add(leases._start)  # noqa: SLF001
@@ -292,8 +288,8 @@ def test_a_look_that_is_throttled_goes_on_where_it_was() -> None:
     while len(seen) < 3500:
         table.throttled = 1
         with pytest.raises(Throttled):
-            leases.look(EPOCH + 1)
-        seen |= {item.item_id for item in leases.look(EPOCH + 1)}
+            leases.next_page(EPOCH + 1)
+        seen |= {item.item_id for item in leases.next_page(EPOCH + 1)}
         requests += 1
         assert requests <= 5
     assert table.requests["last"] == 1
@@ -355,7 +351,7 @@ def test_a_thousand_workers_that_wait_for_others_for_an_hour_cost_what_is_said(c
 
 
 def test_waits_that_do_not_grow_cost_more_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claimer, "LOOK_SECONDS", claimer.FIRST_LOOK)
+    monkeypatch.setattr(claimer, "LONGEST_PAUSE", claimer.FIRST_PAUSE)
     time = Time()
     table = FakeTable("A", time, locked=held_by_others(20_000))
     waiting_hour(time, table)
@@ -368,7 +364,7 @@ def test_a_worker_that_ends_reads_a_page_of_what_is_locked_however_much_that_is(
     found = finder(time, table)
     assert find(found, time) is None
     assert found.over
-    assert found.held == ended_leases.PAGE
+    assert found.locked == ended_leases.PAGE
     assert table.requests == {"todo": 2, "last": 2, "leases": 1, "look": 1}
 
 
@@ -390,43 +386,52 @@ def test_what_is_left_behind_is_told_by_table_and_lock() -> None:
     time = Time()
     tables = [FakeTable("A", time, locked=[locked(7, HOUR)]), FakeTable("B", time)]
     others = OtherWorkers(tables, HOLDER, draw=random.Random(1), clock=time)
-    look = others.look([ClaimSent("B", 7, "L7", 0.0)])
-    assert (look.own, look.held) == (False, 1)
-    look = others.look([ClaimSent("A", 7, "L7", 0.0)])
-    assert (look.own, look.held) == (True, 0)
+    state = others.read_tables([ClaimSent("B", 7, "L7", 0.0)])
+    assert (state.own, state.locked_by_others) == (False, 1)
+    state = others.read_tables([ClaimSent("A", 7, "L7", 0.0)])
+    assert (state.own, state.locked_by_others) == (True, 0)
 
 
 def test_a_claim_left_behind_beyond_the_page_is_found_by_its_key() -> None:
     time = Time()
     table = FakeTable("A", time, locked=held_by_others(20_000))
     others = OtherWorkers([table], HOLDER, draw=random.Random(1), clock=time)
-    assert not others.look(()).complete
+    assert not others.read_tables(()).complete
     for item_id in (1, 9_999, 20_000):
-        assert others.look([ClaimSent("A", item_id, f"L{item_id}", 0.0)]).own
-    assert not others.look([ClaimSent("A", 5, "another", 0.0)]).own
+        assert others.read_tables([ClaimSent("A", item_id, f"L{item_id}", 0.0)]).own
+    assert not others.read_tables([ClaimSent("A", 5, "another", 0.0)]).own
 
 
-def test_a_process_that_gave_an_item_back_does_not_agree_with_an_earlier_look() -> None:
+@pytest.mark.parametrize("has_worked", [True, False])
+def test_a_process_that_gave_an_item_back_does_not_trust_an_earlier_search(
+    has_worked: bool,
+) -> None:
+    """One that has claimed nothing trusts it, although its own index query came later."""
     time = Time()
     table = FakeTable("A", time)
-    found = finder(time, table)
     recorder, control = Mock(claims=1), Mock(stopping=False)
-    control.turn = Turn(lambda message: None)
-    news: list[object] = [NothingLeft(0.5), TurnBegins(news=False)]
+    turns, other = Turns(), Mock(since=0.1)
+    process: Any = Mock(since=0.1)
+    control.turn = Turn(lambda message: turns.note(process, message), time)
+    process.send = control.turn.note
+    turns.note(other, TurnAsked(0.0))
+    turns.note(other, TurnEnded(nothing_left=0.5))
 
     def record(_seconds: float, _condition: object = None) -> None:
-        # The item of this process is to be tried again
+        # The item of this process is to be retried
         time.now += 1
         recorder.claims = 0
         table.listed.add(7)
 
-    def wait(_until: float) -> None:
-        control.turn.note(news.pop(0))
-
-    control.sleep, control.wait = record, wait
+    control.sleep = record
     hidden = table.todo
     table.todo = Mock(side_effect=lambda *_: hidden(0, 0))  # type: ignore[method-assign]
     worker: Any = Worker.__new__(Worker)
-    vars(worker).update(_finder=found, _control=control, _recorder=recorder)
+    vars(worker).update(_finder=finder(time, table), _control=control, _recorder=recorder)
     vars(worker).update(_ready=lambda: True, _claim=lambda claim: claim())
-    assert taken(worker._next()) == ("A", 7)  # noqa: SLF001
+    if has_worked:
+        # As at the beginning of an item's tasks
+        control.turn.distrust()
+        assert taken(worker._next()) == ("A", 7)  # noqa: SLF001
+    else:
+        assert worker._next() is None  # noqa: SLF001

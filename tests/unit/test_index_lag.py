@@ -8,8 +8,8 @@ from anamo.worker.index_lag import (
     FREE_REFUSALS,
     LONGEST_PAUSE,
     LONGEST_WAIT,
+    MOST_ATTEMPTED,
     MOST_LAG,
-    MOST_TRIED,
     STALE_SECONDS,
     UNSEEN_SECONDS,
     IndexLag,
@@ -107,10 +107,10 @@ def test_an_index_that_did_not_list_what_the_table_had_is_waited_for(time: Time)
 
 def test_only_items_that_are_skipped_are_remembered(time: Time) -> None:
     lag = IndexLag(time)
-    for item_id in range(MOST_TRIED + 1):
+    for item_id in range(MOST_ATTEMPTED + 1):
         lag.note(item_id, time.now, won=True)
     time.now += STALE_SECONDS
     for item_id in (-1, -2):
         lag.note(item_id, time.now, won=True)
     assert lag.skips(-1)
-    assert not lag.skips(MOST_TRIED)
+    assert not lag.skips(MOST_ATTEMPTED)

@@ -76,7 +76,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
 
 def failed(task_id: str) -> ItemEnded:
     return ItemEnded(
-        "Testing", 7, task_id, "failed", 0, (("", "Execution Failed: exit 1"),), 0, 1, 0.5
+        "Testing", 7, task_id, "L7", "failed", 0, (("", "Execution Failed: exit 1"),), 0, 1, 0.5
     )
 
 
@@ -122,7 +122,7 @@ def test_a_terminal_that_is_gone_stops_nothing(terminal: Terminal) -> None:
 
 
 def done(seconds: float) -> ItemEnded:
-    return ItemEnded("Align", 7, "Task", "done", 1, (), 1, 1, seconds)
+    return ItemEnded("Align", 7, "Task", "L7", "done", 1, (), 1, 1, seconds)
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, line: LiveLine, *given: Any) -> str:
@@ -198,6 +198,13 @@ def test_counting_what_is_left_reads_so_many_pages_at_most() -> None:
     many: Any = Pages(1000, 1000)
     assert count_left([many]) == Left(1000, exact=False, running=200, pages=12)
     assert many.read == 12
+
+
+def test_what_is_left_in_two_tables_is_added_up() -> None:
+    tables: Any = [Pages(3, 1), Pages(2, 2)]
+    assert count_left(tables) == Left(500, exact=True, running=300, pages=8)
+    tables = [Pages(1000, 1), Pages(2, 2)]
+    assert count_left(tables) == Left(1200, exact=False, running=300, pages=15)
 
 
 def test_a_worker_begins_although_what_is_left_cannot_be_counted(

@@ -26,7 +26,14 @@ NOW = 1_764_000_000.25
 def ended(state: str, table: str = "Align", **more: Any) -> ItemEnded:
     values: dict[str, Any] = {"done": 0, "failures": (), "seconds": 1.5, "throttles": 0, **more}
     return ItemEnded(
-        table=table, item_id=7, task_id="S7", state=state, all_done=0, tasks=3, **values
+        table=table,
+        item_id=7,
+        task_id="S7",
+        lock_id="L7",
+        state=state,
+        all_done=0,
+        tasks=3,
+        **values,
     )
 
 

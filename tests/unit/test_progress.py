@@ -13,7 +13,7 @@ from anamo.worker.progress import WorkerTotals, item_cost, item_line, summarise
 
 
 def ended(state: str, done: int, *failures: tuple[str, str], tasks: int = 1) -> ItemEnded:
-    return ItemEnded("Testing", 7, "Task-7", state, done, failures, done, tasks, 1.26)
+    return ItemEnded("Testing", 7, "Task-7", "L7", state, done, failures, done, tasks, 1.26)
 
 
 FAILED = "Execution Failed: exit 3"
@@ -53,7 +53,7 @@ def test_the_first_failures_are_named_and_the_others_counted() -> None:
     assert line.endswith(" and 1,500 more")
 
 
-HELD = "other workers hold {} items; --wait stays to take over what they lose"
+HELD = "other workers hold {} items; use --wait to take over items if those workers die"
 
 
 def summary(tally: WorkerTotals) -> list[str]:
@@ -64,26 +64,28 @@ def summary(tally: WorkerTotals) -> list[str]:
 
 def test_an_empty_table_is_said() -> None:
     assert summary(WorkerTotals()) == ["table Testing: nothing to do"]
-    assert summary(WorkerTotals(held=1200)) == [
+    assert summary(WorkerTotals(locked_by_others=1200)) == [
         "table Testing: nothing to do; " + HELD.format("1,200")
     ]
 
 
 def test_the_summary_adds_up() -> None:
-    tally = WorkerTotals(Counter(done=100, failed=2, todo=1, lost=1), done=9, failed=3, held=2)
+    tally = WorkerTotals(
+        Counter(done=100, failed=2, todo=1, lost=1), done=9, failed=3, locked_by_others=2
+    )
     tally.kept.append("/tmp/pyanamo-x/a.log.gz")
     assert summary(tally) == [
         "items: 100 done, 2 failed, 1 lost to other workers, 1 released; tasks: 9 done, 3 failed",
         "2.5 s; logs in s3://bucket/PyAnamo/Testing/",
         HELD.format(2),
-        "a log that S3 did not take is kept in /tmp/pyanamo-x/a.log.gz",
+        "log could not be uploaded; kept in /tmp/pyanamo-x/a.log.gz",
     ]
 
 
 @pytest.mark.parametrize(
     ("retried", "said"),
     [
-        (True, "1 retried; tasks: 0 done, 0 failed, 1 failed and to be tried again"),
+        (True, "1 retried; tasks: 0 done, 0 failed, 1 failed, to be retried"),
         (False, "1 released; tasks: 0 done, 1 failed"),
     ],
 )
@@ -99,7 +101,7 @@ def test_a_failure_is_to_be_tried_again_only_if_its_item_was_given_back_for_that
 @pytest.mark.parametrize("errors", [[], ["no process"]])
 def test_where_a_worker_met_an_error_it_does_not_ask_for_another(errors: list[str]) -> None:
     tally = WorkerTotals(Counter(done=1), done=1, errors=errors, work_left=True)
-    said = "there is more to do: start a worker again" in summary(tally)
+    said = "work remains: start another worker" in summary(tally)
     assert said == (not errors)
 
 

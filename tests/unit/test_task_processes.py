@@ -167,13 +167,11 @@ def test_what_a_dead_worker_process_left_and_cannot_be_killed_is_said(
     since = process_tree.now()
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as left:
         with monkeypatch.context() as powerless:
-            powerless.setattr(psutil.Process, "kill", lambda self: None)
+            powerless.setattr(psutil.Process, "send_signal", lambda self, number: None)
             orphans.kill_tasks(worker=0, living=set(), since=since)
         left.kill()
-    assert (
-        f"cannot be killed, and may run beside the repetition of its task: process {left.pid}"
-        in caplog.text
-    )
+    said = f"cannot kill process {left.pid}; it may overlap with the retry of its task"
+    assert said in caplog.text
 
 
 @pytest.fixture
@@ -285,6 +283,18 @@ def test_where_no_cgroups_can_be_made_there_is_no_folder(
     proc: Made, cgroups: str, mountinfo: str
 ) -> None:
     assert cgroup.own_folder(proc(cgroups, mountinfo)) is None
+
+
+def test_a_folder_that_is_no_workers_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    namespace = Path("/proc/self/ns/pid").stat().st_ino
+    folders = [tmp_path / f"pyanamo-{namespace}-{name}" for name in ("x", "9" * 20, "9999999-7")]
+    for folder in folders:
+        folder.mkdir()
+    monkeypatch.setattr(cgroup, "own_folder", lambda: tmp_path)
+    cgroup.remove_empty()
+    assert [folder.exists() for folder in folders] == [True, True, False]
 
 
 def test_a_kernel_whose_cgroups_cannot_be_killed_makes_none(
