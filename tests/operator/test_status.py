@@ -360,7 +360,7 @@ def test_watch_shows_two_tables_until_both_are_finished(
     first, second = small(done[0]), small(workflow.item("B"))
     tables = ["-t", first.name, "-t", second.name]
     watching = start("pyanamo.py", "status", *tables, "--watch", "0.2")
-    eventually(lambda: f"nothing works on {second.name}" in watching.stdout)
+    eventually(lambda: f"no worker is active on {second.name}" in watching.stdout)
     assert watching.process.poll() is None
     workflow.put_all(dynamodb_client, second, done[1:])
     ended = watching.wait()
