@@ -66,6 +66,7 @@ class Claimer:
         listed: Whether the index listed any item as todo when it was last queried.
         claimable: Whether the table itself showed an item that could be claimed when it was last
             asked; None if it could not be asked, or is larger than what was read.
+        read_since: When that reading of the table began, by the clock.
         refused: Items that cannot be claimed by itemID: their states, and why not. They are passed
             over.
         lag: How far the index is behind.
@@ -95,6 +96,7 @@ class Claimer:
         self.conflicts = 0
         self.listed = False
         self.claimable: bool | None = None
+        self.read_since = 0.0
         self.refused: dict[ItemId, tuple[str, str]] = {}
         self.lag = IndexLag(clock)
         self.look_at = 0.0
@@ -138,8 +140,8 @@ class Claimer:
     def claim_by_table(self) -> Item | None:
         """As `claim`, by what the table itself holds, for when the index gives no claim.
 
-        It reads TABLE_PAGES at most: a table that is larger is read on from call to call, until a
-        claim is won. `claimable` says what came of it; it is None where the permission is lacking,
+        It reads TABLE_PAGES at most: a table that is larger is read on from call to call, until
+        `restart`. `claimable` says what came of it; it is None where the permission is lacking,
         or the table throttles.
         """
         item = self.last_won()
@@ -150,9 +152,15 @@ class Claimer:
                 break
         return item
 
+    def restart(self) -> None:
+        """Have the table read from its beginning: what was read before may no longer be true."""
+        self._rest = None
+
     def _claim_by_page(self) -> Item | None:
         """Claim an item of the next page of the table."""
         self.claimable = None
+        if self._rest is None:
+            self.read_since = self._clock()
         try:
             page = self.table.look(self._rest)
         except (AccessDenied, Throttled) as fault:
@@ -205,8 +213,6 @@ class Claimer:
             if item is None:
                 self.conflicts += 1
                 self._in_flight.not_won(lock_id)
-            else:
-                self._rest = None
             return item
 
         self._in_flight.add(self.table.name, item_id, lock_id)

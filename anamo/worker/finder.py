@@ -69,11 +69,14 @@ class Finder:
         self._random = draw or random.Random()
         self._clock = clock
         self._idle_since: float | None = None
+        self._asked_since = 0.0
         self._read_at = 0.0
 
     def begin(self) -> None:
-        """Begin to search for an item: the idle time begins again."""
+        """Begin to search for an item: the idle time begins again, and so does reading a table."""
         self._idle_since, self.over = None, False
+        for source in self._sources:
+            source.claimer.restart()
 
     def refresh(self) -> None:
         """Query every index again at the next call: there may be something new."""
@@ -98,7 +101,7 @@ class Finder:
             if found := self._ask(source):
                 return found
         if self._idle_since is None:
-            self._idle_since = self._clock()
+            self._idle_since, self._asked_since = self._clock(), now
             self._read_at = self._idle_since + self._idle_timeout
         return None
 
@@ -130,8 +133,23 @@ class Finder:
         return None
 
     @property
+    def evidence_since(self) -> float:
+        """When the oldest of what the last `search` rests on was read, by the clock: it may have
+        missed an item that was given back later.
+
+        That is the reading of a table, where it was read to its end. Otherwise it is the first
+        time that no index gave a claim, since an index is only believed after a while.
+        """
+        return min(
+            source.claimer.read_since if source.claimer.claimable is False else self._asked_since
+            for source in self._sources
+        )
+
+    @property
     def agrees(self) -> bool:
-        """Whether nothing is left for this process either, given that another has found nothing."""
+        """Whether nothing is left for this process either, given that another has found nothing:
+        its own idle time is over, and it is not yet to take over what it inherited.
+        """
         return not self._awaits() and self._waited() >= self._idle_timeout
 
     @property

@@ -221,10 +221,9 @@ class Worker:
         if turn.news:
             turn.news = False
             finder.refresh()
-        began = monotonic()
         found = self._claim(finder.search)
         if found or finder.over:
-            turn.end(nothing_left=None if found else began)
+            turn.end(nothing_left=None if found else finder.evidence_since)
         else:
             self._control.sleep(finder.pause)
         return found

@@ -2,9 +2,9 @@
 
 Guaranteed: what an idle worker asks of DynamoDB does not grow with -i. A process whose turn ends
 with a claim hands it to the next, which searches at once. A process ends because of another one's
-search only if that began after the process itself, or one that it replaces, had last given an item
-back; where nothing was ever claimed, one search is enough for all. The turn of a process that dies
-goes to the next. Not guaranteed: any order.
+search only if all that this rests on was read after the process itself, or one that it replaces,
+had last given an item back; where nothing was ever claimed, one search is enough for all. The turn
+of a process that dies goes to the next. Not guaranteed: any order.
 """
 
 import math
@@ -20,8 +20,8 @@ class TurnAsked:
     """From a process: it has found nothing that an index lists, and asks for its turn.
 
     Attributes:
-        since: A search of another process is as good if it began at this time of the monotonic
-            clock or later.
+        since: A search of another process is as good if all that it rests on was read at this time
+            of the monotonic clock or later.
     """
 
     since: float
@@ -43,8 +43,8 @@ class TurnEnded:
     """From a process whose turn it was.
 
     Attributes:
-        nothing_left: When the search began, by the monotonic clock, that showed nothing left to be
-            claimed; None where it did not come to that.
+        nothing_left: If the search showed nothing left to be claimed, when the oldest of what it
+            rests on was read, by the monotonic clock (`Finder.evidence_since`); otherwise None.
     """
 
     nothing_left: float | None = None
@@ -81,7 +81,7 @@ class Turn:
         self._since: float | None = 0.0
 
     def distrust(self) -> None:
-        """Have only such searches of others count that begin after this process asks again: it may
+        """Have only such searches of others count as begin after this process asks again: it may
         give an item back before.
         """
         self._since, self.nothing_left = None, False
@@ -123,7 +123,7 @@ class Turns:
     def __init__(self) -> None:
         self._searching: WorkerProcess | None = None
         self._waiting: list[_Waiting] = []
-        # When the last search began, if it found nothing left
+        # Since when the last search has read, if it found nothing left
         self._nothing_left = -math.inf
 
     def note(self, process: WorkerProcess, message: object) -> None:

@@ -10,9 +10,9 @@ from contextlib import suppress
 
 import pytest
 
+from tests.support.both_kinds import both_kinds
 from tests.support.fleet import Fleet, busy, children, kill_machine
 from tests.support.scripts import Running
-from tests.support.table import both_kinds
 from tests.support.waiting import eventually
 
 ITEMS = 60

@@ -9,9 +9,9 @@ from itertools import count
 
 import pytest
 
+from tests.support.both_kinds import both_kinds
 from tests.support.fleet import Fleet, tree
 from tests.support.proxy import Proxy, Request, cutting, dating, failing, on, passing, skewing
-from tests.support.table import both_kinds
 from tests.support.waiting import eventually
 
 FindFaults = Callable[[], list[str]]

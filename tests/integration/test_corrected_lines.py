@@ -12,6 +12,7 @@ import pytest
 from anamo.core.codec import encode
 from anamo.core.item import State
 from anamo.importer.threads import INTERRUPTED
+from tests.support.both_kinds import both_kinds
 from tests.support.proxy import (
     Behaviour,
     Forward,
@@ -23,7 +24,7 @@ from tests.support.proxy import (
     on,
 )
 from tests.support.scripts import Scripts
-from tests.support.table import Table, both_kinds
+from tests.support.table import Table
 from tests.support.task_files import PROGRAM, Importer, counts, said, through
 from tests.support.waiting import eventually
 

@@ -7,10 +7,10 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
+from tests.support.both_kinds import both_kinds
 from tests.support.fleet import Fleet, tree
 from tests.support.proxy import Proxy, failing
 from tests.support.scripts import Running
-from tests.support.table import both_kinds
 from tests.support.waiting import eventually
 
 ONCE = "bash -c 'mkdir {folder}/begun 2>/dev/null && sleep 600; true'"

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.test_ending import attempt, lose
+from tests.support.both_kinds import both_kinds
 from tests.support.fleet import Fleet
 from tests.support.proxy import Proxy
 from tests.support.scripts import Scripts
-from tests.support.table import Table, both_kinds
+from tests.support.table import Table
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from tests.support.both_kinds import both_kinds
 from tests.support.fleet import Fleet, children
 from tests.support.proxy import Forward, Proxy, Reply, Request, cutting, failing, on
 from tests.support.scripts import ROOT
-from tests.support.table import both_kinds
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:

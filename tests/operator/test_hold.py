@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support import workflow
+from tests.support.both_kinds import both_kinds
 from tests.support.proxy import dropping_reply, on
-from tests.support.table import Table, both_kinds
+from tests.support.table import Table
 from tests.support.waiting import eventually
 
 Run = Callable[..., Any]

@@ -12,7 +12,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from boto3.dynamodb.types import TypeDeserializer
 
 if TYPE_CHECKING:
@@ -97,11 +96,6 @@ def indexes(*, wide: bool, lacking: Collection[str] = ()) -> Any:
     for name in lacking:
         made[0]["Projection"]["NonKeyAttributes"].remove(name)
     return [{**index, "Projection": {"ProjectionType": "ALL"}} for index in made] if wide else made
-
-
-both_kinds = pytest.mark.parametrize("wide", [False, True], ids=["narrow", "wide"], indirect=True)
-"""Runs a test on our tables, and on those of the original and of earlier versions: with wide
-indexes, and with items that have "NULL" for what says nothing yet."""
 
 
 @contextmanager

@@ -105,6 +105,19 @@ class FakeTable(WorkflowTable):
         return replace(seen, lock_id=lock_id)
 
 
+class LargeTable(FakeTable):
+    """One of six pages, more than a search reads. All that is todo is on the first."""
+
+    hidden: Iterable[int] = ()
+    """Items that are todo and that the index does not list yet."""
+
+    def look(self, rest: Any) -> TableLook:
+        page = rest["page"] if rest else 1
+        self.requests[f"page {page}"] += 1
+        more = {"page": page + 1} if page < 6 else None
+        return TableLook([Item(n, "Task", "true") for n in self.hidden if page == 1], [], more)
+
+
 def locked(item_id: int, ends: float) -> Item:
     return Item(
         item_id, "T", "true", state="locked", lock_id=f"L{item_id}", lease_expires=EPOCH + int(ends)
@@ -435,3 +448,44 @@ def test_a_process_that_gave_an_item_back_does_not_trust_an_earlier_search(
         assert taken(worker._next()) == ("A", 7)  # noqa: SLF001
     else:
         assert worker._next() is None  # noqa: SLF001
+
+
+def test_a_search_of_a_large_table_counts_from_when_its_index_was_first_queried() -> None:
+    time = Time()
+    time.now = 10.0
+    found = finder(time, LargeTable("A", time))
+    assert find(found, time) is None
+    assert found.over
+    # An index is believed after a while only; what comes back in between it may not have listed
+    assert time.now > 10.9
+    assert found.evidence_since == 10.0
+
+
+def test_a_search_of_a_table_that_was_read_to_its_end_counts_from_that_reading() -> None:
+    time = Time()
+    found = finder(time, FakeTable("A", time), LargeTable("B", time))
+    found.begin()
+    assert found.search() is None
+    assert not found.over
+    time.now = 5.0
+    small = finder(time, FakeTable("A", time))
+    assert find(small, time) is None
+    assert small.evidence_since == 5.0
+
+
+def test_a_table_that_was_read_in_part_is_read_from_its_beginning_after_a_claim_elsewhere() -> None:
+    time = Time()
+    first, large = FakeTable("A", time), LargeTable("B", time)
+    found = finder(time, first, large)
+    found.begin()
+    assert found.search() is None
+    assert large.requests["page 1"] == 1
+    assert not large.requests["page 6"]
+    first.listed.add(1)
+    found.refresh()
+    assert taken(found.search()) == ("A", 1)
+    # An hour of work later there are new items, which no index lists yet
+    time.now = HOUR
+    large.hidden = [7]
+    large.claim = lambda seen, lock_id, _holder: replace(seen, lock_id=lock_id)  # type: ignore[method-assign]
+    assert taken(find(found, time)) == ("B", 7)
