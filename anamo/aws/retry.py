@@ -21,7 +21,7 @@ from tenacity import (
 )
 
 from anamo.aws.session import DYNAMODB_READ_SECONDS
-from anamo.core.errors import Throttled, TransientError, Unreachable
+from anamo.core.errors import Throttled, TransientError
 
 T = TypeVar("T")
 
@@ -45,6 +45,7 @@ class RetryPolicy:
         stop: Callable[[], bool] = lambda: False,
         say: Callable[[TransientError], object] = lambda error: None,
         at_once: tuple[type[TransientError], ...] = (),
+        only: type[TransientError] = TransientError,
     ) -> T:
         """Send a request until it succeeds.
 
@@ -54,6 +55,7 @@ class RetryPolicy:
             stop: Asked after each error; true ends the retries.
             say: Told of the first error only.
             at_once: Transient errors that are not retried.
+            only: The errors that are retried, among those that may pass.
 
         Returns:
             The request's result.
@@ -64,7 +66,7 @@ class RetryPolicy:
         """
 
         def may_pass(fault: BaseException) -> bool:
-            return isinstance(fault, TransientError) and not isinstance(fault, at_once)
+            return isinstance(fault, only) and not isinstance(fault, at_once)
 
         def note(state: RetryCallState) -> None:
             if state.attempt_number == 1 and state.outcome:
@@ -138,11 +140,11 @@ class OperatorRetry:
                 return self._retries.retry(request, FAULT_SECONDS, self._stop, at_once=(Throttled,))
 
         return self._retries.retry(
-            briefly, THROTTLED_SECONDS, self._stop, self._note, at_once=(Unreachable,)
+            briefly, THROTTLED_SECONDS, self._stop, self._note, only=Throttled
         )
 
     def _note(self, fault: TransientError) -> None:
-        if not self._said:
+        if not self._said and not self._stop():
             self._said = True
             self._say(f"{fault}; continuing at a lower rate")
 

@@ -15,7 +15,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
 from anamo.aws.table_writes import Holder
 from anamo.core.codec import SMALLEST_ID, ItemId
-from anamo.core.errors import AwsError, TransientError
+from anamo.core.errors import AccessDenied, TransientError
 from anamo.core.item import Item
 from anamo.worker.ended_leases import PAGE
 
@@ -38,9 +38,7 @@ def left_by_earlier_attempt(
 def _held_before(table: WorkflowTable, holder: Holder, retries: RetryPolicy) -> Sequence[Item]:
     try:
         pages = list(_pages_of_instance(table, holder, retries))
-    except TransientError:
-        raise
-    except AwsError as fault:
+    except AccessDenied as fault:
         # The policy of an earlier version allows no query of InstanceStateIndex
         logger.debug("reading all locked items instead: %s", fault)
         pages = list(_all_pages(table, holder, retries))
@@ -53,7 +51,7 @@ def _pages_of_instance(
 ) -> Iterator[LeasePage]:
     """A page for each item that InstanceStateIndex lists, which has no more of it than its key."""
     listed = partial(table.locked_by, holder.instance_id)
-    for item_id in retries.retry(listed, CHECK_SECONDS, at_once=AT_ONCE):
+    for item_id in retries.retry(listed, CHECK_SECONDS, say=_warn, at_once=AT_ONCE):
         yield _page(table, holder, retries, item_id, 1)
 
 
@@ -70,4 +68,8 @@ def _page(
 ) -> LeasePage:
     """What the holder's InstanceID holds of a page of the locked items."""
     request = partial(table.leases, start, 0, limit, holder.instance_id)
-    return retries.retry(request, CHECK_SECONDS, at_once=AT_ONCE)
+    return retries.retry(request, CHECK_SECONDS, say=_warn, at_once=AT_ONCE)
+
+
+def _warn(fault: TransientError) -> None:
+    logger.warning("reading what an earlier attempt left: %s; trying again", fault)

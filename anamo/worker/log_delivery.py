@@ -18,7 +18,7 @@ from pathlib import Path
 from anamo import __version__
 from anamo.aws.log_store import LogStore, Packed
 from anamo.aws.retry import RetryPolicy
-from anamo.core.errors import AwsError, TransientError
+from anamo.core.errors import AnamoError, AwsError, HostError, TransientError
 from anamo.core.log_entry import NOTE_LIMIT, LogEntry, log_key
 from anamo.worker.claim import Claim
 from anamo.worker.control import Control
@@ -159,7 +159,7 @@ class LogDelivery:
 
         Raises:
             AwsError: Why S3 does not take one, unless `stop()` is true.
-            OSError: One cannot be read.
+            HostError: One cannot be read.
         """
         while kept := list(self._kept.items()):
             path, packed = kept[0]
@@ -172,12 +172,14 @@ class LogDelivery:
             except FileNotFoundError:
                 # Something that cleans up old temporary files, perhaps
                 self.lost_logs.append(str(path))
+            except OSError as error:
+                raise HostError(f"the log kept in {path} cannot be read: {error}") from error
             del self._kept[path]
             path.unlink(missing_ok=True)
 
     def offer(self) -> None:
         """Offer the kept logs a last time, unless the process must end. For any thread."""
-        with suppress(AwsError, OSError):
+        with suppress(AnamoError, OSError):
             if not self._control.out_of_time:
                 self.deliver(0, lambda: True)
 

@@ -205,7 +205,8 @@ class Pool:
                 process.start()
         except OSError as error:
             self._totals.errors.append(
-                f"only {len(self._children)} of {self._processes} worker processes started: "
+                "a worker process could not be started "
+                f"({len(self._children)} of {self._processes} run): "
                 f"{with_advice(error)}"
             )
             return False

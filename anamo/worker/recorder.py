@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic, sleep
 
 from anamo.aws.retry import RetryPolicy
@@ -266,13 +267,21 @@ class Recorder:
         claim.lost = True
         logger.warning("item %d has failed: %s", claim.item.item_id, refusal)
         self._partial_logs.drop(claim)
-        with suppress(AwsError):
-            ended, failed = claim.progress.ended, len(claim.progress.failed_tasks)
-            if claim.table.finish(claim.item, State.FAILED, {}, ended, failed):
-                claim.failures.append((SINGLE, "its results were refused"))
-                claim.final_state = State.FAILED.value
-                return claim.final_state
-        return LOST
+        ended, failed = claim.progress.ended, len(claim.progress.failed_tasks)
+        finish = partial(claim.table.finish, claim.item, State.FAILED, {}, ended, failed)
+        try:
+            written = self._retries.retry(
+                finish, RECORD_SECONDS, lambda: self._control.out_of_time, _warn
+            )
+        except AwsError as fault:
+            # The item stays locked, so this worker must not end with 0
+            self.error = self.error or fault
+            return LOST
+        if not written:
+            return LOST
+        claim.failures.append((SINGLE, "its results were refused"))
+        claim.final_state = State.FAILED.value
+        return claim.final_state
 
     def _give_up(self, claim: Claim, error: AnamoError, last: bool) -> str:
         """Remember the error, and release the item if that is still possible."""

@@ -483,7 +483,7 @@ def test_fewer_processes_than_wanted_do_the_work_and_say_so(fleet: Fleet) -> Non
     under = ["bash", "-c", 'ulimit -n 40; exec "$@"', "bash"]
     ended = fleet.start("-i", "40", under=under).wait()
     assert ended.returncode == 3, ended.stderr
-    assert "of 40 worker processes started: [Errno 24]" in ended.stderr
+    assert "of 40 run): [Errno 24]" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert fleet.table.states() == {"done": 4}
 

@@ -49,7 +49,7 @@ def processes(number: int) -> list[str]:
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (1, "only 0 of 1 worker processes started: [Errno 11] "),
+        (1, "a worker process could not be started (0 of 1 run): [Errno 11] "),
         (2, "no thread for the heartbeat: can't start new thread; "),
         # It can do without the one for partial logs, and says so
         (4, "no thread for the recorder: can't start new thread; "),
@@ -67,7 +67,7 @@ def test_with_too_few_processes_a_worker_ends_and_says_why(
     *_, error = ended.stderr.splitlines()
     assert "this user, or this container, has too many processes and threads" in error
     assert "'ulimit -u NUMBER' raises the user's limit" in error
-    assert "start a worker again" not in ended.stderr
+    assert "work remains" not in ended.stderr
     assert "internal error" not in ended.stderr
     assert fleet.table.states() == {"todo": 1}
 

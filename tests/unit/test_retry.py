@@ -9,7 +9,13 @@ import pytest
 
 from anamo.aws import retry
 from anamo.aws.retry import FIRST, LONGEST, OperatorRetry, RetryPolicy
-from anamo.core.errors import AccessDenied, Throttled, TransientError, Unreachable
+from anamo.core.errors import (
+    AccessDenied,
+    CredentialsExpired,
+    Throttled,
+    TransientError,
+    Unreachable,
+)
 
 
 class Faults:
@@ -150,6 +156,37 @@ def test_a_command_says_once_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) 
         "waiting for DynamoDB at http://127.0.0.1:1 (us-east-1): no response for"
     )
     assert "giving up within 31 s" in line
+
+
+@pytest.mark.parametrize(
+    ("fault", "longest", "said"),
+    [
+        (
+            Throttled("The table is throttled"),
+            600,
+            ["The table is throttled; continuing at a lower rate"],
+        ),
+        (CredentialsExpired("The credentials have expired"), 15, []),
+        (TransientError("DynamoDB failed"), 15, []),
+        (Unreachable("No connection"), 15, []),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_a_command_waits_long_only_where_it_is_throttled(
+    fault: TransientError, longest: float, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.monotonic", lambda: sum(slept))
+    heard: list[str] = []
+    operator = OperatorRetry(heard.append, slept.append)
+
+    def request() -> None:
+        raise fault
+
+    with pytest.raises(type(fault)):
+        operator(request)
+    assert longest - LONGEST <= sum(slept) <= longest + LONGEST
+    assert heard == said
 
 
 def test_what_is_answered_in_time_is_not_talked_about() -> None:
