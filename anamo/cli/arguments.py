@@ -299,7 +299,7 @@ def duration(text: str) -> float:
     """Seconds: a number, or one followed by s, m, h or d, such as 90m.
 
     Raises:
-        ArgumentTypeError: It is no duration.
+        ArgumentTypeError: It is not a duration.
     """
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     unit = units.get(text[-1:].lower())
@@ -316,7 +316,7 @@ def price(text: str) -> float:
     """An amount of money.
 
     Raises:
-        ArgumentTypeError: It is no amount.
+        ArgumentTypeError: It is not an amount.
     """
     try:
         amount = float(text)
@@ -345,7 +345,7 @@ def lease(text: str) -> int:
     """A lease in whole seconds: shorter than 2 it would end before it is renewed.
 
     Raises:
-        ArgumentTypeError: It is no duration, or shorter.
+        ArgumentTypeError: It is not a duration, or shorter.
     """
     seconds = math.ceil(duration(text))
     if seconds < 2:

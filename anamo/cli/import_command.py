@@ -161,7 +161,7 @@ def read_tasks(arguments: argparse.Namespace) -> "TaskFile":
         )
         return task_file.read(arguments.data, layout, tables)
     if len(tables) > 1:
-        raise UsageError(f"--csv: -t names more than one table, or {types.TABLES} does")
+        raise UsageError(f"--csv fills one table, but -t (or {types.TABLES}) names {len(tables)}")
     template = sample_sheet.Template(
         tables[0], arguments.id, arguments.script, arguments.nested_over, arguments.literal
     )
@@ -206,8 +206,7 @@ def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
 def say_old(table: str, totals: "ImportTotals", say: Messages) -> None:
     """Report which items with other commands are left."""
     for why in totals.left:
-        kept = "the old item was kept and the new command was not imported; try again later"
-        say(f"table {table}: {why}; {kept}")
+        say(f"table {table}: {why}; the old item was kept and the new command was not imported")
     for record in totals.beside[:SHOWN]:
         item = f"item {record.item.item_id} ({record.state})"
         say(f"table {table}: {record.item.task_id} exists with a different command, {item}")

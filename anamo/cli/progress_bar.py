@@ -1,5 +1,6 @@
 """Shows how many items have been dealt with: a bar on a terminal, otherwise a line now and then."""
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,9 @@ from time import monotonic
 
 LINE_SECONDS = 10.0
 """Between two lines if there is no terminal; a cron job's mail should stay short."""
+
+DRAW_SECONDS = 0.1
+"""Between two drawings of the bar."""
 
 
 @contextmanager
@@ -44,12 +48,17 @@ def progress_bar(
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    # It is drawn when there is something new, and not by a thread
+    # It is drawn here when there is something new, and not by a thread
     with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
         task = progress.add_task(name, total=total)
+        drawn = -math.inf
 
         def advance(items: int) -> None:
-            progress.update(task, advance=items, refresh=True)
+            nonlocal drawn
+            progress.update(task, advance=items)
+            if monotonic() >= drawn + DRAW_SECONDS:
+                progress.refresh()
+                drawn = monotonic()
 
         progress.refresh()
         yield advance

@@ -141,7 +141,7 @@ class Replacement:
             new = [replace(item, state=State.HELD.value) for item in new]
         why = self._obstacle(old, new)
         if not why and not self._retry(self._table.replacement(old, new)):
-            why = "it has changed in the meantime"
+            why = "the old item has changed in the meantime (try again)"
         states = Counter(record.state for record in there)
         if why:
             return Replaced({task_id}, existing=states, left=[f"{task_id}: {why}"])
@@ -157,7 +157,8 @@ class Replacement:
             return f"the task id has more than {TRANSACTION_LIMIT} items: remove the old ones first"
         for record in old:
             if record.leased(self._table.clock.now()):
-                return f"item {record.item.item_id} is locked by {record.item.instance_id}"
+                holder = record.item.instance_id
+                return f"item {record.item.item_id} is locked by {holder} (try again later)"
             if record.state not in REMOVE.sources:
                 return f"item {record.item.item_id} is {record.state}"
         return ""

@@ -1,6 +1,7 @@
 """The threads of an import, and what Ctrl-C does to them.
 
-Guaranteed: after Ctrl-C no further request begins, and a second Ctrl-C ends the process at once.
+Guaranteed: after Ctrl-C no further part of an import begins, the parts in progress end soon, and a
+second Ctrl-C ends the process at once.
 """
 
 import signal

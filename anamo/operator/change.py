@@ -150,7 +150,8 @@ class Change:
         self._say_some(self._not_changed)
         if self._locked:
             locked = count(self._locked, "item")
-            self._say(f"{locked} locked by workers left as they are (--force takes them)")
+            were, them = ("was", "it") if self._locked == 1 else ("were", "them")
+            self._say(f"{locked} that workers hold {were} left (--force takes {them})")
         return ChangeResult(self._changed, complete=not self._not_changed)
 
     def _say_some(self, lines: Sequence[str]) -> None:

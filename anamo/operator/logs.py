@@ -151,7 +151,8 @@ def _find(
     lines = [*without[:NAMED], *others[:NAMED]]
     if not any(found.values()):
         tables = f"table{'s' if len(found) > 1 else ''} {', '.join(found)}"
-        raise UsageError("\n".join(lines) or f"{tables}: no item is in state {request.state}")
+        which = "none of the named items" if target.names else "no item"
+        raise UsageError("\n".join(lines) or f"{tables}: {which} is in state {request.state}")
     for line in lines:
         say(line)
     return [log for logs in found.values() for log in sorted(logs, key=_order)]

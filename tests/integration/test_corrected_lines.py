@@ -145,11 +145,9 @@ def test_what_a_worker_holds_is_not_replaced(import_file: Importer, table: Table
     content = line(table, "Sample1", "right") + line(table, "Sample2", "good")
     ended = import_file(table.name, content, "--replace")
     (message,) = said(ended)
-    held = f"table {table.name}: Sample1: item {old['itemID']} is locked by i-1; "
+    held = f"table {table.name}: Sample1: item {old['itemID']} is locked by i-1 (try again later); "
     assert message.startswith(held)
-    assert message.endswith(
-        "the old item was kept and the new command was not imported; try again later"
-    )
+    assert message.endswith("the old item was kept and the new command was not imported")
     assert ended.returncode == 1
     assert ended.stdout == f"{table.name}: 1 item new, 0 there already\n"
     assert commands(table) == Counter({("Sample1", "echo wrong"): 1, ("Sample2", "echo good"): 1})

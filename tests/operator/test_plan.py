@@ -51,6 +51,11 @@ def test_a_table_is_counted_and_one_of_its_items_stands_for_all(run: Run, table:
     assert 7 * 14 < number(shown, "write units") < 7 * 20
 
 
+def test_held_items_are_yet_to_be_done(run: Run, table: Table) -> None:
+    workflow.put_all(table.client, table, [workflow.item(f"Later{k}", "held") for k in range(3)])
+    assert "3 items to do, 1 task each" in plan(run, table.name, *FLAGS)
+
+
 def test_a_table_that_is_done_needs_nothing(run: Run, table: Table) -> None:
     assert plan(run, table.name, *FLAGS) == f"{table.name}: nothing left to do\n"
 

@@ -156,7 +156,7 @@ def test_only_items_nobody_holds_are_freed(run: Run, small: Any, command: str) -
     words = [command, "-t", table.name, "--state", "locked", "--yes"]
     ended = run("pyanamo.py", *words)
     assert ended.returncode == 0
-    assert "1 item locked by workers left as they are" in ended.stderr
+    assert "1 item that workers hold was left (--force takes it)" in ended.stderr
     assert [item["taskID"] for item in table.items() if item["ItemState"] == "locked"] == ["Live"]
     named = run("pyanamo.py", *words, "Live")
     assert named.returncode == 1

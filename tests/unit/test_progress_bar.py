@@ -23,13 +23,18 @@ def test_a_terminal_shows_a_bar_and_the_table_as_it_is_named(
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
+    now = 0.0
+    monkeypatch.setattr("anamo.cli.progress_bar.monotonic", lambda: now)
     said: list[str] = []
     threads = threading.active_count()
     with progress_bar.progress_bar("Table[red]", 10, said.append) as progress:
         progress(4)
         assert "4/10" in terminal.getvalue(), "it is drawn at once, by no thread"
         assert threads == threading.active_count()
-        progress(6)
+        progress(1)
+        assert "5/10" not in terminal.getvalue(), "a terminal is not written to for every item"
+        now = progress_bar.DRAW_SECONDS
+        progress(5)
     assert "Table[red]" in terminal.getvalue()
     assert "10/10" in terminal.getvalue()
     assert said == []

@@ -168,7 +168,7 @@ def test_braces_that_are_no_columns_stay() -> None:
     [
         (["-d", "x"], "-d/--data: not used with --csv"),
         (["-s", "|", "-n", ","], "-s/--separator, -n: not used with --csv"),
-        (["-t", "One", "Two"], "--csv: -t names more than one table, or PYANAMO_TABLES does"),
+        (["-t", "One", "Two"], "--csv fills one table, but -t (or PYANAMO_TABLES) names 3"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(flags: list[str], complaint: str) -> None:

@@ -153,7 +153,7 @@ def forecast(plan: Plan, indexes: Sequence[Index], price: Price) -> Forecast:
 def _seconds(
     plan: Plan, item_seconds: float, limits: Sequence[Limit], claims: Sequence[Limit]
 ) -> float:
-    """How long a plan takes: what takes longest of what goes on at the same time.
+    """How long a plan takes: the longest of what happens at the same time.
 
     Args:
         plan: What is to be done.

@@ -121,7 +121,7 @@ def _bill(plan: Plan, found: Forecast) -> Iterator[str]:
         ("together", "", found.dollars),
     ]
     width = max(17, *(len(number) for _, number, _ in rows), len(_large(hours)))
-    dollars_width = max(14, 1 + len(_large(found.dollars, 2)))
+    dollars_width = max(14, 2 + max(len(_large(dollars, 2)) for *_, dollars in rows))
     for name, number, dollars in rows:
         yield f"{name:<13}{number:>{width}}{_large(dollars, 2):>{dollars_width}} USD"
     yield f"{'worker hours':<13}{_large(hours):>{width}}   at your machines' price"

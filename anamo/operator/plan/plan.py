@@ -102,9 +102,9 @@ def _check_size(item: Item, request: PlanRequest) -> None:
     if too_large(item.tasks):
         fit = bisect_left(range(2, item.tasks), True, key=too_large) + 1
         raise UsageError(
-            f"{request.nested:,} nested tasks with their logs do not fit in DynamoDB's 400 KB, and "
-            f"the importer refuses them: of commands of {len(item.scripts[0])} characters, as "
-            f"`plan` assumes them, {count(fit, 'task')} fit"
+            f"{request.nested:,} nested tasks with their logs do not fit in DynamoDB's 400 KB: the "
+            f"importer would refuse them; {count(fit, 'task')} fit, if their commands have "
+            f"{len(item.scripts[0])} characters"
         )
 
 
@@ -113,7 +113,8 @@ def _from_table(request: PlanRequest, retry: OperatorRetry) -> tuple[Plan, Seque
     retry.where = session.where(client)
     table = WorkflowTable(client, request.table)
     indexes, said = _indexes(table, retry)
-    left = count_table(table, retry).left
+    counts = count_table(table, retry)
+    left = counts.left + counts.items[State.HELD]
     seen = _sample(table, retry) if left else []
     seen.sort(key=lambda item: size_of(new_values(item)))
     typical = seen[len(seen) // 2] if seen else _usual_item(1)
@@ -126,10 +127,10 @@ def _from_table(request: PlanRequest, retry: OperatorRetry) -> tuple[Plan, Seque
 
 
 def _sample(table: WorkflowTable, retry: OperatorRetry) -> list[Item]:
-    """Some items that are todo or locked, as if they were new."""
+    """Some items that are not done, as if they were new."""
     return [
         item
-        for state in (State.TODO, State.LOCKED)
+        for state in (State.TODO, State.LOCKED, State.HELD)
         for item in _sample_of(table, Part(state.value), retry)
     ]
 
