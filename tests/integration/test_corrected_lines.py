@@ -242,7 +242,7 @@ def test_what_a_worker_claims_meanwhile_is_not_replaced(
     ended = scripts.run(*importer, "--replace", stdin=right, env=through(proxy.url))
     if guarded:
         assert ended.returncode == 1
-        assert "Sample1: it has changed in the meantime; the old item was kept" in ended.stderr
+        assert "Sample1: the old item has changed in the meantime (try again); " in ended.stderr
         assert list(commands(table)) == [("Sample1", "echo wrong")]
     else:
         assert ended.returncode == 0
