@@ -132,6 +132,7 @@ class Pool:
         # The objects that exist now stay shared by all processes: collecting them would copy pages
         gc.collect()
         gc.freeze()
+        self._apply_limits()
         began = monotonic()
         for _ in range(self._processes):
             if not self._start((), began):
@@ -198,6 +199,9 @@ class Pool:
         """
         try:
             mine, theirs = self._context.Pipe()
+            if self._limit_reached:
+                # Before it begins, so that it claims nothing
+                mine.send(StartNoMore())
             others = [*self._connections(), mine]
             given = (self._work, theirs, others, inherited)
             process = self._context.Process(target=_begin, args=given)

@@ -220,6 +220,16 @@ def test_every_process_is_notified_of_a_limit(pool: Run, limits: str) -> None:
     assert (tally["ended_early"], tally["kept"]) == (True, ["StartNoMore"] * 2)
 
 
+def test_a_process_that_starts_past_a_limit_is_notified_before_it_begins(pool: Run) -> None:
+    tally = pool("""
+        processes, limits = 2, Limits(20, until=monotonic())
+        def work(connection, inherited):
+            there = connection.recv() if connection.poll(0) else None
+            connection.send(Finished(kept=(type(there).__name__,)))
+    """)
+    assert tally["kept"] == ["StartNoMore"] * 2
+
+
 @pytest.mark.parametrize(("left", "stopped"), [(40, True), (1e6, False)])
 def test_processes_are_stopped_in_time_before_the_machine_is_taken_away(
     pool: Run, left: float, stopped: bool
