@@ -114,6 +114,13 @@ def make_table(dynamodb_client: DynamoDBClient, wide: bool) -> Iterator[Callable
         yield lambda: stack.enter_context(workflow_table(dynamodb_client, wide=wide))
 
 
+@pytest.fixture(scope="module")
+def shared(dynamodb_client: DynamoDBClient) -> Iterator[Table]:
+    """A workflow table for all tests of a module."""
+    with workflow_table(dynamodb_client) as made:
+        yield made
+
+
 @pytest.fixture
 def table(make_table: Callable[[], Table]) -> Table:
     """An empty workflow table."""

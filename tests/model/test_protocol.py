@@ -12,12 +12,10 @@ from anamo.core.transitions import HELD_BY_ME
 from tests.model.explore import Bounds, explore
 from tests.model.protocol import GONE, Protocol
 from tests.support import sabotage
-from tests.support.table import Table, workflow_table
+from tests.support.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mypy_boto3_dynamodb import DynamoDBClient
+    pass
 
 REQUEUE = ("requeue", "requeue --force")
 REMOVE = ("remove", "remove --force", "import")
@@ -123,12 +121,6 @@ def test_without_a_guard_some_history_breaks_a_promise(
 
 
 # The small DynamoDB
-
-
-@pytest.fixture(scope="module")
-def shared(dynamodb_client: DynamoDBClient) -> Iterator[Table]:
-    with workflow_table(dynamodb_client) as table:
-        yield table
 
 
 def test_the_small_dynamodb_answers_as_dynamodb_does(shared: Table) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
@@ -18,10 +18,10 @@ from anamo.core import transitions
 from tests.model.table_machine import TableMachine
 from tests.model.table_steps import SETTLING, Met
 from tests.support import sabotage
-from tests.support.table import Table, workflow_table
+from tests.support.table import Table
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+    pass
 
 
 QUICK = settings(
@@ -37,12 +37,6 @@ QUICK = settings(
 )
 LONG = settings(QUICK, max_examples=150, stateful_step_count=60, derandomize=False, print_blob=True)
 CONTROL = settings(QUICK, max_examples=100)
-
-
-@pytest.fixture(scope="module")
-def shared(dynamodb_client: DynamoDBClient) -> Iterator[Table]:
-    with workflow_table(dynamodb_client) as table:
-        yield table
 
 
 def run(table: Table, how: settings) -> Met:

@@ -16,7 +16,7 @@ from anamo.core.item import State, new_values
 from anamo.core.record import Record
 from tests.support.environment import REGION
 from tests.support.proxy import Forward, Proxy, Request, dropping_reply, on
-from tests.support.table import Table, plain, workflow_table
+from tests.support.table import Table, plain
 from tests.support.transitions import (
     AGAIN,
     ALLOWED,
@@ -34,13 +34,7 @@ from tests.support.transitions import (
 )
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-
-@pytest.fixture(scope="module")
-def shared(dynamodb_client: DynamoDBClient) -> Iterator[Table]:
-    with workflow_table(dynamodb_client) as table:
-        yield table
+    pass
 
 
 # Writes that arrive late

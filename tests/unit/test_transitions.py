@@ -5,7 +5,7 @@ DynamoDB itself decides, so this runs on DynamoDB Local.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from anamo.core import transitions
 from anamo.core.codec import decode
 from anamo.core.record import Record
 from anamo.core.transitions import HELD_BY_ME, TRANSITIONS, Transition
-from tests.support.table import Table, workflow_table
+from tests.support.table import Table
 from tests.support.transitions import (
     AGAIN,
     ALLOWED,
@@ -31,13 +31,7 @@ from tests.support.transitions import (
 )
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-
-@pytest.fixture(scope="module")
-def shared(dynamodb_client: DynamoDBClient) -> Iterator[Table]:
-    with workflow_table(dynamodb_client) as table:
-        yield table
+    pass
 
 
 def test_every_transition_is_attempted() -> None:

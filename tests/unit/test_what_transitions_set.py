@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -13,7 +12,7 @@ import pytest
 from anamo.aws.table import WorkflowTable
 from anamo.core.codec import encode
 from anamo.core.item import Item, State, nested_item, new_values, single_item
-from tests.support.table import Table, plain, undecimal, workflow_table
+from tests.support.table import Table, plain, undecimal
 from tests.support.transitions import (
     ATTEMPTS,
     HOLDER,
@@ -28,13 +27,7 @@ from tests.support.transitions import (
 )
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-
-@pytest.fixture(scope="module")
-def shared(dynamodb_client: DynamoDBClient) -> Iterator[Table]:
-    with workflow_table(dynamodb_client) as table:
-        yield table
+    pass
 
 
 def moved(table: Table, attempt: str, state: str) -> tuple[dict[str, Any], dict[str, Any]]:
