@@ -61,8 +61,8 @@ class RetryPolicy:
             The request's result.
 
         Raises:
-            TransientError: The last error, once the time is over or `stop()` is true, or one of
-                `at_once`. Any other error is raised immediately.
+            TransientError: The last error, once the time is over or `stop()` is true. An error that
+                is not retried is raised immediately.
         """
 
         def may_pass(fault: BaseException) -> bool:
