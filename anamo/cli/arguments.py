@@ -5,7 +5,8 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -105,20 +106,15 @@ def without_aliases(words: Sequence[str], aliases: Mapping[str, str]) -> list[st
     return [f"{aliases.get(flag, flag)}{equals}{value}" for flag, equals, value in parts]
 
 
-def add_table_flag(parser: argparse.ArgumentParser, kind: Callable[[str], str]) -> None:
-    """Add -t: several words, several times, or by the environment; see `table_words`.
-
-    Args:
-        parser: What to add it to.
-        kind: Type of a word.
-    """
+def add_table_flag(parser: argparse.ArgumentParser) -> None:
+    """Add -t: several words, several times, or by the environment; see `table_words`."""
     parser.add_argument(
         "-t",
         "--table",
         required=not _environment_tables(),
         action="append",
         nargs="+",
-        type=kind,
+        type=non_empty,
         help=f"workflow tables; default: those in {TABLES}",
     )
 
@@ -129,17 +125,28 @@ def environment_bucket() -> str | None:
 
 
 def add_bucket_flag(parser: argparse.ArgumentParser) -> None:
-    """Add -b, whose default is in the environment."""
-    default = environment_bucket()
+    """Add -b, which the environment may stand in for; see `bucket`."""
     parser.add_argument(
         "-b",
         "--bucket",
-        required=default is None,
-        default=default,
+        required=environment_bucket() is None,
         type=log_location,
         help="S3 bucket for the logs; s3://BUCKET/PREFIX gives the log prefix, too; default: "
         f"that in {BUCKET}",
     )
+
+
+def bucket(arguments: argparse.Namespace) -> LogLocation:
+    """Where the logs go by -b, or else by the environment.
+
+    Raises:
+        UsageError: What is in the environment cannot be a bucket.
+    """
+    if arguments.bucket is None:
+        with _named(BUCKET):
+            return log_location(environment_bucket() or "")
+    location: LogLocation = arguments.bucket
+    return location
 
 
 def table_words(arguments: argparse.Namespace) -> list[list[str]]:
@@ -152,20 +159,28 @@ def table_words(arguments: argparse.Namespace) -> list[list[str]]:
         UsageError: A name in the environment cannot be that of a table.
     """
     if not arguments.table:
-        return [[name] for name in _checked(_environment_tables())]
+        with _named(TABLES):
+            return [[table_name(name)] for name in _environment_tables()]
     return [[*first.split(), *rest] for first, *rest in arguments.table]
 
 
 def tables(arguments: argparse.Namespace) -> list[str]:
-    """The tables of -t where all its words are tables, each once."""
-    return unique([word for words in table_words(arguments) for word in words])
+    """The tables of -t where all its words are tables, each once.
+
+    Raises:
+        UsageError: A name cannot be that of a table.
+    """
+    with _named("-t"):
+        return unique([table_name(name) for words in table_words(arguments) for name in words])
 
 
-def _checked(names: Sequence[str]) -> Sequence[str]:
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Say where a value comes from that cannot be used."""
     try:
-        return list(map(table_name, names))
+        yield
     except argparse.ArgumentTypeError as error:
-        raise UsageError(f"{TABLES}: {error}") from None
+        raise UsageError(f"{where}: {error}") from None
 
 
 def _environment_tables() -> list[str]:

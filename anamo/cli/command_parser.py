@@ -63,7 +63,7 @@ def add_words(made: argparse.ArgumentParser, without: str) -> None:
         made: The command.
         without: What the command does where no name is given.
     """
-    types.add_table_flag(made, types.non_empty)
+    types.add_table_flag(made)
     add = made.add_argument
     add("names", nargs="*", type=types.non_empty, metavar="TASKID",
         help=f"taskID or itemID, in any of the tables; {without}")  # fmt: skip

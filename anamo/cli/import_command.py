@@ -69,7 +69,7 @@ def parser(program: str = SCRIPT) -> types.Parser:
         allow_abbrev=False,
     )
     add = made.add_argument
-    types.add_table_flag(made, types.table_name)
+    types.add_table_flag(made)
     add("-d", "--data", type=types.non_empty, help="task file; - for standard input")
     add(
         "-s",

@@ -279,7 +279,7 @@ def _add_plan(add_parser: AddParser) -> None:
     add = made.add_argument
     number = types.whole_number(1)
     workers = _at_most(MOST_WORKERS, number)
-    types.add_table_flag(made, types.non_empty)
+    types.add_table_flag(made)
     add("--workers", required=True, type=workers, metavar="N",
         help="worker processes, all together: -i on each machine")  # fmt: skip
     add("--task-time", required=True, type=_at_most(MOST_SECONDS, types.duration), metavar="TIME",

@@ -68,7 +68,7 @@ def parser(program: str = SCRIPT) -> types.Parser:
         allow_abbrev=False,
     )
     add = made.add_argument
-    types.add_table_flag(made, types.non_empty)
+    types.add_table_flag(made)
     types.add_bucket_flag(made)
     types.add_common_flags(made)
     count = types.whole_number(1)
@@ -196,22 +196,27 @@ def program_folder() -> Path:
     return package.parent if (package.parent / SCRIPT).exists() else package
 
 
-def log_prefix(arguments: argparse.Namespace) -> str:
+def log_prefix(given: str | None, location: types.LogLocation) -> str:
     """The prefix of log keys, from -k or from -b.
+
+    Args:
+        given: That of -k, if any.
+        location: That of -b, which may have one.
 
     Raises:
         UsageError: Both give one.
     """
-    if arguments.bucket_key is not None and arguments.bucket.prefix is not None:
+    if given is None:
+        return location.prefix or types.DEFAULT_PREFIX
+    if location.prefix is not None:
         raise UsageError("-b gives a log prefix and so does -k: leave one of them out")
-    if arguments.bucket_key is None:
-        return str(arguments.bucket.prefix or types.DEFAULT_PREFIX)
-    return str(arguments.bucket_key)
+    return given
 
 
 def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     """Work through the tables."""
-    prefix = log_prefix(arguments)
+    location = types.bucket(arguments)
+    prefix = log_prefix(arguments.bucket_key, location)
     signals = Signals()
     # Here and not above, because --help needs none of it
     from anamo.cli.live_line import screen
@@ -220,7 +225,7 @@ def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     tables = tuple(types.tables(arguments))
     options = Options(
         tables=tables,
-        bucket=arguments.bucket.bucket,
+        bucket=location.bucket,
         region=arguments.region,
         prefix=prefix,
         program=str(program_folder()),

@@ -31,9 +31,8 @@ from anamo.operator.target import Words, find_target
 from anamo.operator.watch import watch_counts
 
 WIDE = (
-    "table %s: its indexes hold whole items (%s): each write of an item is billed up to %d times "
-    "more for each KB of it, and status reads all of it; a table made with --create-table does not "
-    "(docs/cost.md)"
+    "table %s: its indexes hold whole items (%s): each KB of an item that is written is billed up "
+    "to %s, and status reads all of it; a table made with --create-table avoids that (docs/cost.md)"
 )
 
 logger = logging.getLogger(__name__)
@@ -142,7 +141,7 @@ class Status:
             indexes = self._retry(table.indexes)
             wide = sorted(index.name for index in indexes if index.projected is None)
             if wide:
-                logger.info(WIDE, table.name, ", ".join(wide), len(wide))
+                logger.info(WIDE, table.name, ", ".join(wide), count(len(wide), "more time"))
 
     def by_task(self, where: Sequence[str]) -> None:
         """Print a line for each task id, with a column for each step.

@@ -63,7 +63,7 @@ def test_a_table_that_is_done_needs_nothing(run: Run, table: Table) -> None:
 def test_it_fits_into_sixty_columns_and_prints_what_it_assumes(run: Run) -> None:
     """tests/unit/test_plan.py has the extremes."""
     for more in (("--nested", "24", "-n", "4"), ("--wide", "--price", "0.7"), ()):
-        shown = plan(run, "T", *FLAGS, "--items", "123456789", *more)
+        shown = plan(run, "Tab", *FLAGS, "--items", "123456789", *more)
         assert max(map(len, shown.splitlines())) <= 60
         assert "Assumed:" in shown
 
@@ -77,7 +77,7 @@ def test_it_fits_into_sixty_columns_and_prints_what_it_assumes(run: Run) -> None
     ],
 )
 def test_what_no_table_could_hold_is_refused(run: Run, words: tuple[str, ...], said: str) -> None:
-    ended = run("pyanamo.py", "plan", "-t", "T", *FLAGS, *words)
+    ended = run("pyanamo.py", "plan", "-t", "Tab", *FLAGS, *words)
     assert ended.returncode == 2
     assert said in ended.stderr
 
@@ -142,7 +142,7 @@ def test_it_says_that_it_may_not_ask_for_the_indexes(
 
 def test_more_workers_than_the_ceiling_feeds_do_not_help(run: Run) -> None:
     few, many = (
-        plan(run, "T", "--workers", count, "--task-time", "1s", "--items", "1000000")
+        plan(run, "Tab", "--workers", count, "--task-time", "1s", "--items", "1000000")
         for count in ("100", "10000")
     )
     assert "would idle" in many
@@ -152,7 +152,7 @@ def test_more_workers_than_the_ceiling_feeds_do_not_help(run: Run) -> None:
 
 def test_the_price_is_that_of_the_command_line(run: Run) -> None:
     once, twice = (
-        plan(run, "T", *FLAGS, "--items", "1000000", "--price", price) for price in ("1", "2")
+        plan(run, "Tab", *FLAGS, "--items", "1000000", "--price", price) for price in ("1", "2")
     )
     dollars = [
         float(re.findall(r"write units .* ([0-9.]+) USD", text)[0]) for text in (once, twice)
@@ -161,7 +161,7 @@ def test_the_price_is_that_of_the_command_line(run: Run) -> None:
 
 
 def test_what_the_table_says_itself_is_not_taken_from_flags(run: Run) -> None:
-    ended = run("pyanamo.py", "plan", "-t", "T", *FLAGS, "--wide")
+    ended = run("pyanamo.py", "plan", "-t", "Tab", *FLAGS, "--wide")
     assert ended.returncode == 2
     assert "--wide goes with --items" in ended.stderr
 

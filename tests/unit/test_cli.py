@@ -142,7 +142,7 @@ def test_a_file_that_is_checked_and_a_closed_pipe_end_with_0() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["pyanamo.py", "-t", "T", "-b", "bucket"],
+        ["pyanamo.py", "-t", "Tab", "-b", "bucket"],
         ["import-items-generic.py", "-t", "Tab", "-d", "-", "-s", "|"],
     ],
 )
@@ -152,13 +152,13 @@ def test_an_endpoint_that_cannot_be_reached_ends_with_3(words: list[str]) -> Non
     assert "Traceback" not in ended.stderr
 
 
-WORKER = ["pyanamo.py", "-t", "T", "-b", "bucket"]
+WORKER = ["pyanamo.py", "-t", "Tab", "-b", "bucket"]
 
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["pyanamo.py", "-t", "T"], "the following arguments are required: -b/--bucket"),
+        (["pyanamo.py", "-t", "Tab"], "the following arguments are required: -b/--bucket"),
         ([*WORKER[:-1], "arn:aws:s3:us-east-1:123456789012:accesspoint/a"], "is an ARN: pass"),
         ([*WORKER[:-1], "s3:///logs"], "'' cannot be the name of an S3 bucket"),
         ([*WORKER[:-1], "s3://a/logs"], "'a' cannot be the name of an S3 bucket"),
@@ -230,7 +230,7 @@ def test_tables_and_bucket_come_from_the_environment_where_no_flag_gives_them(
         assert arguments.tables(parsed) == ["One", "Two", "Three"]
         assert "PYANAMO_TABLES" in parser.format_help() or words
     worker = worker_command.parser()
-    assert worker.parse_args([]).bucket == arguments.LogLocation("bucket", "logs")
+    assert arguments.bucket(worker.parse_args([])) == arguments.LogLocation("bucket", "logs")
     assert worker.parse_args(["-b", "other"]).bucket.bucket == "other"
     monkeypatch.setenv("PYANAMO_TABLES", "Align x/y")
     with pytest.raises(UsageError, match="PYANAMO_TABLES: 'x/y' cannot be the name of a DynamoDB"):
@@ -240,10 +240,21 @@ def test_tables_and_bucket_come_from_the_environment_where_no_flag_gives_them(
         worker_command.parser().parse_args([])
 
 
-def test_a_bucket_in_the_environment_is_checked_like_one_that_is_typed() -> None:
-    ended = started("pyanamo.py", "-t", "T", PYANAMO_BUCKET="no bucket")
+@pytest.mark.parametrize(
+    "command", [WORKER, ["pyanamo.py", "plan", "--workers", "1", "--task-time", "1s", "-t", "Tab"]]
+)
+def test_a_table_name_that_aws_does_not_take_is_refused_before_aws_is_asked(
+    command: list[str],
+) -> None:
+    ended = started(*[word.replace("Tab", "Align x/y") for word in command])
     assert ended.returncode == ExitStatus.USAGE
-    assert "argument -b/--bucket: 'no bucket' cannot be the name" in ended.stderr
+    assert "-t: 'x/y' cannot be the name of a DynamoDB table" in ended.stderr.splitlines()[-1]
+
+
+def test_a_bucket_in_the_environment_is_checked_and_blamed_by_the_name_of_its_variable() -> None:
+    ended = started("pyanamo.py", "-t", "Tab", PYANAMO_BUCKET="no bucket")
+    assert ended.returncode == ExitStatus.USAGE
+    assert "PYANAMO_BUCKET: 'no bucket' cannot be the name" in ended.stderr
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("10m", 600), ("2", 2), ("2.5", 3), ("1h", 3600)])
@@ -375,7 +386,9 @@ def test_a_bucket_is_named_plainly_or_as_an_address(
     words: list[str], bucket: str, prefix: str
 ) -> None:
     parsed = worker_command.parser().parse_args(["-t", "T", *words])
-    assert (parsed.bucket.bucket, worker_command.log_prefix(parsed)) == (bucket, prefix)
+    location = parsed.bucket
+    assert location.bucket == bucket
+    assert worker_command.log_prefix(parsed.bucket_key, location) == prefix
 
 
 def test_debug_begins_with_versions_and_environment_but_no_secret() -> None:
