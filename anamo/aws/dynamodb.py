@@ -32,7 +32,7 @@ TASK_INDEX = "TaskStateIndex"
 INSTANCE_INDEX = "InstanceStateIndex"
 
 TRANSACTION_LIMIT = 100
-"""Puts of one TransactWriteItems; keys of one BatchGetItem."""
+"""Writes of one TransactWriteItems; keys of one BatchGetItem."""
 
 
 class ConditionFailed(Exception):
@@ -219,14 +219,14 @@ class TableExists(Exception):
 
 
 class Cancelled(Exception):
-    """A transaction was cancelled; there is a reason for each of its puts."""
+    """A transaction was cancelled; there is a reason for each of its writes."""
 
     def __init__(self, reasons: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
         self._reasons = reasons
 
     def existing_states(self, items: Sequence[Item], table: str) -> dict[ItemId, str]:
-        """The states of the items that exist already.
+        """The states of the items whose conditions failed.
 
         Args:
             items: The transaction's items, in its order.
@@ -253,7 +253,7 @@ class Cancelled(Exception):
         if codes & {"ThrottlingError", "ProvisionedThroughputExceeded"}:
             raise Throttled(f"table {table}: writes are throttled")
         if "TransactionConflict" in codes:
-            raise TransientError(f"table {table}: another import is writing the same items")
+            raise TransientError(f"table {table}: another transaction is writing the same items")
         why = next((reason["Message"] for reason in self._reasons if "Message" in reason), codes)
         raise AwsError(f"table {table}: the import was rejected: {why}")
 

@@ -44,7 +44,7 @@ class RetryPolicy:
         seconds: float,
         stop: Callable[[], bool] = lambda: False,
         say: Callable[[TransientError], object] = lambda error: None,
-        at_once: tuple[type[TransientError], ...] = (),
+        not_retried: tuple[type[TransientError], ...] = (),
         only: type[TransientError] = TransientError,
     ) -> T:
         """Send a request until it succeeds.
@@ -54,7 +54,7 @@ class RetryPolicy:
             seconds: How long a transient error is retried, counted from the first attempt.
             stop: Asked after each error; true ends the retries.
             say: Told of the first error only.
-            at_once: Transient errors that are not retried.
+            not_retried: Transient errors that are raised at once.
             only: The errors that are retried, among those that may pass.
 
         Returns:
@@ -66,7 +66,7 @@ class RetryPolicy:
         """
 
         def may_pass(fault: BaseException) -> bool:
-            return isinstance(fault, only) and not isinstance(fault, at_once)
+            return isinstance(fault, only) and not isinstance(fault, not_retried)
 
         def note(state: RetryCallState) -> None:
             if state.attempt_number == 1 and state.outcome:
@@ -137,7 +137,9 @@ class OperatorRetry:
 
         def briefly() -> T:
             with self.waiting(FAULT_SECONDS + 2 * DYNAMODB_READ_SECONDS):
-                return self._retries.retry(request, FAULT_SECONDS, self._stop, at_once=(Throttled,))
+                return self._retries.retry(
+                    request, FAULT_SECONDS, self._stop, not_retried=(Throttled,)
+                )
 
         return self._retries.retry(
             briefly, THROTTLED_SECONDS, self._stop, self._note, only=Throttled

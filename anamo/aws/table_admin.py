@@ -12,7 +12,7 @@ from anamo.core.errors import CredentialsExpired, TableMissing, TableUnusable, U
 CHECK_SECONDS = 300.0
 """How long a check before the work is retried while AWS throttles or fails."""
 
-AT_ONCE = (Unreachable, CredentialsExpired)
+NOT_RETRIED = (Unreachable, CredentialsExpired)
 """Faults that end such a check immediately."""
 
 ACTIVATION_SECONDS = 900
@@ -84,7 +84,10 @@ class TableAdmin(TableRequests):
             self._wait_until_usable(sleep, say)
 
         RetryPolicy(sleep).retry(
-            attempt, CHECK_SECONDS, say=lambda fault: say(f"{fault}; trying again"), at_once=AT_ONCE
+            attempt,
+            CHECK_SECONDS,
+            say=lambda fault: say(f"{fault}; trying again"),
+            not_retried=NOT_RETRIED,
         )
 
     def indexes(self) -> list[Index]:

@@ -32,6 +32,7 @@ class Update:
         paths: Attribute names by placeholder.
         clauses: What SET has besides the transition's own clauses.
         removed: What REMOVE has besides the transition's own attributes.
+        results: The log entries of nested tasks that are written, by name.
     """
 
     lock_id: str
@@ -39,6 +40,7 @@ class Update:
     paths: dict[str, str] = field(default_factory=dict)
     clauses: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    results: dict[str, Any] = field(default_factory=dict)
 
     def set(self, name: str, value: Any) -> None:
         """Set an attribute of the item; None and 0 remove it."""
@@ -99,6 +101,7 @@ class Update:
                 prefixes = (*prefixes, prefix)
             if prefix in prefixes:
                 written["S3"] = f"{prefixes.index(prefix)}:{rest}"
+            self.results[name] = written
             self.values |= {f":{key}": written, f":{state}": state.value}
             self.clauses += [f"#Log.#{key} = :{key}", f"#TaskScript.#{key}.#Status = :{state}"]
         if prefixes != item.s3_prefixes:
@@ -110,8 +113,4 @@ class Update:
         log = mapping(values, "Log")
         if ":entry" in self.values:
             return bool(log == self.values[":entry"])
-        return all(
-            log.get(self.paths[f"#{key[1:]}"]) == entry
-            for key, entry in self.values.items()
-            if f"#{key[1:]}" in self.paths
-        )
+        return all(log.get(name) == entry for name, entry in self.results.items())

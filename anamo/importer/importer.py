@@ -275,7 +275,7 @@ class Importer:
                 lambda: request(part),
                 RETRY_SECONDS,
                 self._stopped.is_set,
-                at_once=(Throttled, CredentialsExpired),
+                not_retried=(Throttled, CredentialsExpired),
             )
         except Throttled:
             self._slow_down()

@@ -12,7 +12,7 @@ from functools import partial
 from anamo.aws.pages import LeasePage
 from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
+from anamo.aws.table_admin import CHECK_SECONDS, NOT_RETRIED
 from anamo.aws.table_writes import Holder
 from anamo.core.codec import SMALLEST_ID, ItemId
 from anamo.core.errors import AccessDenied, TransientError
@@ -51,7 +51,7 @@ def _pages_of_instance(
 ) -> Iterator[LeasePage]:
     """A page for each item that InstanceStateIndex lists, which has no more of it than its key."""
     listed = partial(table.locked_by, holder.instance_id)
-    for item_id in retries.retry(listed, CHECK_SECONDS, say=_warn, at_once=AT_ONCE):
+    for item_id in retries.retry(listed, CHECK_SECONDS, say=_warn, not_retried=NOT_RETRIED):
         yield _page(table, holder, retries, item_id, 1)
 
 
@@ -68,7 +68,7 @@ def _page(
 ) -> LeasePage:
     """What the holder's InstanceID holds of a page of the locked items."""
     request = partial(table.leases, start, 0, limit, holder.instance_id)
-    return retries.retry(request, CHECK_SECONDS, say=_warn, at_once=AT_ONCE)
+    return retries.retry(request, CHECK_SECONDS, say=_warn, not_retried=NOT_RETRIED)
 
 
 def _warn(fault: TransientError) -> None:

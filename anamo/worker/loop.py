@@ -161,11 +161,19 @@ class Worker:
         """
         for claim in list(self._claims):
             claim.lost = True
-            with suppress(AwsError):
+            item_id = claim.item.item_id
+            try:
                 released = claim.table.release(claim.item, {}, claim.progress.ended)
-                self._claim_ended(claim, State.TODO.value if released else LOST)
-                if released:
-                    logger.warning("item %d: released; %s", claim.item.item_id, why)
+            except AwsError as fault:
+                logger.warning(
+                    "item %d: not released, so it stays locked until its lease ends: %s",
+                    item_id,
+                    fault,
+                )
+                continue
+            self._claim_ended(claim, State.TODO.value if released else LOST)
+            if released:
+                logger.warning("item %d: released; %s", item_id, why)
 
     def _release_last_won(self) -> None:
         """Release an item whose claim was won but whose reply was lost, if that is known by now."""
@@ -253,10 +261,8 @@ class Worker:
         def stop() -> bool:
             return self._control.stopping
 
-        retry = self._retries.retry
-        once = partial(retry, claim, CLAIM_SECONDS, stop, self._say, (DescriptorsExhausted,))
         try:
-            return retry(once, DESCRIPTOR_SECONDS, stop, self._say)
+            return retry_claim(claim, self._retries, stop, self._say)
         except TransientError:
             if self._control.stopping:
                 return None
@@ -291,7 +297,9 @@ class Worker:
         ).run()
 
     def _abandon(self, claim: Claim, name: str) -> None:
-        """Fail an item whose claims keep ending without an outcome: it kills its workers."""
+        """Fail an item whose claims keep ending without an outcome: it kills its workers, or no
+        host can run it.
+        """
         item = claim.item
         entry = abandoned_entry(item.attempts - 1, item.host_errors, item.host_error)
         results = {name: entry}
@@ -308,7 +316,7 @@ class Worker:
         try:
             written = self._retries.retry(finish, CLAIM_SECONDS, lambda: self._control.stopping)
         except ItemRefused as refusal:
-            self._claim_ended(claim, self._recorder.fail(claim, refusal))
+            self._claim_ended(claim, self._recorder.fail(claim, refusal, self._retries))
             return
         except TransientError:
             if self._control.stopping:
@@ -348,3 +356,29 @@ class Worker:
                 throttles=claim.table.meter.take_throttles(),
             )
         )
+
+
+def retry_claim(
+    claim: Callable[[], Found | None],
+    retries: RetryPolicy,
+    stop: Callable[[], bool],
+    say: Callable[[TransientError], object],
+) -> Found | None:
+    """Retry a claim for CLAIM_SECONDS, and a lack of descriptors for DESCRIPTOR_SECONDS each time.
+
+    Args:
+        claim: Claims an item, if there is one.
+        retries: How to wait between attempts.
+        stop: Asked after each error; true ends the retries.
+        say: Told of errors.
+
+    Raises:
+        TransientError: The last error.
+    """
+
+    def claim_with_descriptors() -> Found | None:
+        return retries.retry(claim, DESCRIPTOR_SECONDS, stop, say, only=DescriptorsExhausted)
+
+    return retries.retry(
+        claim_with_descriptors, CLAIM_SECONDS, stop, say, not_retried=(DescriptorsExhausted,)
+    )

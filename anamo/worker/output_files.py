@@ -51,14 +51,14 @@ class OutputFiles:
                 if self._free
                 else tempfile.TemporaryFile(prefix="pyanamo-", buffering=0)  # noqa: SIM115
             )
+            # A task may open it a second time (`>> /dev/stderr`): what it writes through one of the
+            # two must not overwrite what it wrote through the other. TemporaryFile takes no notice
+            # of an "a" in the mode. All three undo what the task before may have done
+            fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+            fcntl.flock(file, fcntl.LOCK_UN)
+            file.seek(0)
         except OSError as error:
             raise HostError(f"no file for a task's output: {with_advice(error)}") from error
-        # A task may open it a second time (`>> /dev/stderr`): what it writes through one of the two
-        # must not overwrite what it wrote through the other. TemporaryFile takes no notice of an
-        # "a" in the mode. All three undo what the task before may have done
-        fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
-        fcntl.flock(file, fcntl.LOCK_UN)
-        file.seek(0)
         return file
 
     def give_back(self, file: IO[bytes]) -> None:

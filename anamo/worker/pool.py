@@ -203,8 +203,9 @@ class Pool:
                 # Before it begins, so that it claims nothing
                 mine.send(StartNoMore())
             others = [*self._connections(), mine]
-            given = (self._work, theirs, others, inherited)
-            process = self._context.Process(target=_begin, args=given)
+            process = self._context.Process(
+                target=_begin, args=(self._work, theirs, others, inherited)
+            )
             with signals_blocked():
                 process.start()
         except OSError as error:
@@ -238,7 +239,9 @@ class Pool:
             return
         self._replaced += 1
         logger.warning("a worker process %s; starting another in its place", cause)
-        self._start((*child.inherited, *held), monotonic())
+        inherited = (*child.inherited, *held)
+        if not self._start(inherited, monotonic()):
+            self._totals.unfinished.update(inherited)
 
     def _kill_tasks_of(self, child: WorkerProcess) -> None:
         """Kill what a process that died has left running. Without a claim it ran nothing."""

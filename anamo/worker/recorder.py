@@ -38,8 +38,8 @@ from anamo.worker.partial_logs import PartialLogs
 from anamo.worker.task_process import Outcome
 
 LINGER_SECONDS = 0.05
-"""How long a result waits at least for others of its item, so that fifty short tasks take a few
-writes instead of fifty."""
+"""Shortest time for which a result waits for others of its item: fifty short tasks then take a few
+writes, not fifty."""
 
 BRIEF_SECONDS = 1.0
 BRIEF_FACTOR = 5
@@ -238,7 +238,7 @@ class Recorder:
         try:
             state = self._write(claim, outcomes, last)
         except ItemRefused as refusal:
-            state = self.fail(claim, refusal)
+            state = self.fail(claim, refusal, self._retries)
         except AnamoError as error:
             state = self._give_up(claim, error, last)
         except Exception as error:
@@ -248,18 +248,20 @@ class Recorder:
             outcome.close()
         with self._counting:
             self.pending -= len(outcomes)
-            self.claims -= last
+            if last:
+                self.claims -= 1
         if last:
             self._claim_ended(claim, state)
         self._control.wake()
 
-    def fail(self, claim: Claim, refusal: ItemRefused) -> str:
+    def fail(self, claim: Claim, refusal: ItemRefused, retries: RetryPolicy) -> str:
         """End an item whose results DynamoDB refuses for good: otherwise its tasks would run for
         ever. For any thread.
 
         Args:
             claim: The item's claim.
             refusal: What DynamoDB says.
+            retries: How the calling thread waits between attempts.
 
         Returns:
             The state of the item then, or LOST.
@@ -270,7 +272,7 @@ class Recorder:
         ended, failed = claim.progress.ended, len(claim.progress.failed_tasks)
         finish = partial(claim.table.finish, claim.item, State.FAILED, {}, ended, failed)
         try:
-            written = self._retries.retry(
+            written = retries.retry(
                 finish, RECORD_SECONDS, lambda: self._control.out_of_time, _warn
             )
         except AwsError as fault:

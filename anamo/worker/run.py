@@ -19,7 +19,7 @@ from anamo.aws.log_store import LogStore
 from anamo.aws.metadata import Interruption, SpotNotices
 from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_admin import AT_ONCE, CHECK_SECONDS
+from anamo.aws.table_admin import CHECK_SECONDS, NOT_RETRIED
 from anamo.aws.table_writes import Holder
 from anamo.core.codec import ItemId
 from anamo.core.errors import AnamoError, AwsError, internal
@@ -142,7 +142,7 @@ def _check(options: Options, signals: Signals, screen: Screen) -> list[WorkflowT
     logs = LogStore(session.s3_client(options.region), options.bucket)
     for name in options.tables:
         check = partial(logs.check, _log_folder(options, name))
-        RetryPolicy(signals.sleep).retry(check, CHECK_SECONDS, at_once=AT_ONCE)
+        RetryPolicy(signals.sleep).retry(check, CHECK_SECONDS, not_retried=NOT_RETRIED)
     return tables
 
 

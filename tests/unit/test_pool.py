@@ -112,6 +112,25 @@ def test_why_a_process_could_not_go_on_is_remembered(pool: Run) -> None:
     assert tally["errors"] == ["access denied"] * 2
 
 
+def test_the_claims_of_a_process_that_nobody_can_stand_in_for_are_unfinished(pool: Run) -> None:
+    tally = pool("""
+        import multiprocessing.context
+        fork = multiprocessing.context.ForkProcess.start
+        started = []
+        def start(process):
+            if started:
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            started.append(process)
+            fork(process)
+        multiprocessing.context.ForkProcess.start = start
+        def work(connection, inherited):
+            die_after(connection, 7, MINE)
+    """)
+    assert tally["unfinished"] == ["1" * 32]
+    [error] = tally["errors"]
+    assert error.startswith("a worker process could not be started (0 of 1 run): ")
+
+
 def test_a_process_that_dies_is_replaced_and_its_claims_are_passed_on(pool: Run) -> None:
     tally = pool("""
         def work(connection, inherited):

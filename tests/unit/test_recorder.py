@@ -8,6 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from anamo.aws.retry import RetryPolicy
 from anamo.core.errors import AccessDenied, AwsError, ItemRefused, Throttled
 from anamo.core.item import Item
 from anamo.worker.claim import Claim
@@ -34,13 +35,16 @@ def claim(*replies: bool | AwsError) -> Claim:
     return Claim(item, 0, Mock(finish=Mock(side_effect=replies)))
 
 
+RETRIES = RetryPolicy(lambda seconds: None)
+
+
 def test_it_fails_as_soon_as_its_table_is_no_longer_throttled(recorder: Recorder) -> None:
-    assert recorder.fail(claim(Throttled("later"), True), REFUSAL) == "failed"
+    assert recorder.fail(claim(Throttled("later"), True), REFUSAL, RETRIES) == "failed"
     assert recorder.error is None
 
 
 def test_one_that_another_worker_holds_by_now_is_lost(recorder: Recorder) -> None:
-    assert recorder.fail(claim(False), REFUSAL) == LOST
+    assert recorder.fail(claim(False), REFUSAL, RETRIES) == LOST
     assert recorder.error is None
 
 
@@ -49,5 +53,5 @@ def test_one_that_stays_locked_is_an_error_of_its_worker(
     recorder: Recorder, control: Any, fault: AwsError
 ) -> None:
     control.out_of_time = True
-    assert recorder.fail(claim(fault), REFUSAL) == LOST
+    assert recorder.fail(claim(fault), REFUSAL, RETRIES) == LOST
     assert recorder.error is fault

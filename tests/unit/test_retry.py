@@ -107,7 +107,7 @@ def test_a_lasting_fault_is_raised_at_once(make_faults: MakeFaults) -> None:
 def test_a_fault_that_the_caller_wants_is_raised_at_once(make_faults: MakeFaults) -> None:
     faults = make_faults(Unreachable(), Throttled())
     with pytest.raises(Throttled):
-        faults.retries.retry(faults.request, 1000, at_once=(Throttled,))
+        faults.retries.retry(faults.request, 1000, not_retried=(Throttled,))
     assert faults.sent == 2
 
 
