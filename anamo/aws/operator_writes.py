@@ -100,10 +100,12 @@ class OperatorWrites(TableWrites):
         try:
             return Record.from_values(self._write(transition, item.item_id, update, "ALL_NEW"))
         except ConditionFailed as failed:
-            current = Record.from_values(failed.item) if failed.item else None
-            if current and table_writes.already_applied(current.item, State.FAILED, token):
-                return current
-            return Lost(current)
+            if failed.item is None:
+                return Lost(None)
+            current = Record.from_values(failed.item)
+            left = {task.name for task in current.item.nested if task.status != State.TODO}
+            applied = table_writes.already_applied(current.item, State.FAILED, token)
+            return current if applied and not left & set(names) else Lost(current)
 
     def remove(self, seen: Record, force: bool) -> Lost | None:
         """Delete an item, provided that it is still as it was seen.

@@ -175,10 +175,13 @@ class TableWrites(TableRequests):
             return Item.from_values(self._write(transition, item_id, update, "ALL_NEW"))
         except ConditionFailed as failed:
             item = Item.from_values(failed.item) if failed.item else None
-            return item if already_applied(item, State.LOCKED, lock_id) else None
+            if not already_applied(item, State.LOCKED, lock_id):
+                return None
+            # The lease began with the attempt whose reply was lost, and may end soon
+            return item if self.renew(item_id, lock_id, holder) else None
 
     def renew(self, item_id: ItemId, lock_id: str, holder: Holder, so_far: str = "") -> bool:
-        """Make the lease last from now; False if the claim is lost.
+        """Extend the lease to its full length from now; False if the claim is lost.
 
         Args:
             item_id: The item.
@@ -271,8 +274,9 @@ class TableWrites(TableRequests):
         recorded = [name for name in again if isinstance(results, LogEntry) or name not in results]
         while len(recorded) > GROUP_LIMIT:
             part, recorded = recorded[:STATUS_LIMIT], recorded[STATUS_LIMIT:]
-            if not self.retry_part(item, part):
-                return False
+            # Where it is refused, the claim is lost, or the retry itself was applied and its reply
+            # lost: the last write tells
+            self.retry_part(item, part)
         update = Update(item.lock_id, {":one": 1, ":failures": item.failures + 1})
         update.add_results(item, results, ended, again)
         update.set_todo(recorded)

@@ -170,11 +170,6 @@ class Claimer:
             return None
         todo = [seen for seen in page.todo if self._claimable(seen, State.TODO)]
         ended = self._ended(page.locked, floor(self.table.clock.surely_past()))
-        self._missed.update(item.lock_id for item in ended)
-        for item in ended:
-            if self._missed[item.lock_id] > MOST_MISSED:
-                self._pass_over(item.item_id, State.LOCKED, _NOT_ENDED)
-        ended = [item for item in ended if item.item_id not in self.refused]
         locks = {item.lock_id for item in page.locked}
         self.awaited = self.awaited or any(each.lock_id in locks for each in self._inherited)
         if todo or ended:
@@ -183,7 +178,13 @@ class Claimer:
             self.claimable, self._rest = (None if page.rest else False), page.rest
         self._candidates = self._random.sample(todo, min(PAGE, len(todo)))
         self._read_at, self._listed_at = self._clock(), None
-        return self._claim_candidates() or self._take_over_one_of(ended)
+        item = self._claim_candidates() or self._take_over_one_of(ended)
+        if item is None:
+            self._missed.update(each.lock_id for each in ended)
+            for each in ended:
+                if self._missed[each.lock_id] >= MOST_MISSED:
+                    self._pass_over(each.item_id, State.LOCKED, _NOT_ENDED)
+        return item
 
     def _attempt(
         self,

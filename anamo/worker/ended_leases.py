@@ -13,7 +13,7 @@ import random
 
 from anamo.aws.table import WorkflowTable
 from anamo.core.codec import SMALLEST_ID, ItemId
-from anamo.core.item import Item, State
+from anamo.core.item import ID_BITS, Item, State
 
 PAGE = 1000
 """Items per page: some 30 read units where the index is narrow."""
@@ -51,7 +51,8 @@ class EndedLeases:
             if last is None:
                 self.locked, self.complete = 0, True
                 return []
-            self._start = self._random.randrange(max(int(last), 0) + 1)
+            # Of other tools' itemIDs, some are larger than any integer that DynamoDB takes
+            self._start = self._random.randrange(min(max(int(last), 0) + 1, 1 << ID_BITS))
         whole = self._read(before, instance)
         if self._start == SMALLEST_ID and not whole:
             # The last page ended with the last item. Where few are locked, this one is all there is

@@ -9,7 +9,7 @@ import logging
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from anamo.aws.table import WorkflowTable
@@ -41,6 +41,7 @@ class TablesState:
         claimable: Whether an item is todo, or its lease has ended.
         own: Whether a claim of this worker, or of an earlier attempt of its job, is unfinished.
         complete: Whether no more items are locked than those that were looked at.
+        read: Whether the tables themselves were read, and not their indexes, which lag.
     """
 
     locked_by_others: int = 0
@@ -48,6 +49,7 @@ class TablesState:
     claimable: bool = False
     own: bool = False
     complete: bool = True
+    read: bool = True
 
     def __add__(self, other: "TablesState") -> "TablesState":
         ends = [until for until in (self.until, other.until) if until is not None]
@@ -57,6 +59,7 @@ class TablesState:
             self.claimable or other.claimable,
             self.own or other.own,
             self.complete and other.complete,
+            self.read and other.read,
         )
 
 
@@ -149,7 +152,9 @@ class _Reader:
             return state
         locked = self._leases.next_page(NEVER)
         todo = self._table.last_todo() is not None
-        listed = self._judged(locked, mine, todo=todo, complete=self._leases.complete)
+        listed = replace(
+            self._judged(locked, mine, todo=todo, complete=self._leases.complete), read=False
+        )
         if closely or (listed.locked_by_others and not listed.claimable):
             return listed
         return self._read_all(mine) or listed
@@ -176,18 +181,22 @@ class _Reader:
         return any(item.lock_id == claim.lock_id for item in page.items)
 
     def _read_all(self, mine: Sequence[ClaimSent]) -> TablesState | None:
-        """What the table itself holds; None if it is too large, or cannot be read."""
+        """What the table itself holds; None if it is too large, or cannot be read, and what was
+        read of it shows nothing to claim.
+        """
         if self._is_large:
             return None
         locked: list[Item] = []
-        todo, rest = False, None
+        todo, rest, complete = False, None, False
         with suppress(AccessDenied, Throttled):
             for _ in range(TABLE_PAGES):
                 page = self._table.look(rest)
                 locked += page.locked
                 todo = todo or bool(page.todo)
                 rest = page.rest
-                if rest is None:
-                    return self._judged(locked, mine, todo=todo, complete=True)
-            self._is_large = True
-        return None
+                complete = rest is None
+                if complete:
+                    break
+            self._is_large = not complete
+        state = self._judged(locked, mine, todo=todo, complete=complete)
+        return state if complete or state.claimable else None

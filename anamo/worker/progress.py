@@ -1,16 +1,19 @@
 """What the operator sees of a worker's work."""
 
 import logging
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from time import monotonic
 from typing import Protocol
 
 from anamo.aws.consumed_capacity import ConsumedCapacity
 from anamo.core.codec import ItemId
 from anamo.core.item import State
 from anamo.core.log_entry import FAILED
+from anamo.core.record import LAST_SECOND
 from anamo.core.text import count
 from anamo.worker.in_flight_claims import ClaimSent, Run
 from anamo.worker.left import Left
@@ -81,6 +84,7 @@ class WorkerTotals:
         ended_early: Whether a limit, a signal or an error ended it.
         work_left: Whether it ended while there was work to take.
         locked_until: When the last lease of those items ends, in epoch seconds.
+        given_back_at: When an item last became todo again, by the monotonic clock.
         consumed: Requests and units of the processes that were not killed.
     """
 
@@ -101,12 +105,15 @@ class WorkerTotals:
     ended_early: bool = False
     work_left: bool = False
     locked_until: float | None = None
+    given_back_at: float = -math.inf
     consumed: ConsumedCapacity = field(default_factory=ConsumedCapacity)
 
     def add(self, message: ItemEnded | Finished) -> None:
         """Count what a process sends."""
         if isinstance(message, ItemEnded):
             state = RETRIED if message.retried else message.state
+            if message.state == State.TODO:
+                self.given_back_at = monotonic()
             self.items[state] += 1
             self.by_table[message.table][state] += 1
             self.done += message.done
@@ -202,7 +209,7 @@ def _locked_by_others(totals: WorkerTotals) -> str:
     """How many items others hold, until when if nobody renews their leases, and how to wait."""
     items = count(totals.locked_by_others, "item") + ("" if totals.all_locked_seen else " or more")
     until = ""
-    if totals.locked_until is not None:
+    if totals.locked_until is not None and totals.locked_until <= LAST_SECOND:
         end = datetime.fromtimestamp(totals.locked_until, timezone.utc)
         until = f" (leases end by {end:%H:%M:%S} UTC)"
     return f"other workers hold {items}{until}; use --wait to take over items if those workers die"

@@ -42,6 +42,10 @@ from anamo.worker.pool import Limits, Pool
 from anamo.worker.progress import Screen, WorkerTotals, summarise
 from anamo.worker.signals import Signals
 
+INDEX_SECONDS = 60.0
+"""How long an item that became todo may be missing from an index, which takes less than a second
+unless it is throttled."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -83,7 +87,7 @@ def work(
         screen.close()
     totals.errors += _refusals(totals.refused, options)
     if signals.first is None:
-        _find_what_is_left(totals, others)
+        find_what_is_left(totals, others)
     totals.consumed = sum((table.meter.consumed for table in tables), totals.consumed)
     logs = LogStore(None, options.bucket)
     where = [logs.address(_log_folder(options, table)) for table in options.tables]
@@ -115,16 +119,15 @@ def _typed(options: Options, command: str, tables: Sequence[str], *words: str) -
     return f"{options.command} {shlex.join([command, '-t', *tables, *region, *words])}"
 
 
-def _find_what_is_left(totals: WorkerTotals, others: OtherWorkers) -> None:
+def find_what_is_left(totals: WorkerTotals, others: OtherWorkers) -> None:
     """Find out what is left: what a process saw may be another process's item, and done by now."""
     totals.work_left = bool(totals.lost)
     if not (totals.locked_by_others or totals.ended_early or totals.unfinished):
         return
     try:
         # What was given back a moment ago may not be in the index yet
-        state = others.read_tables(
-            totals.unfinished, closely=totals.ended_early or bool(totals.unfinished)
-        )
+        closely = totals.ended_early or bool(totals.unfinished)
+        state = others.read_tables(totals.unfinished, closely=closely)
     except AwsError as fault:
         logger.debug("reading the tables: %s", fault)
         totals.locked_by_others = 0
@@ -132,7 +135,13 @@ def _find_what_is_left(totals: WorkerTotals, others: OtherWorkers) -> None:
     else:
         totals.locked_by_others, totals.locked_until = state.locked_by_others, state.until
         totals.all_locked_seen = state.complete
-        totals.work_left = totals.work_left or state.claimable or state.own
+        # A table that is too large to be read is judged by its index
+        unlisted = totals.ended_early and not state.read and _gave_back_recently(totals)
+        totals.work_left = totals.work_left or state.claimable or state.own or unlisted
+
+
+def _gave_back_recently(totals: WorkerTotals) -> bool:
+    return monotonic() - totals.given_back_at < INDEX_SECONDS
 
 
 def _check(options: Options, signals: Signals, screen: Screen) -> list[WorkflowTable]:

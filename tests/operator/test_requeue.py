@@ -430,6 +430,15 @@ def test_a_requeue_that_is_cut_off_half_way_is_completed_by_another(
     assert owners(item) == {"another tool"}
 
 
+def test_a_requeue_in_parts_of_what_another_tool_leases_ends(run: Run, small: Any) -> None:
+    """Its condition fails each time, although the item is failed and has the same lockID."""
+    table = small(many_failed("Many") | {"lockID": "theirs", "Lease_Expires": 9_000_000_000})
+    ended = run("pyanamo.py", "requeue", "-t", table.name, "--state", "failed", "--yes")
+    assert ended.returncode == 1, ended.stderr
+    (item,) = table.items()
+    assert (item["ItemState"], set(statuses(item))) == ("failed", {"failed"})
+
+
 def test_a_requeue_in_parts_survives_lost_replies(
     run: Run, small: Any, dynamodb: str, make_proxy: Callable[[str], Proxy]
 ) -> None:

@@ -278,6 +278,18 @@ def test_a_claim_that_only_seems_to_have_ended_is_named_and_passed_over() -> Non
     assert found.refused[1][0] == "locked"
 
 
+def test_an_ended_lease_that_nobody_tried_to_take_over_is_not_passed_over() -> None:
+    table = FakeTable(set())
+    table.listed = set(range(10, 20))
+    table.look = lambda rest: TableLook(  # type: ignore[method-assign]
+        [Item(item_id, "Task", "true") for item_id in table.listed], [leased(1, 1)], None
+    )
+    found = claimer(table)
+    for _ in range(MOST_MISSED + 1):
+        assert found.claim_by_table()
+    assert found.refused == {}
+
+
 @pytest.mark.parametrize("fault", [AccessDenied("no"), Throttled("later")])
 def test_a_table_that_cannot_be_read_leaves_open_what_is_left(fault: AwsError) -> None:
     table = FakeTable(set())

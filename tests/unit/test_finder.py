@@ -10,6 +10,8 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from decimal import Decimal
+from time import monotonic
 from typing import Any
 from unittest.mock import Mock
 
@@ -19,7 +21,7 @@ from anamo.aws.clock import DatabaseClock
 from anamo.aws.pages import LeasePage, TableLook
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
-from anamo.core.codec import SMALLEST_ID, ItemId
+from anamo.core.codec import SMALLEST_ID, ItemId, encode
 from anamo.core.errors import Throttled
 from anamo.core.item import Item
 from anamo.worker import claimer, ended_leases
@@ -29,6 +31,8 @@ from anamo.worker.finder import ASK_SECONDS, Finder, Found
 from anamo.worker.in_flight_claims import ClaimSent, InFlightClaims
 from anamo.worker.loop import Worker
 from anamo.worker.other_workers import LONGEST_PAUSE, OtherWorkers
+from anamo.worker.progress import WorkerTotals
+from anamo.worker.run import find_what_is_left
 from anamo.worker.turns import Turn, TurnAsked, TurnEnded, Turns
 
 HOLDER = Holder("i-me", 600)
@@ -413,6 +417,55 @@ def test_a_claim_left_behind_beyond_the_page_is_found_by_its_key() -> None:
     for item_id in (1, 9_999, 20_000):
         assert others.read_tables([ClaimSent("A", item_id, f"L{item_id}", 0.0)]).own
     assert not others.read_tables([ClaimSent("A", 5, "another", 0.0)]).own
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_an_item_that_the_index_does_not_list_yet_is_seen_at_the_end(large: bool) -> None:
+    time = Time()
+    kind = LargeTable if large else FakeTable
+    table = kind("A", time, locked=[locked(7, HOUR)])
+    if isinstance(table, LargeTable):
+        table.hidden = [7]
+    others = OtherWorkers([table], HOLDER, draw=random.Random(1), clock=time)
+    state = others.read_tables((), closely=True)
+    assert (state.claimable, state.complete, state.read) == (large, not large, True)
+
+
+def test_what_a_large_table_may_hide_is_said() -> None:
+    time = Time()
+    table = LargeTable("A", time, locked=[locked(7, HOUR)])
+    others = OtherWorkers([FakeTable("B", time), table], HOLDER, draw=random.Random(1), clock=time)
+    state = others.read_tables((), closely=True)
+    assert (state.claimable, state.read) == (False, False)
+
+
+@pytest.mark.parametrize("recently", [True, False])
+def test_work_is_left_where_an_index_may_not_list_yet_what_was_just_given_back(
+    recently: bool,
+) -> None:
+    time = Time()
+    table = LargeTable("A", time, locked=[locked(7, HOUR)])
+    totals = WorkerTotals(stopped=True, ended_early=True)
+    if recently:
+        totals.given_back_at = monotonic()
+    find_what_is_left(totals, OtherWorkers([table], HOLDER))
+    assert (totals.work_left, totals.locked_by_others) == (recently, 1)
+
+
+def test_ended_leases_are_looked_for_beside_an_itemid_of_another_tool_without_end() -> None:
+    time = Time()
+    ids: list[ItemId] = [7, Decimal("1E+100")]
+    table = FakeTable("A", time)
+    table.held = {item_id: replace(locked(7, 0), item_id=item_id) for item_id in ids}
+    leases = table.leases
+
+    def encoded(start: ItemId, before: int, limit: int, _instance: str | None = None) -> LeasePage:
+        encode({"itemID": start})
+        return leases(start, before, limit)
+
+    table.leases = encoded  # type: ignore[method-assign]
+    found = EndedLeases(table, random.Random(1))
+    assert 7 in {item.item_id for _ in range(3) for item in found.next_page(EPOCH + 1)}
 
 
 @pytest.mark.parametrize("has_worked", [True, False])

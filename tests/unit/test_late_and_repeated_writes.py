@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from anamo.aws.session import dynamodb_client as our_client
 from anamo.aws.table import WorkflowTable
+from anamo.aws.update import GROUP_LIMIT, STATUS_LIMIT
 from anamo.core.codec import decode, encode
 from anamo.core.errors import TransientError
-from anamo.core.item import State, new_values
+from anamo.core.item import State, nested_item, new_values
 from anamo.core.record import Record
 from tests.support.environment import REGION
-from tests.support.proxy import Forward, Proxy, Request, dropping_reply, on
+from tests.support.proxy import Forward, Proxy, Reply, Request, dropping_reply, on
 from tests.support.table import Table, plain
 from tests.support.transitions import (
     AGAIN,
@@ -32,10 +32,6 @@ from tests.support.transitions import (
     bring_to,
     entry,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 # Writes that arrive late
 
@@ -108,10 +104,11 @@ def test_a_write_whose_reply_was_lost_is_known_as_already_applied(
     )
     _, seen = bring_to(shared, state)
     assert ATTEMPTS[attempt][1](unlucky, seen)
-    assert len(proxy.requests) == 2, "the SDK sends it again"
+    claims = attempt.startswith(("claim", "take over"))
+    assert len(proxy.requests) == 2 + claims, "the SDK sends it again; a claim is renewed as well"
     after = plain({"M": attributes(shared)})
     assert after["ItemState"] in {target.value for target in ATTEMPTS[attempt][0].targets}
-    if attempt.startswith(("claim", "take over")):
+    if claims:
         assert after["Attempts"] == seen.attempts + 1, "it is counted once"
 
 
@@ -160,6 +157,51 @@ def test_a_holders_release_is_not_taken_for_a_requeue(shared: Table) -> None:
     assert lost
     assert lost.current
     assert lost.current.task_states()["failed"] == 1
+
+
+def test_a_claim_whose_reply_was_lost_begins_with_a_whole_lease(shared: Table) -> None:
+    """The lease that the lost reply told of may have been spent on reaching DynamoDB again."""
+    bring_to(shared, "todo")
+    table = WorkflowTable(shared.client, shared.name)
+    assert table.claim(ITEM, "new", replace(HOLDER, lease=1))
+    spent = int(plain({"M": attributes(shared)})["Lease_Expires"])
+    assert table.claim(ITEM, "new", HOLDER)
+    assert int(plain({"M": attributes(shared)})["Lease_Expires"]) >= spent + 500
+
+
+def test_a_claim_whose_reply_was_lost_is_lost_where_another_worker_renewed_in_its_place(
+    shared: Table, proxy: Proxy, unlucky: WorkflowTable
+) -> None:
+    """Between the second attempt and the renewal another worker has taken the item over."""
+    bring_to(shared, "todo")
+
+    def overtaken(request: Request, forward: Forward) -> Reply | None:
+        if b"Lease_Expires > :expires" in request.body:
+            bring_to(shared, "locked by another")
+        return forward(request)
+
+    proxy.behaviour = overtaken
+    first = WorkflowTable(shared.client, shared.name)
+    assert first.claim(ITEM, "new", replace(HOLDER, lease=1))
+    assert unlucky.claim(ITEM, "new", HOLDER) is None
+    assert plain({"M": attributes(shared)})["lockID"] == OTHERS
+
+
+def test_a_retry_in_parts_whose_last_reply_was_lost_is_known_as_already_applied(
+    shared: Table,
+) -> None:
+    many = nested_item("Task-1", ["false"] * (STATUS_LIMIT + GROUP_LIMIT))
+    many = replace(many, item_id=ITEM.item_id)
+    values = {**new_values(many), "lockID": MINE, "ItemState": "locked", "Attempts": 1}
+    shared.client.put_item(TableName=shared.name, Item=encode(values))
+    table = WorkflowTable(shared.client, shared.name)
+    mine = replace(many, state="locked", lock_id=MINE)
+    again = [task.name for task in many.nested]
+    assert table.retry(mine, {}, 0, again)
+    before = attributes(shared)
+    assert table.retry(mine, {}, 0, again)
+    assert attributes(shared) == before
+    assert not table.retry(replace(mine, lock_id=OTHERS), {}, 0, again)
 
 
 def test_two_lost_replies_are_a_fault_to_be_tried_again(

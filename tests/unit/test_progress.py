@@ -69,6 +69,13 @@ def test_an_empty_table_is_said() -> None:
     ]
 
 
+def test_a_lease_of_another_tool_in_milliseconds_has_no_time_of_day() -> None:
+    tally = WorkerTotals(locked_by_others=1, locked_until=1_800_000_000_000.0)
+    assert summary(tally) == [
+        "table Testing: nothing to do; " + HELD.format(1).replace("items;", "item;")
+    ]
+
+
 def test_the_summary_adds_up() -> None:
     tally = WorkerTotals(
         Counter(done=100, failed=2, todo=1, lost=1), done=9, failed=3, locked_by_others=2

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,9 +28,6 @@ from tests.support.transitions import (
     bring_to,
     part_of,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def test_every_transition_is_attempted() -> None:
