@@ -283,5 +283,5 @@ class LogStore:
             advice = "; enable the bucket's KMS key, or give the bucket another one"
         elif key and isinstance(fault, AccessDenied):
             where = self.address(key)
-            advice = "; or the log no longer exists, which S3 does not tell without s3:ListBucket"
+            advice = "; or the log no longer exists: without s3:ListBucket, S3 does not say which"
         return type(fault)(f"{where}: {fault}{advice}")

@@ -49,6 +49,7 @@ def dynamodb_client(region: str | None, attempts: int = 2, *, renew: bool = Fals
     Raises:
         RegionMissing: No region is set anywhere.
         CredentialsMissing: AWS_PROFILE names a profile that does not exist.
+        AwsError: The endpoint is not a URL.
     """
     return _client("dynamodb", region, DYNAMODB_READ_SECONDS, attempts, renew)
 
@@ -97,6 +98,9 @@ def _client(
         return session.client(service, region_name=found, config=config)
     except BotoCoreError as error:
         raise translate(error) from error
+    except ValueError as error:
+        # botocore's check of AWS_ENDPOINT_URL and the like
+        raise AwsError(f"{error} (an endpoint begins with http:// or https://)") from error
 
 
 @lru_cache(maxsize=1)

@@ -125,7 +125,8 @@ class Record:
 
     def held(self, now: float) -> tuple[float, float] | None:
         """When its last claim began and ended, or `now` while that is alive; in epoch seconds. None
-        where that is not known: where it waits, its worker has died, or a date is none.
+        where that is not known: the item is waiting, its worker has died, or a date is not a
+        timestamp.
         """
         begin, end = _epoch(self.locked), _epoch(self.ended)
         if self.leased(now):

@@ -129,7 +129,7 @@ class Samples:
         where = " in every step" if self._every > 1 else ""
         where += "" if all_steps else " of the tables shown"
         verb = "is" if 1 in (done, total) else "are"
-        others = ("failed", "under way", IMPORTED_DONE)
+        others = ("failed", "unfinished", IMPORTED_DONE)
         more = "".join(f"; {found[each]:,} {each}" for each in others if found[each])
         return f"{done:,} of {count(total, 'sample')} {verb} done{where}{more}"
 
@@ -137,7 +137,7 @@ class Samples:
         if bits & self._failed:
             return "failed"
         if bits & self._open:
-            return "under way"
+            return "unfinished"
         return "done" if bits == self._every else IMPORTED_DONE
 
 

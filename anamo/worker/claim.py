@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from anamo.aws.table import WorkflowTable
 from anamo.core.item import SINGLE, Item, State
 from anamo.core.log_entry import LogEntry
+from anamo.core.record import ENDED
 from anamo.worker.task_process import TaskProcess
 
 
@@ -88,7 +89,7 @@ class Claim:
         """Names and scripts of the tasks that have not ended, in order."""
         if self.item.script is not None:
             return [(SINGLE, self.item.script)]
-        return [(task.name, task.script) for task in self.item.nested if task.status not in _ENDED]
+        return [(task.name, task.script) for task in self.item.nested if task.status not in ENDED]
 
     def with_results(self, results: Mapping[str, LogEntry]) -> Progress:
         """The progress once these results are recorded."""
@@ -104,6 +105,3 @@ class Claim:
         failures = [(name, entry.status) for name, entry in results.items() if not entry.succeeded]
         self.done += len(results) - len(failures)
         self.failures += failures
-
-
-_ENDED = (State.DONE.value, State.FAILED.value)

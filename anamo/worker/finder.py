@@ -134,8 +134,8 @@ class Finder:
 
     @property
     def evidence_since(self) -> float:
-        """When the oldest of what the last `search` rests on was read, by the clock: it may have
-        missed an item that was given back later.
+        """The time, by the clock, of the oldest read that the last `search` relied on: it may have
+        missed an item given back after that.
 
         That is the reading of a table, where it was read to its end. Otherwise it is the first
         time that no index gave a claim, since an index is only believed after a while.
@@ -161,7 +161,8 @@ class Finder:
             due.append(self._race_ends)
         else:
             due += [source.claimer.look_at for source in self._sources]
-            due += [self._read_at] * (self._read_at > now)
+            if self._read_at > now:
+                due.append(self._read_at)
         return max(min(due) - now, 0.0)
 
     @property

@@ -160,7 +160,8 @@ class PartialLogs:
             self._idle.clear()
         try:
             self._logs.put(packed)
-            first, claim.so_far = not claim.so_far, self._logs.address(packed.key)
+            first = not claim.so_far
+            claim.so_far = self._logs.address(packed.key)
             if first and claim.item.log_so_far != claim.so_far:
                 self._news()
         finally:

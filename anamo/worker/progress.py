@@ -135,7 +135,7 @@ def item_line(ended: ItemEnded, *, with_table: bool = False) -> str:
     """The line for a claim that ended: state, table, task id, tasks, seconds, what failed."""
     state = RETRIED if ended.retried else "released" if ended.state == State.TODO else ended.state
     line = f"{state:<6} {f'{ended.table} ' * with_table}{ended.task_id}"
-    if ended.tasks > 1 or ended.state == State.TODO:
+    if ended.tasks > 1:
         line += f"  {ended.all_done} of {ended.tasks} tasks done"
     line += f"  {ended.seconds:.1f} s"
     shown = [
@@ -177,7 +177,7 @@ def summarise(
         _say_whether_work_remains(totals, say)
         return
     items = _states(totals.items)
-    again = f", {totals.again:,} failed, to be retried" if totals.again else ""
+    again = f", {totals.again:,} failed with a retry left" if totals.again else ""
     say(f"items: {items}; tasks: {totals.done:,} done, {totals.failed:,} failed{again}")
     if len(tables) > 1:
         for table in tables:

@@ -308,7 +308,7 @@ class TaskProcess:
         if now < self._kill_at + KILLED_SECONDS:
             return True
         pids = ", ".join(map(str, self._processes.pids()))
-        logger.warning("cannot kill process %s of %s; it keeps running", pids, self.script)
+        logger.warning("cannot kill processes of %s, which keep running: %s", self.script, pids)
         return False
 
     def _reap(self, now: float) -> None:

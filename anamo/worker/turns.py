@@ -81,8 +81,8 @@ class Turn:
         self._since: float | None = 0.0
 
     def distrust(self) -> None:
-        """Have only such searches of others count as begin after this process asks again: it may
-        give an item back before.
+        """Count another process's search only if it begins after this one asks again: until then
+        this one may give an item back.
         """
         self._since, self.nothing_left = None, False
 

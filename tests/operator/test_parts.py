@@ -215,11 +215,11 @@ def test_done_means_all_items_of_a_sample_and_another_state_one_of_them() -> Non
         (["AB:done"] * 3, "3 of 3 samples are done in every step"),
         (
             ["AB:done", "A:done", "A:held"],
-            "1 of 3 samples is done in every step; 1 under way; 1 done (imported steps only)",
+            "1 of 3 samples is done in every step; 1 unfinished; 1 done (imported steps only)",
         ),
         (
             ["A:done B:failed", "A:todo"],
-            "0 of 2 samples are done in every step; 1 failed; 1 under way",
+            "0 of 2 samples are done in every step; 1 failed; 1 unfinished",
         ),
     ],
 )

@@ -239,7 +239,7 @@ def test_a_sample_is_shown_to_scripts(run: Run, steps: list[Table]) -> None:
 def test_status_ends_with_how_many_samples_are_done(run: Run, steps: list[Table]) -> None:
     tables = [table.name for table in steps]
     said = (
-        "1 of 4 samples is done in every step; 1 failed; 1 under way; 1 done (imported steps only)"
+        "1 of 4 samples is done in every step; 1 failed; 1 unfinished; 1 done (imported steps only)"
     )
     for words in ([], ["--by-task"]):
         shown = run("pyanamo.py", "status", "-t", *tables, *words).stdout

@@ -33,10 +33,10 @@ FAILED = "Execution Failed: exit 3"
             ended("failed", 1, tasks=2),
             "failed Task-7  1 of 2 tasks done  1.3 s  a task failed in an earlier claim",
         ),
-        (ended("todo", 0), "released Task-7  0 of 1 tasks done  1.3 s"),
+        (ended("todo", 0), "released Task-7  1.3 s"),
         (
             replace(ended("todo", 0, ("", FAILED)), retried=True),
-            "retried Task-7  0 of 1 tasks done  1.3 s  exit 3",
+            "retried Task-7  1.3 s  exit 3",
         ),
         (ended("lost", 0), "lost   Task-7  1.3 s"),
     ],
@@ -92,7 +92,7 @@ def test_the_summary_adds_up() -> None:
 @pytest.mark.parametrize(
     ("retried", "said"),
     [
-        (True, "1 retried; tasks: 0 done, 0 failed, 1 failed, to be retried"),
+        (True, "1 retried; tasks: 0 done, 0 failed, 1 failed with a retry left"),
         (False, "1 released; tasks: 0 done, 1 failed"),
     ],
 )

@@ -20,7 +20,7 @@ from anamo.aws.clock import DatabaseClock
 from anamo.aws.log_store import LogStore, Packed
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
-from anamo.core.errors import CredentialsExpired, CredentialsMissing, RegionMissing
+from anamo.core.errors import AwsError, CredentialsExpired, CredentialsMissing, RegionMissing
 from anamo.core.item import single_item
 from tests.support.actors import LossyClient
 from tests.support.environment import REGION
@@ -177,6 +177,15 @@ def test_an_empty_region_is_a_missing_one(
     assert session.s3_client("eu-west-1").meta.region_name == "eu-west-1"
     monkeypatch.delenv("AWS_REGION")
     with pytest.raises(RegionMissing):
+        session.dynamodb_client(None, renew=True)
+
+
+def test_an_endpoint_without_a_scheme_is_named(
+    sessions: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sessions == []
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "127.0.0.1:8000")
+    with pytest.raises(AwsError, match="Invalid endpoint: 127.0.0.1:8000 .* begins with http://"):
         session.dynamodb_client(None, renew=True)
 
 

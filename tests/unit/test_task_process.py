@@ -280,7 +280,7 @@ def test_what_cannot_be_killed_is_said_and_not_waited_for(
     process = TaskProcess("sleep 60", ENVIRONMENT)
     process.stop(StopReason.SHUTDOWN, grace=0)
     assert ended(process).interrupted
-    assert "; it keeps running" in caplog.text
+    assert "which keep running" in caplog.text
     assert "sleep 60" in caplog.text
 
 
