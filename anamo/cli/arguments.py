@@ -184,7 +184,7 @@ def _named(where: str) -> Iterator[None]:
 
 
 def _environment_tables() -> list[str]:
-    return re.split(r"[\s,]+", text) if (text := os.environ.get(TABLES, "").strip(" \t\n,")) else []
+    return re.findall(r"[^\s,]+", os.environ.get(TABLES, ""))
 
 
 def add_common_flags(parser: argparse.ArgumentParser) -> None:

@@ -7,13 +7,25 @@ import argparse
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
-from anamo.cli.command_parser import WORDS, AddParser, add_command, add_words, words
+from anamo.cli.command_parser import READS, WORDS, AddParser, add_command, add_words, words
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus
 from anamo.cli.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from anamo.operator.change import ChangeRequest
+
+CHANGES = READS | {
+    ExitStatus.ITEMS_LEFT: "some of the selected items were left as they are",
+    ExitStatus.USAGE: "wrong usage or an unknown name; nothing was changed",
+}
+"""Those of a command that changes items and does not ask."""
+
+ASKS = CHANGES | {
+    ExitStatus.ITEMS_LEFT: f"{CHANGES[ExitStatus.ITEMS_LEFT]}, or you answered no",
+    ExitStatus.USAGE: "wrong usage, an unknown name, or no terminal to ask on; nothing was changed",
+}
+"""Those of one that asks first."""
 
 RESUME_SECONDS = 60.0
 """Seconds between two checks of `resume --watch`: each reads the tables of the earlier steps."""
@@ -25,7 +37,7 @@ def _add_retry(add_parser: AddParser) -> None:
     more = f"""It is `requeue --state failed`: failed nested tasks run again, done ones do not.
 
 {WORDS}"""
-    made = add_command(add_parser, "retry", "Retry everything that failed.", example, more)
+    made = add_command(add_parser, "retry", "Retry everything that failed.", example, more, ASKS)
     add_words(made, "default: everything that failed")
     made.add_argument("--nested", type=types.non_empty, metavar="TASK", default="failed",
                       help="one nested task only, by its name or argument")  # fmt: skip
@@ -43,7 +55,7 @@ that are done, all do. An item that is locked is freed once its lease has ended,
 --force takes it from the worker that holds it, which stops its tasks and writes nothing more.
 
 {WORDS}"""
-    made = add_command(add_parser, "requeue", "Requeue items.", example, more)
+    made = add_command(add_parser, "requeue", "Requeue items.", example, more, ASKS)
     _add_choice(made, "failed, locked or done")
     made.add_argument("--nested", type=types.non_empty, default="failed", metavar="TASK",
                       help="which nested tasks run again: failed, all, or one by its name or "
@@ -60,7 +72,7 @@ has none; with --force the worker that holds it stops its tasks and writes nothi
 --nested, the item stays, and the same line imported again adds nothing.
 
 {WORDS}"""
-    made = add_command(add_parser, "remove", "Delete items from tables.", example, more)
+    made = add_command(add_parser, "remove", "Delete items from tables.", example, more, ASKS)
     _add_choice(made, "todo, held, locked, done or failed")
     made.add_argument("--nested", type=types.non_empty, metavar="TASK",
                       help="take one nested task that failed, by its name or argument, out of "
@@ -85,7 +97,7 @@ def _add_hold(add_parser: AddParser) -> None:
 
 {WORDS}"""
     what = "Keep todo items from being claimed, until they are resumed."
-    made = add_command(add_parser, "hold", what, example, more)
+    made = add_command(add_parser, "hold", what, example, more, CHANGES)
     add_words(made, "default: all items that are todo")
     made.set_defaults(call=_hold)
 
@@ -100,7 +112,9 @@ item of those tables, which DynamoDB bills.
 
 {WORDS}"""
     what = "Let held items be claimed: all of them, or those whose earlier steps are done."
-    made = add_command(add_parser, "resume", what, example, more)
+    without_after = f"{CHANGES[ExitStatus.ITEMS_LEFT]} (0 with --after)"
+    codes = CHANGES | {ExitStatus.ITEMS_LEFT: without_after}
+    made = add_command(add_parser, "resume", what, example, more, codes)
     add_words(made, "default: all items that are held")
     made.add_argument(
         "--after",

@@ -2,11 +2,12 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
+from anamo.cli.main import ExitStatus
 from anamo.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
 AddParser = Callable[..., types.Parser]
 """The `add_parser` of argparse's subparsers, whose class has no public name."""
 
-EXIT_CODES = """exit codes:
-  0    done
-  1    some of the selected items were left as they are, or you answered no
-  2    wrong usage, an unknown name, or no terminal to ask on; nothing was changed
-  3    AWS refused or cannot be reached, or a log is not in S3 any more
-  130  stopped by SIGINT"""
-
+READS = {
+    ExitStatus.OK: "done",
+    ExitStatus.USAGE: "wrong usage or an unknown name",
+    ExitStatus.AWS: "AWS refused or cannot be reached",
+    ExitStatus.INTERRUPTED: "stopped by SIGINT",
+}
+"""Exit codes of a command that only reads, and what they mean."""
 
 WORDS = f"""Words after -t are tables as long as tables of these names exist; the first that is not,
 and all after it, are samples, named by taskID or itemID. A name found in no table is an error, and
@@ -32,7 +33,12 @@ line, up to a tab, and skips the heading taskID.
 
 
 def add_command(
-    add_parser: AddParser, name: str, what: str, example: str, more: str
+    add_parser: AddParser,
+    name: str,
+    what: str,
+    example: str,
+    more: str,
+    codes: Mapping[ExitStatus, str],
 ) -> argparse.ArgumentParser:
     """Add a command.
 
@@ -42,6 +48,7 @@ def add_command(
         what: What it does, in a sentence.
         example: Command lines for --help.
         more: What --help says between the example and the exit codes.
+        codes: Its exit codes, and what they mean.
     """
     made = add_parser(
         name,
@@ -51,7 +58,9 @@ def add_command(
         allow_abbrev=False,
     )
     program = made.prog.partition(" ")[0]
-    made.epilog = types.as_started(f"example:\n{example}\n\n{more}\n\n{EXIT_CODES}", program)
+    lines = "\n".join(f"  {code.value:<5}{meaning}" for code, meaning in sorted(codes.items()))
+    epilog = f"example:\n{example}\n\n{more}\n\nexit codes:\n{lines}"
+    made.epilog = types.as_started(epilog, program)
     types.add_common_flags(made)
     return made
 

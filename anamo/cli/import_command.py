@@ -54,9 +54,10 @@ A corrected line is a new item; the old item stays, unless --replace is given.
 
 exit codes:
   0    imported
-  1    imported, but old items that workers hold were not replaced (--replace)
+  1    imported, but some old items were kept: a worker holds them, say (--replace)
   2    wrong usage or invalid lines; nothing was written
-  3    AWS refused or cannot be reached; run the same command again to finish"""
+  3    AWS refused or cannot be reached; run the same command again to finish
+  130  stopped by SIGINT; run the same command again to finish"""
 
 
 def parser(program: str = SCRIPT) -> types.Parser:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
 from anamo.cli import change_commands
-from anamo.cli.command_parser import WORDS, AddParser, add_command, add_words, words
+from anamo.cli.command_parser import READS, WORDS, AddParser, add_command, add_words, words
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus
 from anamo.operator.plan.price import WRITE_PRICE
@@ -28,10 +28,18 @@ IDLE_SECONDS = 900.0
 """How long `status --check --wait` waits while no worker holds an item: the default lease is 600 s,
 and a worker checks again within a minute after it has ended."""
 
-CHECK = """with --check, a gate between steps of a workflow, the exit code is
-  0    every item is done
-  1    nothing is left, and some items failed
-  75   items are left: todo, locked, held, or in a state of another tool"""
+STATUS_CODES = READS | {
+    ExitStatus.OK: "done; with --check: every item is done",
+    ExitStatus.TASKS_FAILED: "with --check: nothing is left, and some items failed",
+    ExitStatus.UNFINISHED: (
+        "with --check: items are left (todo, locked, held, or in a state of another tool)"
+    ),
+}
+
+LOGS_CODES = READS | {
+    ExitStatus.USAGE: "wrong usage, an unknown name, or none of the items has a log yet",
+    ExitStatus.AWS: f"{READS[ExitStatus.AWS]}, or a log is not in S3 any more (0 with --follow)",
+}
 
 LAG = """Counts come from an index of the table, which lags behind it by a moment, and a table that
 workers use changes while it is read. DynamoDB bills every entry of the index that is read;
@@ -90,7 +98,8 @@ def _add_status(add_parser: AddParser) -> None:
         "status",
         "Show the progress of the steps.",
         STATUS_EXAMPLE,
-        f"{LAG}\n\n{WORDS}\n\n{FIELDS}\n\n{CHECK}",
+        f"{LAG}\n\n{WORDS}\n\n{FIELDS}",
+        STATUS_CODES,
     )
     add = made.add_argument
     add_words(made, "shows each of them in every step")
@@ -129,7 +138,9 @@ def _add_status(add_parser: AddParser) -> None:
         "reloaded by the browser",
     )
     form.add_argument(
-        "--check", action="store_true", help="the exit code tells whether every item is done"
+        "--check",
+        action="store_true",
+        help="a gate between steps: the exit code tells whether every item is done",
     )
     add(
         "--wait",
@@ -212,7 +223,7 @@ each stream (256 kB), as it was at the time that it says; see --partial-logs of 
 
 {WORDS}"""
     what = "Print task logs from S3, including partial output."
-    made = add_command(add_parser, "logs", what, example, more)
+    made = add_command(add_parser, "logs", what, example, more, LOGS_CODES)
     add = made.add_argument
     add_words(made, "without one, give --state")
     add(
@@ -254,8 +265,8 @@ PLAN_EXAMPLE = """  python pyanamo.py plan -t Align --workers 500 --task-time 90
 
 BASIS = """Without --items, the table is counted as `status` does, and one of its items stands for
 all. With --items, AWS is not asked. It is arithmetic on what DynamoDB bills and on the limits that
-AWS documents; what is assumed is printed below the figures. It takes one table: what steps or
-parts take adds up."""
+AWS documents; what is assumed is printed below the figures. It takes one table; for several, add up
+the figures."""
 
 MOST_WORKERS, MOST_ITEMS, MOST_SECONDS, MOST_USD = 10**9, 10**12, 86_400.0 * 100_000, 10.0**6
 """What `plan` takes at most, so that its figures have room on a line."""
@@ -274,8 +285,10 @@ def _at_most(most: float, kind: Callable[[str], float]) -> Callable[[str], float
 
 
 def _add_plan(add_parser: AddParser) -> None:
-    what = "How long a table takes, what it costs, and how many workers help."
-    made = add_command(add_parser, "plan", what, PLAN_EXAMPLE, BASIS)
+    what = (
+        "Estimate how long a table will take, what it will cost, and how many workers are useful."
+    )
+    made = add_command(add_parser, "plan", what, PLAN_EXAMPLE, BASIS, READS)
     add = made.add_argument
     number = types.whole_number(1)
     workers = _at_most(MOST_WORKERS, number)
@@ -350,6 +363,7 @@ def _add_export(add_parser: AddParser) -> None:
         "Export a line for each task, for R, pandas and spreadsheets.",
         EXPORT_EXAMPLE,
         f"{COLUMNS}\n\n{WORDS}",
+        READS,
     )
     add = made.add_argument
     add_words(made, "default: all items")

@@ -108,7 +108,9 @@ def each_task(record: Record) -> Iterator[tuple[str, str, str, LogEntry | None]]
 
 def cause(entry: LogEntry) -> str:
     """Why a task failed; empty for one that did not."""
-    return "" if entry.succeeded else entry.status.removeprefix(FAILED)
+    if entry.succeeded:
+        return ""
+    return entry.status.removeprefix(FAILED) or f"exit {entry.exit_code}"
 
 
 def _outcome(entry: LogEntry) -> dict[str, Any]:

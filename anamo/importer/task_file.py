@@ -140,8 +140,7 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
                 _note_doubts(found, f"{name}:{number}", line, fields, item, layout)
         except BadLine as bad:
             header = header or (number == 1 and isinstance(bad, OtherFields))
-            advice = [COMMENT] * _is_comment(line) + [CUT] * (not ended)
-            problems.append((number, "; ".join([str(bad), *advice])))
+            problems.append((number, "; ".join([str(bad), *_advice(line)])))
     if header and len(problems) < found.lines:
         problems[0] = (1, f"{problems[0][1]}; {HEADER}")
     if problems:
@@ -149,6 +148,16 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
     if not found.lines:
         raise UsageError(f"{name}: contains no task")
     return found
+
+
+def _advice(line: bytes) -> list[str]:
+    """What may be behind a bad line."""
+    advice = []
+    if _is_comment(line):
+        advice.append(COMMENT)
+    if not line.endswith(b"\n"):
+        advice.append(CUT)
+    return advice
 
 
 def _is_cut_off(last: tuple[int, int], others: Collection[tuple[int, int]]) -> bool:

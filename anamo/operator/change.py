@@ -97,7 +97,9 @@ class ChangeResult:
 
     Attributes:
         changed: How many items were changed, by table; empty where the operator answered no.
-        complete: Whether all of the selected items were.
+        complete: False if an item was left as it is, or the operator answered no. Items that
+            workers hold, or without the nested task, count only where they were named; named items
+            in another state, only where the operator gave a state, or nothing else was selected.
     """
 
     changed: Mapping[str, int]
@@ -148,10 +150,11 @@ class Change:
             self._changed[table.name] = 0
             self._change(table, records)
         self._say_some(self._not_changed)
-        if self._locked:
-            locked = count(self._locked, "item")
-            were, them = ("was", "it") if self._locked == 1 else ("were", "them")
-            self._say(f"{locked} that workers hold {were} left (--force takes {them})")
+        if self._locked == 1:
+            self._say("1 item was left because a worker holds it (--force takes it)")
+        elif self._locked:
+            left = f"{self._locked:,} items were left because workers hold them"
+            self._say(f"{left} (--force takes them)")
         return ChangeResult(self._changed, complete=not self._not_changed)
 
     def _say_some(self, lines: Sequence[str]) -> None:
@@ -218,10 +221,10 @@ class Change:
             check_state(self._target.tables, asked.state, self._retry)
             raise UsageError(
                 f"items that are {asked.state} cannot be {_DONE[asked.action]}, only those that "
-                f"are {_listed(possible, 'or')}"
+                f"are {in_words(possible, 'or')}"
             )
         if not self._target.names:
-            known = _listed(possible, "or")
+            known = in_words(possible, "or")
             raise UsageError(f"which items? Give a TASKID, or --state {known} for all of them")
         return possible
 
@@ -344,7 +347,7 @@ def change(
         progress_bar: Shows the progress of each table.
 
     Returns:
-        False if some of the selected items were not changed.
+        Whether it was complete, see `ChangeResult`.
 
     Raises:
         UsageError: A name or the state is unknown, or there is no terminal to ask on.
@@ -374,10 +377,10 @@ def _counted(records: Sequence[Record]) -> str:
     """How many items are in which state, such as "1 failed and 2 done items"."""
     *some, (state, items) = sorted(Counter(record.state for record in records).items())
     parts = [f"{n:,} {other}" for other, n in some]
-    return _listed([*parts, count(items, f"{state} item")], "and")
+    return in_words([*parts, count(items, f"{state} item")], "and")
 
 
-def _listed(parts: Sequence[str], word: str) -> str:
+def in_words(parts: Sequence[str], word: str) -> str:
     """The parts as a sentence lists them, with "and" or "or" before the last."""
     *some, last = parts
     return f"{', '.join(some)} {word} {last}" if some else last

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from anamo.core.log_entry import FAILED, LogEntry
+from anamo.core.log_entry import LogEntry
 from anamo.core.record import Record
+from anamo.core.task import cause
 from anamo.core.text import natural_sort_key
 
 EXAMPLES = 3
@@ -83,9 +84,9 @@ class Failures:
         """Add the failed tasks of an item; returns the group of each."""
         found = []
         for name, entry in record.failed_tasks():
-            cause = entry.status.removeprefix(FAILED) or f"exit {entry.exit_code}"
+            why = cause(entry)
             fixed, slots = _parts(last_line(entry), record, name)
-            group = self._groups.setdefault((cause, fixed), FailureGroup(cause, fixed, slots))
+            group = self._groups.setdefault((why, fixed), FailureGroup(why, fixed, slots))
             group.add(record.item.task_id, slots)
             found.append(group)
         return found

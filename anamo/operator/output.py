@@ -99,7 +99,8 @@ def fit(
     for heading in map(printable, droppable):
         if _width(kept, table.padding[1]) <= console.width:
             return _copy(table, kept), dropped
-        dropped += [heading] * any(column.header == heading for column in kept)
+        if any(column.header == heading for column in kept):
+            dropped.append(heading)
         kept = [column for column in kept if column.header != heading]
     # What is left cannot be dropped: words are broken only now
     return _copy(table, kept), dropped

@@ -5,8 +5,8 @@ All of it comes from the records: when each item was last claimed (Lock_Date), w
 no worker is active changes nothing, and the rate is known from the first count on.
 
 Guaranteed: no time left is given while no worker is active, or before anything has ended. Not
-guaranteed: that earlier claims of an item count, since the table keeps the last one only; nor that
-only the part of a nested item that was requeued counts.
+guaranteed: that earlier claims of an item count, since the table keeps the last one only; or
+that, of a requeued nested item, only the tasks that run again count.
 """
 
 import heapq

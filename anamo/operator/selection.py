@@ -161,7 +161,7 @@ def check_names(target: Target, found: Mapping[str, ByName]) -> None:
     if unknown:
         tables = _tables(target.tables)
         raise UsageError(
-            f"{tables}: no item has the taskID or itemID {listed(unknown)}"
+            f"{tables}: no item has the taskID or itemID {first_names(unknown)}"
             f"{_nor_table(target, unknown)}"
         )
 
@@ -176,10 +176,10 @@ def say_lacking(found: Mapping[str, ByName], say: Callable[[str], object]) -> No
     for table, each in found.items():
         lacking = [name for name, records in each.items() if not records]
         if lacking:
-            say(f"table {table}: no item has the taskID or itemID {listed(lacking)}")
+            say(f"table {table}: no item has the taskID or itemID {first_names(lacking)}")
 
 
-def listed(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
     """The first of some names, and how many more there are."""
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

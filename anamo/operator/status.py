@@ -157,7 +157,10 @@ class Status:
         if conditions:
             said = " and ".join("=".join(each) for each in conditions)
             number = f"{len(found):,} of {count(len(matrix), 'sample')}: {said}"
-            (print if self._form == "table" else self._say)(number)
+            if self._form == "table":
+                print(number)
+            else:
+                self._say(number)
         elif self._form == "table":
             self._print_samples(steps.matrix_samples(found, tables))
 

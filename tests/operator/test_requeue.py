@@ -156,13 +156,23 @@ def test_only_items_nobody_holds_are_freed(run: Run, small: Any, command: str) -
     words = [command, "-t", table.name, "--state", "locked", "--yes"]
     ended = run("pyanamo.py", *words)
     assert ended.returncode == 0
-    assert "1 item that workers hold was left (--force takes it)" in ended.stderr
+    assert "1 item was left because a worker holds it (--force takes it)" in ended.stderr
     assert [item["taskID"] for item in table.items() if item["ItemState"] == "locked"] == ["Live"]
     named = run("pyanamo.py", *words, "Live")
-    assert named.returncode == 1
+    assert named.returncode == 1, "what is named and left counts"
     assert f"is locked by {items[0]['InstanceID']}" in named.stderr
     assert run("pyanamo.py", *words, "--force").returncode == 0
     assert table.states()["locked"] == 0
+
+
+def test_items_that_workers_hold_and_nobody_named_do_not_count_as_left(
+    run: Run, small: Any
+) -> None:
+    table = small(held("One"), held("Two"))
+    ended = run("pyanamo.py", "requeue", "-t", table.name, "--state", "locked", "--yes")
+    assert ended.returncode == 0
+    assert "2 items were left because workers hold them (--force takes them)" in ended.stderr
+    assert table.states() == {"locked": 2}
 
 
 def test_remove_deletes_what_was_asked_for(run: Run, typing: Run, small: Any) -> None:

@@ -232,6 +232,9 @@ def test_tables_and_bucket_come_from_the_environment_where_no_flag_gives_them(
     worker = worker_command.parser()
     assert arguments.bucket(worker.parse_args([])) == arguments.LogLocation("bucket", "logs")
     assert worker.parse_args(["-b", "other"]).bucket.bucket == "other"
+    # As a file with the line ends of Windows leaves it
+    monkeypatch.setenv("PYANAMO_TABLES", "Align Call\r\n")
+    assert arguments.tables(worker.parse_args([])) == ["Align", "Call"]
     monkeypatch.setenv("PYANAMO_TABLES", "Align x/y")
     with pytest.raises(UsageError, match="PYANAMO_TABLES: 'x/y' cannot be the name of a DynamoDB"):
         arguments.tables(worker.parse_args([]))

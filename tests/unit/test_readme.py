@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anamo.cli import import_command, worker_command
+from anamo.cli import import_command, operator_commands, worker_command
 from anamo.cli.arguments import DEFAULT_PREFIX, Parser
 from anamo.cli.main import ExitStatus
 from anamo.core.item import State
@@ -68,6 +68,36 @@ def test_the_flags_are_those_of_the_command_line(
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
     assert {int(cells[0]) for cells in rows(section("Exit codes"))} == set(ExitStatus)
+
+
+READS = {ExitStatus.OK, ExitStatus.USAGE, ExitStatus.AWS, ExitStatus.INTERRUPTED}
+CHANGES = READS | {ExitStatus.ITEMS_LEFT}
+CODES: dict[str, set[ExitStatus]] = {
+    "pyanamo.py": set(ExitStatus),
+    "import-items-generic.py": CHANGES,
+    "pyanamo.py status": READS | {ExitStatus.TASKS_FAILED, ExitStatus.UNFINISHED},
+    **{f"pyanamo.py {reads}": READS for reads in ("logs", "plan", "export")},
+    **{
+        f"pyanamo.py {changes}": CHANGES
+        for changes in ("requeue", "retry", "remove", "hold", "resume")
+    },
+}
+"""What each command may end with."""
+
+
+def test_the_help_of_each_command_has_its_exit_codes_and_no_others() -> None:
+    commands = [*operator_commands.parser("pyanamo.py").commands.values()]
+    parsers = [worker_command.parser(), import_command.parser(), *commands]
+    named = {
+        parser.prog: re.findall(r"(?m)^  (\d+) +\w", parser.format_help()) for parser in parsers
+    }
+    assert named == {prog: [*map(str, sorted(codes))] for prog, codes in CODES.items()}
+    for parser in commands:
+        asks = any("--yes" in action.option_strings for action in parser.actions)
+        for words in ("answered no", "terminal to ask on"):
+            assert (words in parser.format_help()) == asks, parser.prog
+    listed = re.findall(r"(?m)^- (\d+): ", README.split("Exit codes of the commands:")[1])
+    assert {*map(int, listed)} == set().union(*(CODES[parser.prog] for parser in commands))
 
 
 def test_the_states_and_where_they_lead_are_those_of_the_transitions() -> None:

@@ -71,6 +71,11 @@ def test_a_signal_is_told_from_an_exit_code_of_the_same_number() -> None:
     assert (exited["exit_code"], exited["signal"]) == (137, None)
 
 
+def test_a_failed_task_without_a_status_has_its_exit_code_as_the_cause() -> None:
+    (row,) = rows(**workflow.item("S7", "failed", Log={"Status": "", "Exit_Code": 3}))
+    assert row["cause"] == "exit 3"
+
+
 def test_tags_are_columns_and_none_of_them_takes_the_place_of_another_column() -> None:
     tags = ["reads=81234", "state = odd", "expr=a=b", "only words", "reads=5", "more words", "=x"]
     row = ended(Tags=tags)

@@ -168,8 +168,8 @@ def _seconds(
 
 
 def _least_seconds(items: int, limits: Sequence[Limit], most: float = math.inf) -> float:
-    """How long so many items take by the limits, at no more than `most` items a second. What a new
-    table takes doubles while it is what limits them.
+    """How long so many items take by the limits, at no more than `most` items a second. A new
+    table's own limit doubles every DOUBLING_SECONDS while it is the lowest.
     """
     table = next(limit.rate for limit in limits if limit.place == TABLE)
     others = min([most, *(limit.rate for limit in limits if limit.place != TABLE)])
@@ -210,7 +210,7 @@ def _splitting(
     item: Item, indexes: Sequence[Index], life: ItemLife, group: int
 ) -> dict[Place, bool]:
     """Whether the sort keys of a place differ between this item and another, which another worker
-    holds. Both print as many lines.
+    holds. Both print the same number of lines.
     """
     other = replace(item, item_id=7, task_id=f"{item.task_id}x")
     lives = (life, item_life(other, indexes, group, "i-1111111111111111f"))

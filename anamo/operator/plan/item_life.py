@@ -29,7 +29,7 @@ long as the task took, but no less than LINGER_SECONDS and no more than BRIEF_SE
 `anamo.worker.recorder`."""
 
 RENEWALS = 3
-"""Renewals a lease."""
+"""Renewals per lease period."""
 
 Place = tuple[str, str]
 """Where units are taken: "table" or an index, and the key value there, empty for the table."""
