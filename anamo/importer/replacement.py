@@ -15,8 +15,10 @@ from anamo.aws.dynamodb import TRANSACTION_LIMIT
 from anamo.aws.pages import Retry, once
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
+from anamo.aws.table_writes import TRANSACTION_BYTES
 from anamo.core.codec import ItemId
-from anamo.core.item import Item, State
+from anamo.core.item import Item, State, new_values
+from anamo.core.item_size import size_of
 from anamo.core.record import Record
 from anamo.core.transitions import REMOVE
 from anamo.importer.threads import Threads
@@ -141,6 +143,9 @@ class Replacement:
         """Why items cannot be replaced; empty if they can."""
         if len(old) + len(new) > TRANSACTION_LIMIT:
             return f"the task id has more than {TRANSACTION_LIMIT} items: remove the old ones first"
+        if sum(size_of(new_values(item)) for item in new) > TRANSACTION_BYTES:
+            most = f"{TRANSACTION_BYTES // 10**6} MB"
+            return f"the task id has more than {most} of new items: remove the old ones first"
         for record in old:
             if record.leased(self._table.clock.now()):
                 holder = record.item.instance_id
