@@ -7,6 +7,7 @@ condition of the write that follows decides.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from anamo.aws.dynamodb import (
@@ -21,9 +22,11 @@ from anamo.aws.pages import (
     LeasePage,
     Part,
     QueryPage,
+    Retry,
     ScanPage,
     Segment,
     TableLook,
+    once,
 )
 from anamo.core.codec import (
     LARGEST_ID,
@@ -108,8 +111,7 @@ class TableReads(TableRequests):
         return found[0].item_id if found else None
 
     def _listed(self, condition: str, values: Values, **request: Any) -> list[Item]:
-        response = self.send(
-            self._client.query,
+        response = self._query(
             IndexName=STATE_INDEX,
             KeyConditionExpression=condition,
             ExpressionAttributeValues=encode(values),
@@ -134,8 +136,7 @@ class TableReads(TableRequests):
         if instance:
             wanted += " OR InstanceID = :instance"
             values[":instance"] = instance
-        response = self.send(
-            self._client.query,
+        response = self._query(
             IndexName=STATE_INDEX,
             KeyConditionExpression="ItemState = :state AND itemID >= :start",
             FilterExpression=wanted,
@@ -148,9 +149,10 @@ class TableReads(TableRequests):
         rest = above(key_of(decode(last))) if last else None
         return LeasePage(items, response["ScannedCount"], rest)
 
-    def locked_by(self, instance: str) -> list[ItemId]:
-        """The items that InstanceStateIndex lists as locked by an InstanceID."""
+    def locked_by(self, instance: str, retry: Retry = once) -> list[ItemId]:
+        """What InstanceStateIndex lists as locked by an InstanceID; `retry` is as in `read`."""
         pages = self._pages(
+            retry,
             IndexName=INSTANCE_INDEX,
             KeyConditionExpression="ItemState = :state AND InstanceID = :instance",
             ExpressionAttributeValues=encode({":state": State.LOCKED.value, ":instance": instance}),
@@ -185,7 +187,9 @@ class TableReads(TableRequests):
 
     # Operators
 
-    def page(self, part: Part, projection: Projection, limit: int | None = None) -> QueryPage:
+    def page(
+        self, part: Part, projection: Projection, limit: int | None = None, retry: Retry = once
+    ) -> QueryPage:
         """The first items of a part: as many as DynamoDB reads at once (1 MB). An item that has
         changed its state since it was listed is given as listed.
 
@@ -193,6 +197,7 @@ class TableReads(TableRequests):
             part: The part.
             projection: How much of its items.
             limit: The most items; of whole ones it is 100 at most.
+            retry: As in `read`.
         """
         values = {
             ":state": part.state,
@@ -204,13 +209,14 @@ class TableReads(TableRequests):
             limit = min(limit or TRANSACTION_LIMIT, TRANSACTION_LIMIT)
         if limit:
             request["Limit"] = limit
-        response = self.send(
-            self._client.query,
+        query = partial(
+            self._query,
             IndexName=STATE_INDEX,
             KeyConditionExpression="ItemState = :state AND itemID BETWEEN :first AND :last",
             ExpressionAttributeValues=encode(values),
             **request,
         )
+        response = retry(query)
         rest = None
         if "LastEvaluatedKey" in response:
             first = above(key_of(decode(response["LastEvaluatedKey"])))
@@ -220,7 +226,7 @@ class TableReads(TableRequests):
             known = encode({"ItemState": part.state})
             images = [{**image, **known} for image in images]
         # What is only shown may be read at half the price
-        found = self._completed(images, projection, projection is not Projection.WHOLE)
+        found = self._completed(images, projection, projection is not Projection.WHOLE, retry)
         return QueryPage(found, rest)
 
     def states_held(self) -> set[str]:
@@ -248,7 +254,9 @@ class TableReads(TableRequests):
             else:
                 return found
 
-    def of_task(self, task_id: str, state: str, projection: Projection) -> list[Record]:
+    def of_task(
+        self, task_id: str, state: str, projection: Projection, retry: Retry = once
+    ) -> list[Record]:
         """The items of a task id that the index lists in a state; what is read from the table is
         given in the state that it is in by now.
 
@@ -256,30 +264,28 @@ class TableReads(TableRequests):
             task_id: The task id.
             state: The state.
             projection: How much of them: STEP, STANDING or WHOLE.
+            retry: As in `read`.
         """
         pages = self._pages(
+            retry,
             IndexName=TASK_INDEX,
             KeyConditionExpression="ItemState = :state AND taskID = :task",
             ExpressionAttributeValues=encode({":state": state, ":task": task_id}),
             **(_of_index(projection) if projection is Projection.STEP else {}),
         )
-        return self._completed(list(pages), projection, consistent=True, as_listed=False)
+        return self._completed(list(pages), projection, True, retry, as_listed=False)
 
     def _completed(
         self,
         listed: Sequence[Attributes],
         projection: Projection,
         consistent: bool,
+        retry: Retry,
         *,
         as_listed: bool = True,
     ) -> list[Record]:
-        """Items that an index lists, those that it does not hold whole read from the table.
-
-        Args:
-            listed: The items as the index holds them.
-            projection: How much of them.
-            consistent: As in `read`.
-            as_listed: Whether an item that has changed its state is given as listed.
+        """Items that an index lists, those that it does not hold whole read from the table, as in
+        `read`; with `as_listed`, one that has changed its state is given as the index holds it.
         """
         found = [Record.from_values(decode(image)) for image in listed]
         if projection not in _OF_TABLE:
@@ -289,7 +295,8 @@ class TableReads(TableRequests):
             for record, image in zip(found, listed, strict=True)
             if "TaskScript" not in image
         ]
-        whole = {each.item.item_id: each for each in self.read(partly, projection, consistent)}
+        read = self.read(partly, projection, consistent, retry)
+        whole = {record.item.item_id: record for record in read}
         current = [whole.get(record.item.item_id, record) for record in found]
         # A change names the state that was seen, and fails if that is not the item's any more
         return [
@@ -298,7 +305,11 @@ class TableReads(TableRequests):
         ]
 
     def read(
-        self, item_ids: Sequence[ItemId], projection: Projection, consistent: bool = True
+        self,
+        item_ids: Sequence[ItemId],
+        projection: Projection,
+        consistent: bool = True,
+        retry: Retry = once,
     ) -> list[Record]:
         """Those of some items that are in the table, read from it and not from an index.
 
@@ -306,6 +317,7 @@ class TableReads(TableRequests):
             item_ids: The items.
             projection: How much of them.
             consistent: Whether to see every write before, at twice the price.
+            retry: Sends each request; what those before it have read is kept.
 
         Raises:
             Throttled: DynamoDB read none of a request's items.
@@ -314,9 +326,8 @@ class TableReads(TableRequests):
         left = [encode({"itemID": item_id}) for item_id in item_ids]
         while left:
             keys, left = left[:TRANSACTION_LIMIT], left[TRANSACTION_LIMIT:]
-            images, unread = self._batch(
-                Keys=keys, ConsistentRead=consistent, **_of_table(projection)
-            )
+            how = {"ConsistentRead": consistent, **_of_table(projection)}
+            images, unread = retry(partial(self._batch, Keys=keys, **how))
             found += map(Record.from_values, images)
             left = unread + left
         return found
@@ -354,10 +365,13 @@ class TableReads(TableRequests):
             raise Throttled(f"table {self.name}: reads are throttled")
         return images, unread
 
-    def _pages(self, **request: Any) -> Iterator[Attributes]:
+    def _query(self, **request: Any) -> Mapping[str, Any]:
+        return self.send(self._client.query, **request)
+
+    def _pages(self, retry: Retry, **request: Any) -> Iterator[Attributes]:
         """The items of a query, page after page."""
         while True:
-            response = self.send(self._client.query, **request)
+            response = retry(partial(self._query, **request))
             yield from response["Items"]
             if "LastEvaluatedKey" not in response:
                 return

@@ -7,21 +7,23 @@ them lags behind the table.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, TypeVar
 
 from anamo.aws.dynamodb import TRANSACTION_LIMIT
+from anamo.aws.pages import Retry, once
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
+from anamo.aws.table_writes import TRANSACTION_BYTES
 from anamo.core.codec import ItemId
-from anamo.core.item import Item, State
+from anamo.core.item import Item, State, new_values
+from anamo.core.item_size import size_of
 from anamo.core.record import Record
 from anamo.core.transitions import REMOVE
 from anamo.importer.threads import Threads
 
-T = TypeVar("T")
+__all__ = ["LOOKED_UP", "Replaced", "Replacement", "once"]
 
 LOOKED_UP = 1000
 """New items whose task ids an import looks up; each takes half a read unit for each state."""
@@ -52,18 +54,6 @@ class Replaced:
         self.new += other.new
         self.existing += other.existing
         self.left += other.left
-
-
-class Retry(Protocol):
-    """Sends a request, and again if it fails."""
-
-    def __call__(self, request: Callable[[], T]) -> T:
-        """Return the request's result."""
-
-
-def once(request: Callable[[], T]) -> T:
-    """Send a request once."""
-    return request()
 
 
 class Replacement:
@@ -114,9 +104,7 @@ class Replacement:
         # By itemID: an item that changes its state meanwhile is listed twice
         found: dict[ItemId, Record] = {}
         for state in states:
-            for record in self._retry(
-                partial(self._table.of_task, task_id, state, Projection.STEP)
-            ):
+            for record in self._table.of_task(task_id, state, Projection.STEP, self._retry):
                 if record.item.item_id not in self._items:
                     found[record.item.item_id] = record
         return list(found.values())
@@ -149,12 +137,15 @@ class Replacement:
 
     def _read(self, items: Sequence[Item], projection: Projection) -> list[Record]:
         item_ids = [item.item_id for item in items]
-        return self._retry(lambda: self._table.read(item_ids, projection))
+        return self._table.read(item_ids, projection, retry=self._retry)
 
     def _obstacle(self, old: Sequence[Record], new: Sequence[Item]) -> str:
         """Why items cannot be replaced; empty if they can."""
         if len(old) + len(new) > TRANSACTION_LIMIT:
             return f"the task id has more than {TRANSACTION_LIMIT} items: remove the old ones first"
+        if sum(size_of(new_values(item)) for item in new) > TRANSACTION_BYTES:
+            most = f"{TRANSACTION_BYTES // 10**6} MB"
+            return f"the task id has more than {most} of new items: remove the old ones first"
         for record in old:
             if record.leased(self._table.clock.now()):
                 holder = record.item.instance_id

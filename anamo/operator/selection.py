@@ -7,7 +7,6 @@ table has is reported before anything is done; a message names one that only som
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
@@ -206,11 +205,11 @@ def _read_each(
         # By itemID: an item that changes its state meanwhile is listed twice
         found: dict[ItemId, Record] = {}
         for state in states:
-            records = retry(partial(table.of_task, name, state, projection))
+            records = table.of_task(name, state, projection, retry)
             found |= {record.item.item_id: record for record in records}
         key = key_named(name)
         if not found and key is not None:
-            return retry(lambda: table.read([key], projection))
+            return table.read([key], projection, retry=retry)
         return [found[item_id] for item_id in sorted(found)]
 
     with ThreadPoolExecutor(QUERY_THREADS) as pool:

@@ -138,7 +138,7 @@ def _read_part(
 ) -> tuple[Sequence[Record], list[Part]]:
     """A page of a part, and the parts that remain."""
     limit = FIRST_PAGE if part.first is None else None
-    page = retry(lambda: table.page(part, projection, limit))
+    page = table.page(part, projection, limit, retry)
     if page.rest is None:
         return page.records, []
     if part.first is not None:
@@ -153,7 +153,7 @@ def _with_progress(
     state since then is given as listed.
     """
     ids = [record.item.item_id for record in listed]
-    read = retry(lambda: table.read(ids, projection, consistent=False))
+    read = table.read(ids, projection, consistent=False, retry=retry)
     current = {record.item.item_id: record for record in read}
     found = [(record, current.get(record.item.item_id, record)) for record in listed]
     return [now if now.state == record.state else record for record, now in found], []

@@ -153,6 +153,27 @@ def test_what_a_worker_holds_is_not_replaced(import_file: Importer, table: Table
     assert commands(table) == Counter({("Sample1", "echo wrong"): 1, ("Sample2", "echo good"): 1})
 
 
+def test_more_than_a_transaction_takes_is_not_replaced(import_file: Importer, table: Table) -> None:
+    """An import goes on after a task id whose new items have more than 4 MB."""
+    import_file.fill(table, line(table, "Sample1", "wrong") + line(table, "Sample2", "wrong"))
+    long = ",".join(3 * [120_000 * "x"])
+    large = "".join(line(table, "Sample1", f"{number},{long}") for number in range(12))
+    content = large + line(table, "Sample2", "right")
+    ended = import_file(table.name, content, "--replace")
+    (message,) = said(ended)
+    assert message == (
+        f"table {table.name}: Sample1: the task id has more than 4 MB of new items: remove the "
+        "old ones first; the old item was kept and the new command was not imported"
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == f"{table.name}: 1 item new, 0 there already, 1 old item removed\n"
+    assert commands(table) == Counter({("Sample1", "echo wrong"): 1, ("Sample2", "echo right"): 1})
+    (old,) = [item for item in table.items() if item["taskID"] == "Sample1"]
+    table.client.delete_item(TableName=table.name, Key=encode({"itemID": old["itemID"]}))
+    ended = import_file(table.name, content, "--replace")
+    assert ended.stdout == f"{table.name}: 12 items new, 1 there already (1 todo)\n"
+
+
 def test_items_of_a_task_id_that_is_left_count_as_there_already(
     import_file: Importer, table: Table
 ) -> None:

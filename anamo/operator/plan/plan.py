@@ -138,7 +138,7 @@ def _sample(table: WorkflowTable, retry: OperatorRetry) -> list[Item]:
 def _sample_of(table: WorkflowTable, part: Part, retry: OperatorRetry) -> list[Item]:
     page = retry(lambda: table.page(part, Projection.STEP, SAMPLE))
     ids = [record.item.item_id for record in page.records]
-    records = retry(lambda: table.read(ids, Projection.WHOLE, consistent=False))
+    records = table.read(ids, Projection.WHOLE, consistent=False, retry=retry)
     return [_as_new(record.item) for record in records]
 
 
