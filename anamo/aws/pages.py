@@ -1,26 +1,12 @@
-"""Pages of items, the parts of a table that reads are asked for, and what sends their requests."""
+"""Pages of items, and the parts of a table that reads are asked for."""
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from anamo.core.codec import ItemId
 from anamo.core.item import Item
 from anamo.core.record import Record
-
-T = TypeVar("T")
-
-
-class Retry(Protocol):
-    """Sends a request, and again if it fails."""
-
-    def __call__(self, request: Callable[[], T]) -> T:
-        """Return the request's result."""
-
-
-def once(request: Callable[[], T]) -> T:
-    """Send a request once."""
-    return request()
 
 
 @dataclass(frozen=True, slots=True)

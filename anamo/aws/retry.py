@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from tenacity import (
     RetryCallState,
@@ -24,6 +24,19 @@ from anamo.aws.session import DYNAMODB_READ_SECONDS
 from anamo.core.errors import Throttled, TransientError
 
 T = TypeVar("T")
+
+
+class Retry(Protocol):
+    """Sends a request, and again if it fails."""
+
+    def __call__(self, request: Callable[[], T]) -> T:
+        """Return the request's result."""
+
+
+def once(request: Callable[[], T]) -> T:
+    """Send a request once."""
+    return request()
+
 
 FIRST = 0.2
 """Seconds: the upper end of the first wait; botocore has retried on its own by then."""

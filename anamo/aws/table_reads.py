@@ -22,12 +22,11 @@ from anamo.aws.pages import (
     LeasePage,
     Part,
     QueryPage,
-    Retry,
     ScanPage,
     Segment,
     TableLook,
-    once,
 )
+from anamo.aws.retry import Retry, once
 from anamo.core.codec import (
     LARGEST_ID,
     SMALLEST_ID,

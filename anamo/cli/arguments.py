@@ -327,6 +327,18 @@ def duration(text: str) -> float:
     return seconds
 
 
+def positive_duration(text: str) -> float:
+    """As `duration`, but not 0.
+
+    Raises:
+        ArgumentTypeError: It is 0 or not a duration.
+    """
+    seconds = duration(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: it must be more than 0")
+    return seconds
+
+
 def price(text: str) -> float:
     """An amount of money.
 

@@ -127,9 +127,9 @@ item of those tables, which DynamoDB bills.
     made.add_argument(
         "--watch",
         nargs="?",
-        type=types.duration,
+        type=types.positive_duration,
         const=RESUME_SECONDS,
-        metavar="SECONDS",
+        metavar="TIME",
         help=f"check again at intervals (default: {RESUME_SECONDS:.0f} s) until nothing is held; "
         "print what is new",
     )
@@ -154,7 +154,11 @@ def _resume(
         return _run(
             ChangeRequest(Action.RESUME, "held", confirmed=True, implied=True), arguments, say
         )
-    prerequisites = Prerequisites(words(arguments), arguments.after, say, progress_bar)
+    named = words(arguments)
+    for table in arguments.after:
+        if any(table in each for each in named.tables):
+            made.error(f"--after {table}: a step cannot wait for itself; name the steps before it")
+    prerequisites = Prerequisites(named, arguments.after, say, progress_bar)
     if arguments.watch is None:
         prerequisites.resume()
     else:

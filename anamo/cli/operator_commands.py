@@ -124,9 +124,9 @@ def _add_status(add_parser: AddParser) -> None:
     form.add_argument(
         "--watch",
         nargs="?",
-        type=types.duration,
+        type=types.positive_duration,
         const=WATCH_SECONDS,
-        metavar="SECONDS",
+        metavar="TIME",
         help=f"update it at intervals (default: {WATCH_SECONDS:.0f} s), with rate and time left, "
         "until nothing is left to do",
     )

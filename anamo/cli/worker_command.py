@@ -159,7 +159,7 @@ def add_limits(made: argparse.ArgumentParser) -> None:
     )
     add(
         "--timeout",
-        type=types.duration,
+        type=types.positive_duration,
         metavar="TIME",
         help="stop a task after this time; it counts as failed",
     )

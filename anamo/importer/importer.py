@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from anamo.aws import session
 from anamo.aws.dynamodb import TRANSACTION_LIMIT
-from anamo.aws.retry import FIRST, LONGEST, OperatorRetry, RetryPolicy
+from anamo.aws.retry import FIRST, LONGEST, OperatorRetry, RetryPolicy, once
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import TRANSACTION_BYTES
 from anamo.core.codec import ItemId
@@ -28,7 +28,7 @@ from anamo.core.errors import AwsError, CredentialsExpired, TableMissing, Thrott
 from anamo.core.item import Item, State, new_values
 from anamo.core.item_size import size_of
 from anamo.core.record import Record
-from anamo.importer.replacement import LOOKED_UP, Replacement, once
+from anamo.importer.replacement import LOOKED_UP, Replacement
 from anamo.importer.task_file import TaskFile
 from anamo.importer.threads import Threads
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from anamo.aws.dynamodb import TRANSACTION_LIMIT
-from anamo.aws.pages import Retry, once
+from anamo.aws.retry import Retry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.aws.table_writes import TRANSACTION_BYTES
@@ -22,8 +22,6 @@ from anamo.core.item_size import size_of
 from anamo.core.record import Record
 from anamo.core.transitions import REMOVE
 from anamo.importer.threads import Threads
-
-__all__ = ["LOOKED_UP", "Replaced", "Replacement", "once"]
 
 LOOKED_UP = 1000
 """New items whose task ids an import looks up; each takes half a read unit for each state."""

@@ -28,7 +28,7 @@ class Progress:
     @property
     def ended(self) -> int:
         """How many tasks have ended."""
-        return sum(status in _ENDED for status in self.statuses.values())
+        return sum(status in ENDED for status in self.statuses.values())
 
     @property
     def done(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from anamo.aws.pages import LeasePage
-from anamo.aws.retry import RetryPolicy
+from anamo.aws.retry import Retry, RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import CHECK_SECONDS, NOT_RETRIED
 from anamo.aws.table_writes import Holder
@@ -32,43 +32,40 @@ def left_by_earlier_attempt(
     """
     if holder.attempt < 2:
         return {}
-    return {table.name: _held_before(table, holder, retries) for table in tables}
+    retry = partial(retries.retry, seconds=CHECK_SECONDS, say=_warn, not_retried=NOT_RETRIED)
+    return {table.name: _held_before(table, holder, retry) for table in tables}
 
 
-def _held_before(table: WorkflowTable, holder: Holder, retries: RetryPolicy) -> Sequence[Item]:
+def _held_before(table: WorkflowTable, holder: Holder, retry: Retry) -> Sequence[Item]:
     try:
-        pages = list(_pages_of_instance(table, holder, retries))
+        pages = list(_pages_of_instance(table, holder, retry))
     except AccessDenied as fault:
         # The policy of an earlier version allows no query of InstanceStateIndex
         logger.debug("reading all locked items instead: %s", fault)
-        pages = list(_all_pages(table, holder, retries))
+        pages = list(_all_pages(table, holder, retry))
     found = {item.item_id: item for page in pages for item in page.items}
     return list(filter(holder.held_before, found.values()))
 
 
-def _pages_of_instance(
-    table: WorkflowTable, holder: Holder, retries: RetryPolicy
-) -> Iterator[LeasePage]:
+def _pages_of_instance(table: WorkflowTable, holder: Holder, retry: Retry) -> Iterator[LeasePage]:
     """A page for each item that InstanceStateIndex lists, which has no more of it than its key."""
-    listed = partial(table.locked_by, holder.instance_id)
-    for item_id in retries.retry(listed, CHECK_SECONDS, say=_warn, not_retried=NOT_RETRIED):
-        yield _page(table, holder, retries, item_id, 1)
+    for item_id in table.locked_by(holder.instance_id, retry):
+        yield _page(table, holder, retry, item_id, 1)
 
 
-def _all_pages(table: WorkflowTable, holder: Holder, retries: RetryPolicy) -> Iterator[LeasePage]:
+def _all_pages(table: WorkflowTable, holder: Holder, retry: Retry) -> Iterator[LeasePage]:
     start: ItemId | None = SMALLEST_ID
     while start is not None:
-        page = _page(table, holder, retries, start, PAGE)
+        page = _page(table, holder, retry, start, PAGE)
         yield page
         start = page.rest
 
 
 def _page(
-    table: WorkflowTable, holder: Holder, retries: RetryPolicy, start: ItemId, limit: int
+    table: WorkflowTable, holder: Holder, retry: Retry, start: ItemId, limit: int
 ) -> LeasePage:
     """What the holder's InstanceID holds of a page of the locked items."""
-    request = partial(table.leases, start, 0, limit, holder.instance_id)
-    return retries.retry(request, CHECK_SECONDS, say=_warn, not_retried=NOT_RETRIED)
+    return retry(lambda: table.leases(start, 0, limit, holder.instance_id))
 
 
 def _warn(fault: TransientError) -> None:

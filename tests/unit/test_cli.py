@@ -460,3 +460,25 @@ def test_a_message_nobody_can_read_is_no_fault(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.undo()
         with suppress(OSError):
             full.close()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*WORKER, "--timeout", "0"],
+        ["pyanamo.py", "status", "-t", "Tab", "--watch", "0"],
+        ["pyanamo.py", "resume", "-t", "Tab", "--after", "Earlier", "--watch", "0s"],
+    ],
+)
+def test_no_time_at_all_is_refused_for_what_would_never_end_or_never_begin(
+    command: list[str],
+) -> None:
+    ended = started(*command)
+    assert ended.returncode == ExitStatus.USAGE
+    assert "is no time: it must be more than 0" in ended.stderr.splitlines()[-1]
+
+
+def test_a_step_cannot_wait_for_itself() -> None:
+    ended = started("pyanamo.py", "resume", "-t", "Call", "--after", "Align", "Call")
+    assert ended.returncode == ExitStatus.USAGE
+    assert "--after Call: a step cannot wait for itself" in ended.stderr.splitlines()[-1]

@@ -185,7 +185,9 @@ def test_an_endpoint_without_a_scheme_is_named(
 ) -> None:
     assert sessions == []
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "127.0.0.1:8000")
-    with pytest.raises(AwsError, match="Invalid endpoint: 127.0.0.1:8000 .* begins with http://"):
+    with pytest.raises(
+        AwsError, match=r"Invalid endpoint: 127\.0\.0\.1:8000 .* begins with http://"
+    ):
         session.dynamodb_client(None, renew=True)
 
 
