@@ -61,7 +61,7 @@ class LeasePage:
 
 
 @dataclass(frozen=True, slots=True)
-class TableLook:
+class ClaimablePage:
     """What can be claimed, now or later, of a page of the table itself.
 
     Attributes:

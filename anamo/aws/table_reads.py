@@ -18,13 +18,13 @@ from anamo.aws.dynamodb import (
     TableRequests,
 )
 from anamo.aws.pages import (
+    ClaimablePage,
     ItemStates,
     LeasePage,
     Part,
     QueryPage,
     ScanPage,
     Segment,
-    TableLook,
 )
 from anamo.aws.retry import Retry, once
 from anamo.core.codec import (
@@ -54,8 +54,8 @@ class Projection(Enum):
     SIZES, TALLY, RUNS, COUNTS, STEP and LISTED are in ItemStateIndex, STEP in TaskStateIndex too.
     The first four leave out the state, which the caller already knows; SIZES and RUNS leave out the
     itemID, too. An index of a table that the original or an earlier version made holds whole items,
-    and LISTED gives those. STANDING and WHOLE are whole items, without and with their logs; where
-    the index does not hold them they are read from the table.
+    and LISTED gives those. WITHOUT_LOGS and WHOLE are whole items, without and with their logs;
+    where the index does not hold them they are read from the table.
     """
 
     SIZES = "Nested_Tasks"
@@ -64,7 +64,7 @@ class Projection(Enum):
     COUNTS = "itemID, taskID, Nested_Tasks, InstanceID, Lock_Date, Done_Date"
     STEP = "itemID, ItemState, taskID"
     LISTED = "all that the index holds"
-    STANDING = (
+    WITHOUT_LOGS = (
         "itemID, ItemState, taskID, Nested_Tasks, Log_Length, Ended_Tasks, Failed_Tasks,"
         " TaskScript, lockID, InstanceID, Lease_Expires, Lock_Date, Done_Date"
     )
@@ -159,7 +159,7 @@ class TableReads(TableRequests):
         )
         return [key_of(decode(image)) for image in pages]
 
-    def look(self, rest: Mapping[str, Any] | None) -> TableLook:
+    def claimable_page(self, rest: Mapping[str, Any] | None) -> ClaimablePage:
         """The next page of the table, read from it and not from an index, so that it shows every
         write before. DynamoDB reads 1 MB at most, for 256 read units.
 
@@ -178,7 +178,7 @@ class TableReads(TableRequests):
             **request,
         )
         found = [Item.from_values(decode(image)) for image in response["Items"]]
-        return TableLook(
+        return ClaimablePage(
             [item for item in found if item.state == State.TODO],
             [item for item in found if item.state == State.LOCKED],
             response.get("LastEvaluatedKey"),
@@ -262,7 +262,7 @@ class TableReads(TableRequests):
         Args:
             task_id: The task id.
             state: The state.
-            projection: How much of them: STEP, STANDING or WHOLE.
+            projection: How much of them: STEP, WITHOUT_LOGS or WHOLE.
             retry: As in `read`.
         """
         pages = self._pages(
@@ -377,7 +377,7 @@ class TableReads(TableRequests):
             request["ExclusiveStartKey"] = response["LastEvaluatedKey"]
 
 
-_OF_TABLE = (Projection.STANDING, Projection.WHOLE)
+_OF_TABLE = (Projection.WITHOUT_LOGS, Projection.WHOLE)
 _WITHOUT_STATE = (Projection.SIZES, Projection.TALLY, Projection.RUNS, Projection.COUNTS)
 
 

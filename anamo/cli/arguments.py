@@ -55,12 +55,20 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # its overloads are for other namespaces
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse the command line."""
+        """Parse the command line. A command reports what it does not know itself, so that the
+        message names its own help.
+        """
         if self.commands and args and args[0] not in [*self.commands, "-h", "--help"]:
             similar = difflib.get_close_matches(args[0], self.commands, n=1)
             meant = f"did you mean {similar[0]}?" if similar else f"use {', '.join(self.commands)}"
             self.error(f"there is no command {args[0]!r}; {meant}")
-        return super().parse_known_args(args, namespace)
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown and not self.commands:
+            flags = [flag for action in self.actions for flag in action.option_strings]
+            similar = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1)
+            meant = f"; did you mean {similar[0]}?" if similar else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+        return parsed, unknown
 
     @property
     def actions(self) -> Sequence[argparse.Action]:

@@ -213,8 +213,11 @@ def say_old(table: str, totals: "ImportTotals", say: Messages) -> None:
         say(f"table {table}: {record.item.task_id} exists with a different command, {item}")
     if totals.beside:
         more = len(totals.beside) - SHOWN
-        others = f"… and {count(more, 'more item')}; they" if more > 0 else "they"
-        say(f"{others} remain alongside the new items; the same import with --replace removes them")
+        others = f"… and {count(more, 'more item')}; " if more > 0 else ""
+        one = len(totals.beside) == 1
+        old = "the old item remains" if one else "the old items remain"
+        them = "it" if one else "them"
+        say(f"{others}{old} beside the new; the same import with --replace removes {them}")
 
 
 def warn(warnings: Sequence[str], say: Messages) -> None:

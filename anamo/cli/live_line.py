@@ -24,7 +24,7 @@ from anamo.worker.progress import Screen, item_line
 DRAW_SECONDS = 0.1
 """Shortest time between two drawings: each takes a millisecond, and may come with every claim."""
 
-LOOK_SECONDS = 60.0
+COUNT_SECONDS = 60.0
 """Between two counts of what is left, for each query page beyond the first. So a large table, whose
 pages take 128 read units, is counted less often, and counting takes some two units a second, or
 0.001 USD an hour."""
@@ -62,7 +62,7 @@ class LiveLine:
         self._left = Left(0, exact=False)
         # What this worker has taken since the count: ended claims, and running ones then
         self._ended = self._running = self._running_then = 0
-        self._look_at = math.inf
+        self._count_due = math.inf
         self._began = monotonic()
         self._seconds: deque[float] = deque(maxlen=LAST_ITEMS)
         self._done = self._failed = 0
@@ -86,17 +86,17 @@ class LiveLine:
     @property
     def asks(self) -> bool:
         """Whether it is time to count what is left."""
-        if monotonic() < self._look_at:
+        if monotonic() < self._count_due:
             return False
         # If no count comes, another is requested
-        self._look_at = monotonic() + LOOK_SECONDS
+        self._count_due = monotonic() + COUNT_SECONDS
         return True
 
     def counted(self, left: Left) -> None:
         """What is left has been counted."""
         self._left = left
         self._ended, self._running_then = 0, self._running
-        self._look_at = monotonic() + LOOK_SECONDS * max(left.pages - 1, 1)
+        self._count_due = monotonic() + COUNT_SECONDS * max(left.pages - 1, 1)
 
     def start(self, count: Callable[[], Left]) -> None:
         """Show the line from now on."""
@@ -146,9 +146,9 @@ class LiveLine:
         ]
         if self._seconds and (left or self._running):
             seconds = sum(self._seconds) / len(self._seconds)
-            lanes = max(self._left.running, self._running, 1)
+            concurrency = max(self._left.running, self._running, 1)
             rest = max(seconds - longest.seconds, 0.0) if longest else 0.0
-            parts.append(f"{format_duration(left * seconds / lanes + rest)}{more} to go")
+            parts.append(f"{format_duration(left * seconds / concurrency + rest)}{more} to go")
         parts.append(f"{format_duration(monotonic() - self._began)} so far")
         if longest:
             parts.append(f"{printable(longest.task_id)} for {format_duration(longest.seconds)}")

@@ -116,7 +116,7 @@ class Replacement:
         return replaced
 
     def _replace(self, task_id: str, listed: Sequence[Record]) -> Replaced:
-        old = self._read([record.item for record in listed], Projection.STANDING)
+        old = self._read([record.item for record in listed], Projection.WITHOUT_LOGS)
         if not old:
             return Replaced()
         there = self._read(self._of_task[task_id], Projection.STEP)

@@ -170,7 +170,7 @@ class Change:
         found = selected_items(
             self._target,
             self._states(),
-            Projection.STANDING,
+            Projection.WITHOUT_LOGS,
             self._retry,
             self._say,
             others.append,

@@ -153,4 +153,4 @@ def _listed(
         State.FAILED.value: Projection.WHOLE if failures else Projection.LISTED,
     }
     by_state = {state: projections.get(state, Projection.LISTED) for state in states}
-    return parallel_query(table, by_state, retry, Projection.STANDING)
+    return parallel_query(table, by_state, retry, Projection.WITHOUT_LOGS)

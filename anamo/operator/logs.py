@@ -168,7 +168,7 @@ def _followed(
     """
     others: list[str] = []
     # Which nested tasks an item has, only the table knows
-    projection = Projection.STANDING if request.nested else Projection.STEP
+    projection = Projection.WITHOUT_LOGS if request.nested else Projection.STEP
     chosen = [*_selected(target, request, projection, retry, say, others)]
     if others and not chosen:
         raise UsageError("\n".join(others[:NAMED]))
@@ -201,7 +201,8 @@ def _selected(
             yield table, record
             continue
         where = f"{table.name} " if len(target.tables) > 1 else ""
-        others.append(f"{where}{record.item.task_id} has no nested task {request.nested}")
+        which = f"{where}{record.item.task_id} (item {record.item.item_id})"
+        others.append(f"{which} has no nested task {request.nested}")
 
 
 def _order(log: TaskLog) -> tuple[object, ...]:

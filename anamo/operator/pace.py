@@ -131,9 +131,9 @@ class Pace:
     @property
     def stands_still(self) -> bool:
         """Whether items are left and no worker is active."""
-        return bool(self.left) and not self.running and not self.lanes()
+        return bool(self.left) and not self.running and not self.concurrency()
 
-    def lanes(self) -> float:
+    def concurrency(self) -> float:
         """How many items run at once; 0 if none has for PAUSE_SECONDS."""
         begin = self.now
         for start, end in sorted(self._recent, key=lambda span: -span[1]):
@@ -159,8 +159,8 @@ class Pace:
         """Tasks that end in a second, with as many items at once as now; None if that is not known
         yet, or no worker is active.
         """
-        seconds, lanes = self.task_seconds(), self.lanes()
-        return lanes / seconds if seconds and lanes else None
+        seconds, concurrency = self.task_seconds(), self.concurrency()
+        return concurrency / seconds if seconds and concurrency else None
 
     def work(self, seconds: float) -> tuple[float, float]:
         """What is left, in seconds of one item at a time: of all items, and of the longest."""
@@ -209,15 +209,15 @@ def seconds_to_go(paces: Sequence[Pace]) -> float | None:
     table continue with the others; None if that is not known.
     """
     left = [pace for pace in paces if pace.left]
-    lanes = sum(pace.lanes() for pace in left)
+    concurrency = sum(pace.concurrency() for pace in left)
     total = longest = 0.0
     for pace in left:
         seconds = pace.task_seconds()
-        if seconds is None or not lanes:
+        if seconds is None or not concurrency:
             return None
         work, of_one = pace.work(seconds)
         total, longest = total + work, max(longest, of_one)
-    return max(total / lanes, longest) if left else 0.0
+    return max(total / concurrency, longest) if left else 0.0
 
 
 def overall(paces: Sequence[Pace]) -> str:

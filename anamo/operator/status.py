@@ -66,12 +66,14 @@ class Status:
         self._retry = OperatorRetry(say)
         self._hints = hints
         self._named: Mapping[str, ByName] = {}
+        no_samples: set[str] = set()
         target = find_target(words, self._retry, samples=samples)
         if target.tables and target.names:
             named = named_items(target, Projection.WHOLE, self._retry)
             found = any(records for each in named.values() for records in each.values())
             if not found and set(target.names) == set(target.doubtful):
                 # Nor are they samples: the tables that exist are shown
+                no_samples = set(target.names)
                 target = find_target(words, self._retry, samples=False)
             else:
                 check_names(target, named)
@@ -81,8 +83,9 @@ class Status:
         self.complete = not target.faults
         if not target.tables:
             target.check()
-        for fault in target.faults.values():
-            say(str(fault))
+        for name, fault in target.faults.items():
+            nor = ", and no item has that taskID or itemID" if name in no_samples else ""
+            say(f"{fault}{nor}")
         for table in target.tables:
             self._note_wide_indexes(table)
 

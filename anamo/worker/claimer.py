@@ -27,23 +27,14 @@ from anamo.aws.table_writes import Holder
 from anamo.core.codec import SMALLEST_ID, ItemId, above
 from anamo.core.errors import AccessDenied, ItemRefused, Throttled
 from anamo.core.item import ID_BITS, NULL, Item, State
+from anamo.core.pacing import PAGE, PAGE_SECONDS, TABLE_PAGES
 from anamo.worker.ended_leases import NEVER, EndedLeases
 from anamo.worker.growing_pause import GrowingPause
 from anamo.worker.in_flight_claims import InFlightClaims
 from anamo.worker.index_lag import IndexLag
 
-PAGE = 25
-"""Candidates per query page: enough to make reads cheap, few enough to be claimed while fresh."""
-
-PAGE_SECONDS = 10.0
-"""Age at which a page is discarded: by then others have claimed most of its items."""
-
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
 """Seconds between two queries for ended leases, at first and at most."""
-
-TABLE_PAGES = 4
-"""Pages of the table that are read at once before it counts as too large, for 256 read units each:
-most tables are smaller, and a worker with nothing to do need not wait for the index."""
 
 MOST_MISSED = 3
 """How often the table may show a lease as ended that cannot be taken over all the same: another
@@ -72,7 +63,7 @@ class Claimer:
         lag: How far the index is behind.
         awaited: Whether, as far as is known, a claim of the dead process that this one replaces is
             yet to be taken over.
-        look_at: When to query the leases next, by the clock.
+        leases_due: When to query the leases next, by the clock.
 
     Args:
         table: The table.
@@ -99,7 +90,7 @@ class Claimer:
         self.read_since = 0.0
         self.refused: dict[ItemId, tuple[str, str]] = {}
         self.lag = IndexLag(clock)
-        self.look_at = 0.0
+        self.leases_due = 0.0
         self._holder = holder
         self._in_flight = in_flight
         self._random = draw or random.Random()
@@ -162,13 +153,13 @@ class Claimer:
         if self._rest is None:
             self.read_since = self._clock()
         try:
-            page = self.table.look(self._rest)
+            page = self.table.claimable_page(self._rest)
         except (AccessDenied, Throttled) as fault:
             logger.debug("reading the table: %s", fault)
             # Throttled, it is read on from here
             self._rest = self._rest if isinstance(fault, Throttled) else None
             return None
-        todo = [seen for seen in page.todo if self._claimable(seen, State.TODO)]
+        todo = [seen for seen in page.todo if self._may_claim(seen, State.TODO)]
         ended = self._ended(page.locked, floor(self.table.clock.surely_past()))
         locks = {item.lock_id for item in page.locked}
         self.awaited = self.awaited or any(each.lock_id in locks for each in self._inherited)
@@ -224,7 +215,7 @@ class Claimer:
         """The item of a claim that was won but whose reply was lost, if any. Raises as `claim`."""
         return self._without_reply() if self._without_reply else None
 
-    def _claimable(self, seen: Item, state: State) -> bool:
+    def _may_claim(self, seen: Item, state: State) -> bool:
         """Whether a listed item may be claimed; if it cannot be, the reason is noted."""
         if isinstance(seen.item_id, Decimal):
             self._pass_over(seen.item_id, state, _FOREIGN)
@@ -278,7 +269,7 @@ class Claimer:
         Items without a lease belong to other tools.
         """
         item = self.last_won() or self._take_over_inherited()
-        if item or self._clock() < self.look_at:
+        if item or self._clock() < self.leases_due:
             return item
         past = self.table.clock.surely_past()
         instance = self._holder.instance_id if self._holder.attempt > 1 else None
@@ -289,9 +280,9 @@ class Claimer:
         if item:
             # Another that has ended may be among them
             self._pause.reset()
-            self.look_at = self._clock()
+            self.leases_due = self._clock()
         else:
-            self.look_at = self._clock() + min([self._pause.next(), *soon])
+            self.leases_due = self._clock() + min([self._pause.next(), *soon])
         return item
 
     def _take_over_inherited(self) -> Item | None:
@@ -313,7 +304,7 @@ class Claimer:
             for item in locked
             if item.lease_expires is not None
             and (item.lease_expires < now or self._holder.held_before(item))
-            and self._claimable(item, State.LOCKED)
+            and self._may_claim(item, State.LOCKED)
         ]
 
     def _take_over_one_of(self, ended: Sequence[Item]) -> Item | None:
@@ -348,7 +339,7 @@ class Claimer:
         """A page of candidates, without those to be skipped."""
         while True:
             listed = self.table.todo(start, PAGE)
-            claimable = [seen for seen in listed if self._claimable(seen, State.TODO)]
+            claimable = [seen for seen in listed if self._may_claim(seen, State.TODO)]
             self.listed = self.listed or bool(claimable)
             page = [seen for seen in claimable if not self.lag.skips(seen.item_id)]
             if page or len(listed) < PAGE:

@@ -19,7 +19,7 @@ from anamo.worker.messages import CountLeft, ForceStop, StartNoMore, StopRequest
 from anamo.worker.signals import STOPPING
 from anamo.worker.turns import Turn
 
-RECORD_SECONDS = 2.0
+DRAIN_SECONDS = 2.0
 """Seconds from the end of the grace until requests are no longer retried."""
 
 LEAVE_SECONDS = 1.0
@@ -75,7 +75,7 @@ class Control:
 
     def _stop(self) -> None:
         if not self.stopping:
-            self._end_by = monotonic() + self._grace + RECORD_SECONDS
+            self._end_by = monotonic() + self._grace + DRAIN_SECONDS
 
     @property
     def stopping(self) -> bool:

@@ -39,7 +39,7 @@ class _Source:
     """A table, and when its index is queried next."""
 
     claimer: Claimer
-    ask_at: float = 0.0
+    query_due: float = 0.0
     pause: float = 0.0
 
 
@@ -70,7 +70,7 @@ class Finder:
         self._clock = clock
         self._idle_since: float | None = None
         self._asked_since = 0.0
-        self._read_at = 0.0
+        self._scan_due = 0.0
 
     def begin(self) -> None:
         """Begin to search for an item: the idle time begins again, and so does reading a table."""
@@ -81,7 +81,7 @@ class Finder:
     def refresh(self) -> None:
         """Query every index again at the next call: there may be something new."""
         for source in self._sources:
-            source.ask_at = 0.0
+            source.query_due = 0.0
 
     def claim(self) -> Found | None:
         """Claim an item that an index lists as todo.
@@ -94,15 +94,15 @@ class Finder:
         now, asked = self._clock(), self._sources
         if self._idle_since is None:
             # Nothing is left only if no index has anything now, those asked a moment ago included
-            asked = sorted(asked, key=lambda source: source.ask_at > now)
+            asked = sorted(asked, key=lambda source: source.query_due > now)
         else:
-            asked = [source for source in asked if source.ask_at <= now]
+            asked = [source for source in asked if source.query_due <= now]
         for source in asked:
             if found := self._ask(source):
                 return found
         if self._idle_since is None:
             self._idle_since, self._asked_since = self._clock(), now
-            self._read_at = self._idle_since + self._idle_timeout
+            self._scan_due = self._idle_since + self._idle_timeout
         return None
 
     def search(self) -> Found | None:
@@ -116,7 +116,7 @@ class Finder:
         if found or self._racing():
             return found
         found = self._first(Claimer.take_over)
-        if found or self._clock() < self._read_at or self._awaits():
+        if found or self._clock() < self._scan_due or self._awaits():
             return found
         if found := self._first(Claimer.claim_by_table):
             return found
@@ -129,7 +129,7 @@ class Finder:
         claimers = [source.claimer for source in self._sources]
         again = 0.0 if any(claimer.claimable for claimer in claimers) else 2 * waited
         lag = max(claimer.lag.wait for claimer in claimers)
-        self._read_at = self._clock() - waited + max(waited + LAG_SECONDS, lag, again)
+        self._scan_due = self._clock() - waited + max(waited + LAG_SECONDS, lag, again)
         return None
 
     @property
@@ -156,13 +156,13 @@ class Finder:
     def pause(self) -> float:
         """Seconds until the next search is due."""
         now = self._clock()
-        due = [source.ask_at for source in self._sources]
+        due = [source.query_due for source in self._sources]
         if self._racing():
             due.append(self._race_ends)
         else:
-            due += [source.claimer.look_at for source in self._sources]
-            if self._read_at > now:
-                due.append(self._read_at)
+            due += [source.claimer.leases_due for source in self._sources]
+            if self._scan_due > now:
+                due.append(self._scan_due)
         return max(min(due) - now, 0.0)
 
     @property
@@ -173,11 +173,11 @@ class Finder:
     def _ask(self, source: _Source) -> Found | None:
         """Claim by an index; where it has nothing, it is asked less and less often."""
         if item := source.claimer.claim():
-            source.pause = source.ask_at = 0.0
+            source.pause = source.query_due = 0.0
             return Found(source.claimer.table, item)
         first = source.claimer.lag.pause or LAG_SECONDS
         source.pause = min(2 * source.pause, ASK_SECONDS) or first
-        source.ask_at = self._clock() + source.pause * self._random.uniform(0.75, 1)
+        source.query_due = self._clock() + source.pause * self._random.uniform(0.75, 1)
         return None
 
     def _first(self, claim: Callable[[Claimer], Item | None]) -> Found | None:

@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterable
 from anamo.aws.clock import DatabaseClock
 from anamo.aws.table_writes import Holder
 from anamo.core.errors import AnamoError, internal
+from anamo.core.pacing import RENEWALS
 from anamo.worker.claim import Claim
 from anamo.worker.host import start_thread
-
-SHARE = 3
-"""A lease is renewed every third of its length, so two renewals may fail before it expires."""
 
 RETRY_SECONDS = 5.0
 """Longest wait before a renewal that failed is retried."""
@@ -60,7 +58,7 @@ class Heartbeat:
         self._due.set()
 
     def _run(self) -> None:
-        interval = self._holder.lease / SHARE
+        interval = self._holder.lease / RENEWALS
         wait = interval
         while True:
             self._due.wait(wait)

@@ -16,7 +16,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
 from anamo.core.errors import AccessDenied, Throttled, TransientError
 from anamo.core.item import Item
-from anamo.worker.claimer import TABLE_PAGES
+from anamo.core.pacing import TABLE_PAGES
 from anamo.worker.ended_leases import NEVER, EndedLeases
 from anamo.worker.growing_pause import GrowingPause
 from anamo.worker.in_flight_claims import ClaimSent
@@ -190,7 +190,7 @@ class _Reader:
         todo, rest, complete = False, None, False
         with suppress(AccessDenied, Throttled):
             for _ in range(TABLE_PAGES):
-                page = self._table.look(rest)
+                page = self._table.claimable_page(rest)
                 locked += page.locked
                 todo = todo or bool(page.todo)
                 rest = page.rest

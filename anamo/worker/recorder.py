@@ -30,22 +30,13 @@ from anamo.core.errors import (
 )
 from anamo.core.item import SINGLE, State
 from anamo.core.log_entry import LogEntry
+from anamo.core.pacing import BRIEF_SECONDS, LINGER_SECONDS, linger_seconds
 from anamo.worker.claim import Claim
 from anamo.worker.control import Control
 from anamo.worker.host import start_thread
 from anamo.worker.log_delivery import LogDelivery
 from anamo.worker.partial_logs import PartialLogs
 from anamo.worker.task_process import Outcome
-
-LINGER_SECONDS = 0.05
-"""Shortest time for which a result waits for others of its item: fifty short tasks then take a few
-writes, not fifty."""
-
-BRIEF_SECONDS = 1.0
-BRIEF_FACTOR = 5
-"""A task that took less than BRIEF_SECONDS is brief: its result waits BRIEF_FACTOR times as long as
-it took, at most BRIEF_SECONDS. If the worker dies meanwhile, running such tasks again is cheaper
-than writing the whole item for each of them."""
 
 RECORD_SECONDS = 3600.0
 """How long a write of results is retried: its tasks, which may have taken days, would have to run
@@ -77,9 +68,7 @@ class _Result:
     @property
     def linger(self) -> float:
         """Seconds that it may wait for further results."""
-        if not self.outcome or not self.brief:
-            return LINGER_SECONDS
-        return min(max(BRIEF_FACTOR * self.outcome.seconds, LINGER_SECONDS), BRIEF_SECONDS)
+        return linger_seconds(self.outcome.seconds) if self.outcome else LINGER_SECONDS
 
 
 class Recorder:

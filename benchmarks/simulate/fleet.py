@@ -20,9 +20,10 @@ from anamo.aws.table_writes import Holder
 from anamo.core.errors import AwsError
 from anamo.core.item import Item, State, single_item
 from anamo.core.log_entry import SUCCESSFUL, LogEntry
+from anamo.core.pacing import RENEWALS
 from anamo.worker.claimer import Claimer
 from anamo.worker.finder import Finder
-from anamo.worker.heartbeat import RETRY_SECONDS, SHARE
+from anamo.worker.heartbeat import RETRY_SECONDS
 from anamo.worker.loop import Worker
 from anamo.worker.output_files import NONE_KEPT
 from anamo.worker.recorder import RECORD_SECONDS
@@ -269,7 +270,7 @@ class SimulatedWorker:
 
     def _renew(self) -> None:
         """The heartbeat's job."""
-        interval = self._holder.lease / SHARE
+        interval = self._holder.lease / RENEWALS
         # A short run stands for hours, in which renewals come at any time of a task
         wait = self._draw.uniform(0, interval)
         while True:

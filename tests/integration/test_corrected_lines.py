@@ -67,7 +67,7 @@ def test_the_importer_says_that_the_old_command_is_there(
     assert first.startswith(f"table {table.name}: Sample1 exists with a different command, item ")
     assert first.endswith(" (todo)")
     assert last == (
-        "… and 2 more items; they remain alongside the new items; "
+        "… and 2 more items; the old items remain beside the new; "
         "the same import with --replace removes them"
     )
     assert len(said(ended)) == 4

@@ -15,9 +15,9 @@ import pytest
 
 from anamo.aws.table import WorkflowTable
 from anamo.core.item import single_item
+from anamo.core.pacing import PAGE
 from anamo.importer.importer import Importer
 from anamo.importer.threads import THREADS
-from anamo.worker.claimer import PAGE
 from benchmarks.claiming import Crowd, crowd, crowd_client
 from tests.support.fleet import Fleet
 from tests.support.proxy import Proxy

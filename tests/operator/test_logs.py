@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,7 @@ def test_names_that_mean_nothing_are_said(run: Run, ran: str) -> None:
     assert (ended.returncode, ended.stdout) == (2, "")
     ended = run("pyanamo.py", "logs", "-t", ran, "Nested", "--nested", "Task_9")
     assert ended.returncode == 2
-    assert "Nested has no nested task Task_9" in ended.stderr
+    assert re.search(r"Nested \(item \d+\) has no nested task Task_9", ended.stderr)
 
 
 def test_a_task_that_has_not_ended_has_no_log(run: Run, small: Any) -> None:

@@ -130,7 +130,10 @@ def test_one_missing_table_does_not_hide_the_others(
     align, call, _ = (table.name for table in steps)
     ended = run("pyanamo.py", "status", "-t", *words.format(align, call).split())
     assert ended.returncode == 3
-    assert ended.stderr == "pyanamo.py: table Missing does not exist in us-east-1\n"
+    assert ended.stderr == (
+        "pyanamo.py: table Missing does not exist in us-east-1, "
+        "and no item has that taskID or itemID\n"
+    )
     assert [line.split()[0] for line in ended.stdout.splitlines()[1:3]] == [align, call]
     assert "in every step of the tables shown" in ended.stdout
     checked = run("pyanamo.py", "status", "--check", "-t", *words.format(align, call).split())
@@ -376,7 +379,9 @@ def test_logs_of_several_steps_say_whose_they_are(
     assert heads == [[name, "S1", "Task_1", "chr2"] for name in names]
     ended = run("pyanamo.py", "logs", "-t", *names, "S1", "--nested", "chr7")
     assert ended.returncode == 2
-    assert f"{names[0]} S1 has no nested task chr7" in ended.stderr
+    (item,) = tables[0].items()
+    said = f"{names[0]} S1 (item {item['itemID']}) has no nested task chr7"
+    assert said in ended.stderr
 
 
 def test_watching_prints_what_is_new_and_when(start: Run, small: Any) -> None:

@@ -225,7 +225,7 @@ def no_own_thread() -> None:
 
 def no_pause_between_counts() -> None:
     """Count what is left again and again."""
-    live_line.LOOK_SECONDS = 0.2
+    live_line.COUNT_SECONDS = 0.2
 
 
 def no_disk_check() -> None:

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anamo.aws.pages import LeasePage, TableLook
+from anamo.aws.pages import ClaimablePage, LeasePage
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
 from anamo.core.codec import SMALLEST_ID, ItemId, below, encode
 from anamo.core.errors import AccessDenied, AwsError, Throttled
 from anamo.core.item import NULL, Item, new_values, single_item
-from anamo.worker.claimer import MOST_MISSED, PAGE, PAGE_SECONDS, TABLE_PAGES, Claimer
+from anamo.core.pacing import PAGE, PAGE_SECONDS, TABLE_PAGES
+from anamo.worker.claimer import MOST_MISSED, Claimer
 from anamo.worker.in_flight_claims import InFlightClaims
 from tests.support.table import Table
 
@@ -231,13 +232,14 @@ def test_on_a_real_table_every_item_is_found_and_held(table: Table) -> None:
 
 def test_the_table_itself_gives_what_its_index_does_not_list() -> None:
     table = FakeTable(set())
-    table.look = lambda rest: TableLook([Item(7, "Task", "true")], [leased(1, 1000)], None)  # type: ignore[method-assign]
+    page = ClaimablePage([Item(7, "Task", "true")], [leased(1, 1000)], None)
+    table.claimable_page = lambda rest: page  # type: ignore[method-assign]
     found = claimer(table)
     table.listed = {7}
     item = found.claim_by_table()
     assert item is not None
     assert item.item_id == 7
-    table.look = lambda rest: TableLook([], [leased(1, 1000)], None)  # type: ignore[method-assign]
+    table.claimable_page = lambda rest: ClaimablePage([], [leased(1, 1000)], None)  # type: ignore[method-assign]
     item = found.claim_by_table()
     assert item is not None
     assert item.item_id == 1
@@ -248,13 +250,13 @@ def test_a_table_is_read_on_from_call_to_call_until_nothing_is_left() -> None:
     table = FakeTable(set())
     asked = []
 
-    def look(rest: object) -> TableLook:
+    def claimable_page(rest: object) -> ClaimablePage:
         asked.append(rest)
         number = len(asked)
         more = {"page": number + 1} if number <= TABLE_PAGES else None
-        return TableLook([], [leased(number, 1 << 40)], more)
+        return ClaimablePage([], [leased(number, 1 << 40)], more)
 
-    table.look = look  # type: ignore[method-assign]
+    table.claimable_page = claimable_page  # type: ignore[method-assign]
     found = claimer(table)
     left = []
     for _ in range(2):
@@ -267,7 +269,7 @@ def test_a_table_is_read_on_from_call_to_call_until_nothing_is_left() -> None:
 
 def test_a_claim_that_only_seems_to_have_ended_is_named_and_passed_over() -> None:
     table = FakeTable(set())
-    table.look = lambda rest: TableLook([], [leased(1, 1)], None)  # type: ignore[method-assign]
+    table.claimable_page = lambda rest: ClaimablePage([], [leased(1, 1)], None)  # type: ignore[method-assign]
     table.take_over = lambda *_: None  # type: ignore[method-assign]
     found = claimer(table)
     for _ in range(MOST_MISSED):
@@ -281,7 +283,7 @@ def test_a_claim_that_only_seems_to_have_ended_is_named_and_passed_over() -> Non
 def test_an_ended_lease_that_nobody_tried_to_take_over_is_not_passed_over() -> None:
     table = FakeTable(set())
     table.listed = set(range(10, 20))
-    table.look = lambda rest: TableLook(  # type: ignore[method-assign]
+    table.claimable_page = lambda rest: ClaimablePage(  # type: ignore[method-assign]
         [Item(item_id, "Task", "true") for item_id in table.listed], [leased(1, 1)], None
     )
     found = claimer(table)
@@ -293,7 +295,7 @@ def test_an_ended_lease_that_nobody_tried_to_take_over_is_not_passed_over() -> N
 @pytest.mark.parametrize("fault", [AccessDenied("no"), Throttled("later")])
 def test_a_table_that_cannot_be_read_leaves_open_what_is_left(fault: AwsError) -> None:
     table = FakeTable(set())
-    table.look = Mock(side_effect=fault)  # type: ignore[method-assign]
+    table.claimable_page = Mock(side_effect=fault)  # type: ignore[method-assign]
     found = claimer(table)
     assert found.claim_by_table() is None
     assert found.claimable is None
@@ -303,13 +305,13 @@ def test_a_read_of_the_table_that_is_throttled_goes_on_where_it_was() -> None:
     table = FakeTable(set())
     asked: list[object] = []
 
-    def look(rest: object) -> TableLook:
+    def claimable_page(rest: object) -> ClaimablePage:
         asked.append(rest)
         if len(asked) == 2:
             raise Throttled("later")
-        return TableLook([], [], None if rest else {"page": 2})
+        return ClaimablePage([], [], None if rest else {"page": 2})
 
-    table.look = look  # type: ignore[method-assign]
+    table.claimable_page = claimable_page  # type: ignore[method-assign]
     found = claimer(table)
     assert found.claim_by_table() is None
     assert (found.claimable, len(asked)) == (None, 2)
@@ -320,7 +322,7 @@ def test_a_read_of_the_table_that_is_throttled_goes_on_where_it_was() -> None:
 def test_an_ended_lease_that_never_can_be_taken_over_is_left_in_the_end() -> None:
     table = FakeTable(set())
     table.stale = {1}
-    table.look = lambda rest: TableLook([], [leased(1, 1000)], None)  # type: ignore[method-assign]
+    table.claimable_page = lambda rest: ClaimablePage([], [leased(1, 1000)], None)  # type: ignore[method-assign]
     found = claimer(table)
     shown = []
     for _ in range(4):
@@ -334,9 +336,9 @@ def test_a_look_at_a_real_table_shows_what_can_be_claimed_and_where_it_ends(tabl
     for number, state in enumerate(["todo", "locked", "done", "failed", "held"], 1):
         item = {"itemID": number, "ItemState": state, "Text": "x" * 300_000}
         table.client.put_item(TableName=table.name, Item=encode(item))
-    looks = [ours.look(None)]
+    looks = [ours.claimable_page(None)]
     while rest := looks[-1].rest:
-        looks.append(ours.look(rest))
+        looks.append(ours.claimable_page(rest))
     assert len(looks) > 1
     assert [item.item_id for look in looks for item in look.todo] == [1]
     assert [item.item_id for look in looks for item in look.locked] == [2]

@@ -482,3 +482,12 @@ def test_a_step_cannot_wait_for_itself() -> None:
     ended = started("pyanamo.py", "resume", "-t", "Call", "--after", "Align", "Call")
     assert ended.returncode == ExitStatus.USAGE
     assert "--after Call: a step cannot wait for itself" in ended.stderr.splitlines()[-1]
+
+
+def test_a_flag_that_a_command_does_not_know_is_reported_with_the_help_of_the_command() -> None:
+    ended = started("pyanamo.py", "hold", "-t", "Tab", "--regoin", "us-east-1")
+    assert ended.returncode == ExitStatus.USAGE
+    assert ended.stderr.splitlines() == [
+        "pyanamo.py hold: usage: python pyanamo.py hold --help",
+        "pyanamo.py hold: unrecognized arguments: --regoin; did you mean --region?",
+    ]

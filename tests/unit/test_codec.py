@@ -201,7 +201,7 @@ def test_items_of_another_tool_stop_no_reader(odd: Table) -> None:
         assert len(ours.read(range(1, 6), projection)) == 5
     assert [item.item_id for item in ours.todo(0, 100)] == ids
     assert ours.last_todo() == Decimal("1E+125")
-    (held,) = ours.look(None).locked
+    (held,) = ours.claimable_page(None).locked
     assert held.lease_expires == LARGEST
     assert Record(held, 1, "", "", {}).leased(4e9)
     assert ours.states([1, 2, 9]).states == {1: "todo", 2: "todo"}
@@ -244,7 +244,7 @@ def test_what_an_index_does_not_hold_whole_is_given_as_the_table_has_it(odd: Tab
     client = Mock(query=lambda **_: {"Items": [encode(listed)]})
     changed = WorkflowTable(client, odd.name)
     changed.read = ours.read  # type: ignore[method-assign]
-    (record,) = changed.of_task("Odd", "failed", Projection.STANDING)
+    (record,) = changed.of_task("Odd", "failed", Projection.WITHOUT_LOGS)
     assert record.state == "locked"
-    (record,) = changed.page(Part("failed"), Projection.STANDING).records
+    (record,) = changed.page(Part("failed"), Projection.WITHOUT_LOGS).records
     assert record.state == "failed"

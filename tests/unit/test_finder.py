@@ -18,7 +18,7 @@ from unittest.mock import Mock
 import pytest
 
 from anamo.aws.clock import DatabaseClock
-from anamo.aws.pages import LeasePage, TableLook
+from anamo.aws.pages import ClaimablePage, LeasePage
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
 from anamo.core.codec import SMALLEST_ID, ItemId, encode
@@ -71,7 +71,7 @@ class FakeTable(WorkflowTable):
             self.throttled -= 1
             raise Throttled("later")
         # Eventually consistent, but for the table itself
-        self.units += max(math.ceil(size / 4096), 1) * (1.0 if request == "look" else 0.5)
+        self.units += max(math.ceil(size / 4096), 1) * (1.0 if request == "claimable_page" else 0.5)
 
     def todo(self, start: ItemId, limit: int) -> list[Item]:
         ids = sorted(item_id for item_id in self.listed if item_id >= start)[:limit]
@@ -91,10 +91,10 @@ class FakeTable(WorkflowTable):
         found = [i for i in items if i.lease_expires is not None and i.lease_expires < before]
         return LeasePage(found, len(items), ids[limit] if len(ids) > limit else None)
 
-    def look(self, rest: object) -> TableLook:
+    def claimable_page(self, rest: object) -> ClaimablePage:
         assert rest is None
-        self._count("look", 1 << 20)
-        return TableLook(
+        self._count("claimable_page", 1 << 20)
+        return ClaimablePage(
             [Item(n, "Task", "true") for n in self.listed], [*self.held.values()], None
         )
 
@@ -115,11 +115,11 @@ class LargeTable(FakeTable):
     hidden: Iterable[int] = ()
     """Items that are todo and that the index does not list yet."""
 
-    def look(self, rest: Any) -> TableLook:
+    def claimable_page(self, rest: Any) -> ClaimablePage:
         page = rest["page"] if rest else 1
         self.requests[f"page {page}"] += 1
         more = {"page": page + 1} if page < 6 else None
-        return TableLook([Item(n, "Task", "true") for n in self.hidden if page == 1], [], more)
+        return ClaimablePage([Item(n, "Task", "true") for n in self.hidden if page == 1], [], more)
 
 
 def locked(item_id: int, ends: float) -> Item:
@@ -209,9 +209,9 @@ def test_nothing_is_left_only_if_no_table_has_anything() -> None:
     first, second = FakeTable("A", time), FakeTable("B", time)
     found = finder(time, first, second)
     assert find(found, time) is None
-    assert (first.requests["look"], second.requests["look"]) == (1, 1)
+    assert (first.requests["claimable_page"], second.requests["claimable_page"]) == (1, 1)
     hidden = FakeTable("C", time)
-    hidden.look = Mock(return_value=TableLook([Item(7, "Task", "true")], [], None))  # type: ignore[method-assign]
+    hidden.claimable_page = Mock(return_value=ClaimablePage([Item(7, "Task", "true")], [], None))  # type: ignore[method-assign]
     hidden.claim = Mock(return_value=None)  # type: ignore[method-assign]
     found = finder(time, first, hidden)
     assert find(found, time, until=time.now + 60) is None
@@ -319,7 +319,7 @@ def test_workers_that_race_for_what_is_todo_do_not_look_for_ended_leases() -> No
     found = finder(time, table)
     assert find(found, time, until=0.9) is None
     assert table.claim.call_count >= 3
-    assert (table.requests["leases"], table.requests["look"]) == (0, 0)
+    assert (table.requests["leases"], table.requests["claimable_page"]) == (0, 0)
 
 
 # What waiting costs
@@ -345,7 +345,7 @@ def test_a_thousand_workers_that_wait_for_items_for_an_hour_cost_what_is_said(co
     table = FakeTable("A", time, locked=held_by_others(count))
     waiting_hour(time, table)
     assert time.now >= HOUR
-    assert table.requests["look"] == 0
+    assert table.requests["claimable_page"] == 0
     assert cheap(table)
     assert count or 1000 * table.units <= 190_000
 
@@ -363,7 +363,7 @@ def test_a_thousand_workers_that_wait_for_others_for_an_hour_cost_what_is_said(c
 
     assert not others.wait((), rest)
     assert time.now >= HOUR
-    assert table.requests["look"] == 0
+    assert table.requests["claimable_page"] == 0
     assert cheap(table)
 
 
@@ -382,7 +382,7 @@ def test_a_worker_that_ends_reads_a_page_of_what_is_locked_however_much_that_is(
     assert find(found, time) is None
     assert found.over
     assert found.locked == ended_leases.PAGE
-    assert table.requests == {"todo": 2, "last": 2, "leases": 1, "look": 1}
+    assert table.requests == {"todo": 2, "last": 2, "leases": 1, "claimable_page": 1}
 
 
 def test_what_others_lose_is_seen_while_waiting() -> None:

@@ -166,12 +166,12 @@ def test_a_large_table_is_counted_less_often(
     assert not line.asks
     line.start(lambda: Left(9))
     assert not line.asks
-    now += live_line.LOOK_SECONDS
+    now += live_line.COUNT_SECONDS
     assert [line.asks, line.asks] == [True, False]
     line.counted(Left(90_000, exact=False, pages=12))
-    now += 10 * live_line.LOOK_SECONDS
+    now += 10 * live_line.COUNT_SECONDS
     assert not line.asks
-    now += live_line.LOOK_SECONDS
+    now += live_line.COUNT_SECONDS
     assert line.asks
 
 
@@ -219,5 +219,5 @@ def test_a_worker_begins_although_what_is_left_cannot_be_counted(
     line = terminal.open_line()
     line.start(count)
     assert "· 0+ left ·" in drawn(monkeypatch, line, 1, None)
-    now += live_line.LOOK_SECONDS
+    now += live_line.COUNT_SECONDS
     assert line.asks

@@ -12,9 +12,8 @@ from anamo.aws.indexes import workflow_indexes
 from anamo.core.capacity import PARTITION_WRITES, Index
 from anamo.core.item import nested_item, single_item
 from anamo.operator.plan import item_life
-from anamo.operator.plan.forecast import LOOK_BYTES, PAGE, PAGE_SECONDS, Plan, forecast
+from anamo.operator.plan.forecast import Plan, forecast
 from anamo.operator.plan.price import Price
-from anamo.worker import claimer, heartbeat, recorder
 from benchmarks.simulate.fleet import Work, images
 from benchmarks.simulate.partitions import Capacity, KeyRange, Limits
 from benchmarks.simulate.run import Result, simulate
@@ -191,15 +190,6 @@ def test_the_items_are_those_that_an_import_makes() -> None:
     assert image["ItemState"] == {"S": "todo"}
     assert image["taskID"] == {"S": "Sample000000"}
     assert image.size > 100
-
-
-def test_the_plan_has_the_constants_of_what_it_stands_for() -> None:
-    assert item_life.LINGER_SECONDS == recorder.LINGER_SECONDS
-    assert item_life.BRIEF_SECONDS == recorder.BRIEF_SECONDS
-    assert item_life.BRIEF_FACTOR == recorder.BRIEF_FACTOR
-    assert item_life.RENEWALS == heartbeat.SHARE
-    assert (PAGE, PAGE_SECONDS) == (claimer.PAGE, claimer.PAGE_SECONDS)
-    assert claimer.TABLE_PAGES << 20 == LOOK_BYTES
 
 
 def test_results_of_nested_tasks_are_written_in_groups() -> None:

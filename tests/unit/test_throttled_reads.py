@@ -104,11 +104,11 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> SlowTable:
 
 
 def of_state(table: WorkflowTable, retry: OperatorRetry) -> list[Record]:
-    return list(items_in_states(table, ["failed"], Projection.STANDING, retry))
+    return list(items_in_states(table, ["failed"], Projection.WITHOUT_LOGS, retry))
 
 
 def named(table: WorkflowTable, retry: OperatorRetry) -> list[Record]:
-    found = named_items(Target([table], ["Sample1"], [], {}), Projection.STANDING, retry)
+    found = named_items(Target([table], ["Sample1"], [], {}), Projection.WITHOUT_LOGS, retry)
     return list(found[table.name]["Sample1"])
 
 
@@ -141,6 +141,6 @@ def test_a_table_that_gives_nothing_is_given_up(slow: SlowTable) -> None:
     # Other readers take the units from now on
     retry = OperatorRetry(print, lambda seconds: setattr(slow, "now", slow.now + seconds))
     with pytest.raises(Throttled):
-        table.read(READ, Projection.STANDING, retry=retry)
+        table.read(READ, Projection.WITHOUT_LOGS, retry=retry)
     assert slow.given == [1]
     assert THROTTLED_SECONDS - 15 <= slow.now <= THROTTLED_SECONDS + 15

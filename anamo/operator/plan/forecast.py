@@ -10,14 +10,18 @@ from dataclasses import dataclass, replace
 
 from anamo.core.capacity import PARTITION_WRITES, Index, read_units
 from anamo.core.item import Item
-from anamo.operator.plan.item_life import RENEWALS, TABLE, ItemLife, Place, group_size, item_life
+from anamo.core.pacing import (
+    PAGE,
+    PAGE_SECONDS,
+    RENEWALS,
+    TABLE_PAGE_BYTES,
+    TABLE_PAGES,
+)
+from anamo.operator.plan.item_life import TABLE, ItemLife, Place, group_size, item_life
 from anamo.operator.plan.price import Price
 
 OVERHEAD_SECONDS = 0.1
 """What an item takes a worker beside its tasks: requests to DynamoDB, the start of a task."""
-
-PAGE, PAGE_SECONDS = 25, 10.0
-"""Candidates of one query, and for how long a worker claims them; see `anamo.worker.claimer`."""
 
 CLAIMS_A_PAGE = 20
 """Claims that one query serves, of PAGE candidates, where tasks are short."""
@@ -30,9 +34,6 @@ DOUBLING_SECONDS = 1_800.0
 
 PROCESSES = 8
 """Worker processes of a machine: a plan does not know how many there are."""
-
-LOOK_BYTES = 4 << 20
-"""What one process of a machine reads of the table itself before it ends, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def forecast(plan: Plan, indexes: Sequence[Index], price: Price) -> Forecast:
         writes += plan.items * life.imported.total
     claims_a_page = min(CLAIMS_A_PAGE, max(1.0, PAGE_SECONDS / item_seconds))
     reads = plan.items / claims_a_page * read_units(PAGE * life.candidate_bytes)
-    look = read_units(min(LOOK_BYTES, plan.items * life.bytes), consistent=True)
+    look = read_units(min(TABLE_PAGES * TABLE_PAGE_BYTES, plan.items * life.bytes), consistent=True)
     reads += min(math.ceil(plan.workers / PROCESSES), plan.items) * look
     return Forecast(
         life=life,

@@ -22,14 +22,7 @@ from anamo.core.codec import Values, decode, encode
 from anamo.core.item import Item, State
 from anamo.core.item_size import size_of, value_size
 from anamo.core.log_entry import SUCCESSFUL, LogEntry
-
-LINGER_SECONDS, BRIEF_SECONDS, BRIEF_FACTOR = 0.05, 1.0, 5
-"""A result of a task of less than BRIEF_SECONDS waits for others of its item, BRIEF_FACTOR times as
-long as the task took, but no less than LINGER_SECONDS and no more than BRIEF_SECONDS; see
-`anamo.worker.recorder`."""
-
-RENEWALS = 3
-"""Renewals per lease period."""
+from anamo.core.pacing import linger_seconds
 
 Place = tuple[str, str]
 """Where units are taken: "table" or an index, and the key value there, empty for the table."""
@@ -139,9 +132,7 @@ def group_size(tasks: int, task_seconds: float, at_once: int) -> int:
     """How many results of an item's nested tasks are written together: one, and those that end
     while it waits. The ends of `at_once` tasks are spread evenly over the run time of a task.
     """
-    waits = LINGER_SECONDS
-    if task_seconds < BRIEF_SECONDS:
-        waits = min(max(BRIEF_FACTOR * task_seconds, LINGER_SECONDS), BRIEF_SECONDS)
+    waits = linger_seconds(task_seconds)
     meanwhile = int(waits / task_seconds * at_once) if task_seconds else tasks
     return max(1, min(1 + meanwhile, GROUP_LIMIT, tasks))
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anamo.core.capacity import PARTITION_WRITES
+from anamo.core.pacing import BRIEF_SECONDS, LINGER_SECONDS
 from anamo.core.text import count, format_duration, printable
 from anamo.operator.plan.forecast import (
     DOUBLING_SECONDS,
@@ -15,7 +16,7 @@ from anamo.operator.plan.forecast import (
     Limit,
     Plan,
 )
-from anamo.operator.plan.item_life import BRIEF_SECONDS, LINGER_SECONDS, TABLE
+from anamo.operator.plan.item_life import TABLE
 from anamo.operator.plan.price import PUT_PRICE, READ_SHARE
 
 WIDTH = 60
@@ -25,7 +26,7 @@ LARGEST = 10**15
 
 INDENT = " " * 10
 
-PERIODS = (("second", 1), ("minute", 60), ("hour", 3_600), ("day", 86_400))
+PERIODS = (("a second", 1), ("a minute", 60), ("an hour", 3_600), ("a day", 86_400))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ def _rate(rate: float) -> str:
     for period, seconds in PERIODS:
         items = rate * seconds
         if items >= 1:
-            return f"{items:,.{0 if items >= 10 else 1}f} items a {period}"
+            return f"{items:,.{0 if items >= 10 else 1}f} items {period}"
     return "less than one item a day"
 
 
