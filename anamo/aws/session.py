@@ -49,7 +49,7 @@ def dynamodb_client(region: str | None, attempts: int = 2, *, renew: bool = Fals
     Raises:
         RegionMissing: No region is set anywhere.
         CredentialsMissing: AWS_PROFILE names a profile that does not exist.
-        AwsError: The endpoint is not a URL.
+        AwsError: A setting cannot be used; an endpoint that is not a URL, say.
     """
     return _client("dynamodb", region, DYNAMODB_READ_SECONDS, attempts, renew)
 
@@ -99,8 +99,9 @@ def _client(
     except BotoCoreError as error:
         raise translate(error) from error
     except ValueError as error:
-        # botocore's check of AWS_ENDPOINT_URL and the like
-        raise AwsError(f"{error} (an endpoint begins with http:// or https://)") from error
+        # botocore's checks of settings
+        advice = " (an endpoint begins with http:// or https://)" if "ndpoint" in str(error) else ""
+        raise AwsError(f"{error}{advice}") from error
 
 
 @lru_cache(maxsize=1)

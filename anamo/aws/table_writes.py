@@ -175,10 +175,13 @@ class TableWrites(TableRequests):
             return Item.from_values(self._write(transition, item_id, update, "ALL_NEW"))
         except ConditionFailed as failed:
             item = Item.from_values(failed.item) if failed.item else None
-            if not already_applied(item, State.LOCKED, lock_id):
+            if item is None or not already_applied(item, State.LOCKED, lock_id):
                 return None
             # The lease began with the attempt whose reply was lost, and may end soon
-            return item if self.renew(item_id, lock_id, holder) else None
+            expires = max(self._expiry(holder), item.lease_expires or 0)
+            if not self._extend_lease(item_id, Update(lock_id, {":expires": expires})):
+                return None
+            return replace(item, lease_expires=expires)
 
     def renew(self, item_id: ItemId, lock_id: str, holder: Holder, so_far: str = "") -> bool:
         """Extend the lease to its full length from now; False if the claim is lost.
@@ -193,6 +196,9 @@ class TableWrites(TableRequests):
         if so_far:
             update.values[":so_far"] = so_far
             update.clauses.append("Log_So_Far = :so_far")
+        return self._extend_lease(item_id, update)
+
+    def _extend_lease(self, item_id: ItemId, update: Update) -> bool:
         return self._settle(transitions.RENEW, item_id, State.LOCKED, update)
 
     def record(self, item: Item, results: Mapping[str, LogEntry], ended: int) -> bool:

@@ -343,7 +343,7 @@ def positive_duration(text: str) -> float:
     """
     seconds = duration(text)
     if not seconds:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: it must be more than 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: it must be more than 0")
     return seconds
 
 

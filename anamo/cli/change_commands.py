@@ -154,11 +154,7 @@ def _resume(
         return _run(
             ChangeRequest(Action.RESUME, "held", confirmed=True, implied=True), arguments, say
         )
-    named = words(arguments)
-    for table in arguments.after:
-        if any(table in each for each in named.tables):
-            made.error(f"--after {table}: a step cannot wait for itself; name the steps before it")
-    prerequisites = Prerequisites(named, arguments.after, say, progress_bar)
+    prerequisites = Prerequisites(words(arguments), arguments.after, say, progress_bar)
     if arguments.watch is None:
         prerequisites.resume()
     else:

@@ -54,7 +54,8 @@ A corrected line is a new item; the old item stays, unless --replace is given.
 
 exit codes:
   0    imported
-  1    imported, but some old items were kept: a worker holds them, say (--replace)
+  1    imported, but some old items were kept, for example because a worker holds them
+       (--replace)
   2    wrong usage or invalid lines; nothing was written
   3    AWS refused or cannot be reached; run the same command again to finish
   130  stopped by SIGINT; run the same command again to finish"""

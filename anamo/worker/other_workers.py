@@ -198,5 +198,6 @@ class _Reader:
                 if complete:
                     break
             self._is_large = not complete
-        state = self._judged(locked, mine, todo=todo, complete=complete)
-        return state if complete or state.claimable else None
+        # Own claims on pages that were not read make no difference where an item can be claimed
+        state = self._judged(locked, mine, todo=todo, complete=True)
+        return replace(state, complete=complete) if complete or state.claimable else None

@@ -177,7 +177,7 @@ def summarise(
         _say_whether_work_remains(totals, say)
         return
     items = _states(totals.items)
-    again = f", {totals.again:,} failed with a retry left" if totals.again else ""
+    again = f", {totals.again:,} to be retried" if totals.again else ""
     say(f"items: {items}; tasks: {totals.done:,} done, {totals.failed:,} failed{again}")
     if len(tables) > 1:
         for table in tables:

@@ -144,7 +144,11 @@ class TableMachine(RuleBasedStateMachine):
         if item:
             held = Held(Claim(item, 0, self.table), ask.holder, item.lease_expires or -math.inf)
             self.claims.append(held)
-        step = Step(ask.name, ask.key, ask.lock, allowed, item is not None, wins, item)
+        name = ask.name
+        if wins and not allowed:
+            # An earlier attempt was applied, and its lease is extended now
+            name, allowed = "renew", self.model.renew(ask.key, ask.lock, ask.holder.lease)
+        step = Step(name, ask.key, ask.lock, allowed, item is not None, wins, item)
         self._did("worker", step)
 
     # What a holder writes

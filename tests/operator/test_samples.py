@@ -132,7 +132,7 @@ def test_one_missing_table_does_not_hide_the_others(
     assert ended.returncode == 3
     assert ended.stderr == (
         "pyanamo.py: table Missing does not exist in us-east-1, "
-        "and no item has that taskID or itemID\n"
+        "and no item of the tables before it has that taskID or itemID\n"
     )
     assert [line.split()[0] for line in ended.stdout.splitlines()[1:3]] == [align, call]
     assert "in every step of the tables shown" in ended.stdout

@@ -92,7 +92,7 @@ def test_the_summary_adds_up() -> None:
 @pytest.mark.parametrize(
     ("retried", "said"),
     [
-        (True, "1 retried; tasks: 0 done, 0 failed, 1 failed with a retry left"),
+        (True, "1 retried; tasks: 0 done, 0 failed, 1 to be retried"),
         (False, "1 released; tasks: 0 done, 1 failed"),
     ],
 )

@@ -143,4 +143,4 @@ def test_a_table_that_gives_nothing_is_given_up(slow: SlowTable) -> None:
     with pytest.raises(Throttled):
         table.read(READ, Projection.WITHOUT_LOGS, retry=retry)
     assert slow.given == [1]
-    assert THROTTLED_SECONDS - 15 <= slow.now <= THROTTLED_SECONDS + 15
+    assert THROTTLED_SECONDS - 15 <= slow.now <= THROTTLED_SECONDS + 16
