@@ -43,12 +43,17 @@ def start(fleet: Fleet, three: Hosts, host: int) -> Running:
     return fleet.start("--lease", "2", "--idle-timeout", "6", "-v", under=three.under(host))
 
 
-def held_by(fleet: Fleet, host: int) -> list[dict[str, Any]]:
-    items = fleet.table.items()
+def run_by(fleet: Fleet, host: int) -> list[dict[str, Any]]:
+    """The items that a host holds and whose tasks it runs: until then, the reply to its claim may
+    be on its way, and a host that never has it has nothing to lose.
+    """
+    started = {start.lock_id for start in fleet.ledger.starts()}
     return [
         item
-        for item in items
-        if item.get("InstanceID") == f"host-{host}" and item["ItemState"] == "locked"
+        for item in fleet.table.items()
+        if item.get("InstanceID") == f"host-{host}"
+        and item["ItemState"] == "locked"
+        and item["lockID"] in started
     ]
 
 
@@ -62,7 +67,7 @@ def cut_off(fleet: Fleet, three: Hosts) -> tuple[int, list[Any]]:
     workers = [start(fleet, three, 0)]
     fleet.guard = None
     workers += [start(fleet, three, host) for host in (1, 2)]
-    (item,) = eventually(lambda: held_by(fleet, 0))
+    (item,) = eventually(lambda: run_by(fleet, 0))
     three.cut(0)
     eventually(lambda: fleet.table.item(item["itemID"])["ItemState"] == "done", 60)
     three.mend(0)
