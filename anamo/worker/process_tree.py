@@ -113,7 +113,7 @@ def now() -> float:
 
 
 def began_since(process: Process, since: float) -> bool:
-    """Whether a process began at a certain time or later.
+    """Whether a process began at a certain time or later, or less than a TICK before it.
 
     Args:
         process: The process, found a moment ago.
