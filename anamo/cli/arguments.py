@@ -14,7 +14,7 @@ from typing import NoReturn
 from anamo import __version__
 from anamo.core.errors import UsageError
 from anamo.core.log_entry import PREFIX_LIMIT, encoded_prefix
-from anamo.core.text import printable
+from anamo.core.text import is_table_name, printable
 
 DEFAULT_PREFIX = "PyAnamo"
 """Prefix of log keys unless the command line gives one."""
@@ -231,7 +231,7 @@ def table_name(text: str) -> str:
     Raises:
         ArgumentTypeError: It is neither.
     """
-    if non_empty(text).startswith("arn:") or re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", text):
+    if is_table_name(non_empty(text)):
         return text
     raise argparse.ArgumentTypeError(
         f"{text!r} cannot be the name of a DynamoDB table: 3 to 255 of A-Z a-z 0-9 _ . -"

@@ -1,4 +1,4 @@
-"""Text for people, made safe for terminals."""
+"""Text for people, made safe for terminals, and names that are checked before AWS is asked."""
 
 import re
 
@@ -11,6 +11,11 @@ _UNPRINTABLE = re.compile(
 def count(number: int, noun: str) -> str:
     """A number and its noun, such as "1 item" and "2,000 items"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def is_table_name(text: str) -> bool:
+    """Whether DynamoDB takes it for a table's name, or for its ARN."""
+    return bool(re.fullmatch(r"arn:.+|[A-Za-z0-9_.-]{3,255}", text))
 
 
 def percent(part: int, whole: int) -> str:

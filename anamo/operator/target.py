@@ -6,7 +6,6 @@ words that stand after no -t. Guaranteed: tables that do not exist are found bef
 done.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from anamo.aws import session
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.core.errors import AccessDenied, AwsError, TableMissing, TableUnusable
+from anamo.core.text import is_table_name
 
 UNUSABLE = (TableMissing, TableUnusable, AccessDenied)
 """Faults of a table that say nothing of the others."""
@@ -95,7 +95,7 @@ def find_target(words: Words, retry: OperatorRetry, *, samples: bool = True) -> 
 
 def _fault(table: WorkflowTable, retry: OperatorRetry) -> AwsError | None:
     """Why a table cannot be read; None where it can."""
-    if not re.fullmatch(r"arn:.+|[A-Za-z0-9_.-]{3,255}", table.name):
+    if not is_table_name(table.name):
         return TableMissing(f"{table.name!r} cannot be the name of a DynamoDB table")
     try:
         # Whoever may read the table need not be allowed to describe it
