@@ -134,8 +134,7 @@ def tibanna_job(table: Table, bucket: str, tmp_path: Path) -> TibannaRun:
 
 def as_tibanna_does(image: Image, job: TibannaRun, variables: dict[str, str]) -> list[str]:
     """`docker run -w /data1/shell -e … IMAGE sh -c "$COMMAND"`; the folder belongs to root."""
-    subprocess.run(image.inside("mkdir", "-p", "/data1/shell"), check=False)
-    image.folder = "/data1/shell"
+    image.work_in("/data1/shell")
     return image.command("sh", "-c", job.command, variables={**variables, **job.variables})
 
 

@@ -94,9 +94,11 @@ def test_without_the_take_over_by_attempt_an_array_succeeds_with_items_locked(
 def test_an_array_whose_wall_time_is_over_starts_again_until_its_table_is_finished(
     fleet: Fleet, batch: Batch, find_faults: Callable[[], list[str]]
 ) -> None:
-    fill(fleet, "0.3,0.3")
+    fill(fleet, "1.2,1.2")
     definition = worker(fleet, fleet.table)
-    array = batch.submit(definition, CHILDREN, parameters={**FAST, "walltime": "2"})
+    # Long beside a worker's start, so that each of a job's ten attempts ends some tasks; short
+    # beside the 6 seconds of tasks that each job has
+    array = batch.submit(definition, CHILDREN, parameters={**FAST, "walltime": "5"})
     batch.run(180)
     assert array.status == SUCCEEDED
     assert any(75 in [each.exit_code for each in job.attempts] for job in array.jobs)

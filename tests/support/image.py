@@ -106,9 +106,13 @@ class Image:
     def _env(self, value: str) -> None:
         self.variables |= dict(pair.split("=", 1) for pair in shlex.split(value))
 
-    def _workdir(self, folder: str) -> None:
+    def work_in(self, folder: str) -> None:
+        """What WORKDIR and `docker run -w` do: the folder is made, and belongs to root."""
         self.folder = folder
         run([*self._enter, "chroot", str(self._root), "mkdir", "-p", folder])
+
+    def _workdir(self, folder: str) -> None:
+        self.work_in(folder)
 
     def _copy(self, value: str) -> None:
         chmod, *sources, target = value.split()
