@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -408,11 +409,15 @@ def test_an_import_killed_half_way_is_finished_by_running_it_again(
 
 
 def held_up(proxy: Proxy) -> threading.Event:
-    """Keep writes waiting until the event is set."""
+    """Keep writes waiting until the event is set, but for as many as there are threads: once those
+    have passed, all threads have been started, which Ctrl-C must not interrupt.
+    """
     go_on = threading.Event()
+    begun = itertools.count()
 
     def holding(request: Request, forward: Forward) -> Reply:
-        go_on.wait(30)
+        if next(begun) >= THREADS:
+            go_on.wait(30)
         return forward(request)
 
     proxy.behaviour = on(PUT, holding)
@@ -422,7 +427,7 @@ def held_up(proxy: Proxy) -> threading.Event:
 def test_an_interrupted_import_says_so(import_file: Importer, table: Table, proxy: Proxy) -> None:
     go_on = held_up(proxy)
     running = import_file.start(table.name, lines(table.name, range(1000)), env=through(proxy.url))
-    eventually(lambda: proxy.operations[PUT] >= 4)
+    eventually(lambda: proxy.operations[PUT] >= 2 * THREADS)
     running.signal(2)
     eventually(lambda: running.stderr)
     go_on.set()
@@ -438,9 +443,9 @@ def test_a_second_interrupt_kills_an_import(
 ) -> None:
     go_on = held_up(proxy)
     running = import_file.start(table.name, lines(table.name, range(1000)), env=through(proxy.url))
-    eventually(lambda: proxy.operations[PUT] >= 4)
+    eventually(lambda: proxy.operations[PUT] >= 2 * THREADS)
     running.signal(2)
-    eventually(lambda: running.stderr)
+    eventually(lambda: INTERRUPTED in running.stderr)
     running.signal(2)
     assert running.wait().returncode == -2
     go_on.set()
