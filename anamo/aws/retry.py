@@ -8,8 +8,9 @@ harmless when repeated, which writes are by their conditions.
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Thread
+from threading import Event, Lock, Thread
 from typing import Protocol, TypeVar, cast
 
 from tenacity import (
@@ -122,8 +123,9 @@ class OperatorRetry:
     Args:
         say: Told of throttling once, of silence once, and on a terminal of the first slow read of
             each table.
-        sleep: Waits that many seconds between two attempts.
-        stop: Asked after each error; true ends the retries.
+        sleep: Waits that many seconds between two attempts; by default, no longer than until
+            `stopped` is set.
+        stopped: While it is set, no request is retried.
 
     Attributes:
         where: Where requests are sent, as messages name it.
@@ -132,17 +134,19 @@ class OperatorRetry:
     def __init__(
         self,
         say: Callable[[str], object],
-        sleep: Callable[[float], object] = time.sleep,
-        stop: Callable[[], bool] = lambda: False,
+        sleep: Callable[[float], object] | None = None,
+        stopped: Event | None = None,
     ) -> None:
         self.where = "DynamoDB"
         self._say = say
-        self._retries = RetryPolicy(sleep)
-        self._stop = stop
+        self._stopped = stopped or Event()
+        self._retries = RetryPolicy(sleep or self._stopped.wait)
+        self._stop = self._stopped.is_set
         self._said = False
         # Since when a request waits, for how long at most, and for what
         self._waits: list[tuple[float, float, str]] = []
-        self._watched = False
+        self._lock = Lock()
+        self._watched = self._reported = False
         self._read: set[str] = set()
 
     def __call__(self, request: Callable[[], T]) -> T:
@@ -158,6 +162,26 @@ class OperatorRetry:
             briefly, THROTTLED_SECONDS, self._stop, self._note, only=Throttled
         )
 
+    @contextmanager
+    def pool(self, threads: int) -> Iterator[ThreadPoolExecutor]:
+        """A context with a pool of threads that send requests. If it ends by Ctrl-C or an error,
+        requests in flight end and are not retried, and no others begin.
+
+        Args:
+            threads: How many requests are sent at once.
+        """
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                yield pool
+            except BaseException:
+                stopped = self._stopped.is_set()
+                self._stopped.set()
+                pool.shutdown(cancel_futures=True)
+                # What reads again later, as `status --watch` does, retries again
+                if not stopped:
+                    self._stopped.clear()
+                raise
+
     def _note(self, fault: TransientError) -> None:
         if not self._said and not self._stop():
             self._said = True
@@ -172,9 +196,11 @@ class OperatorRetry:
             where: Where the request was sent, if not to `self.where`.
         """
         wait = (time.monotonic(), longest, where or self.where)
-        self._waits.append(wait)
-        if not self._watched:
-            self._watched = True
+        with self._lock:
+            self._waits.append(wait)
+            begins = not (self._watched or self._reported)
+            self._watched = self._watched or begins
+        if begins:
             Thread(target=self._watch, name="watch", daemon=True).start()
         try:
             yield
@@ -182,16 +208,23 @@ class OperatorRetry:
             self._waits.remove(wait)
 
     def _watch(self) -> None:
-        """Watch the requests until one has waited for long, and report it; in a thread."""
-        while True:
+        """Watch the requests until there are none, or one has waited for long, and report that; in
+        a thread.
+        """
+        while not self._reported:
             time.sleep(SILENT_SECONDS / 5)
-            for began, longest, where in list(self._waits):
-                if time.monotonic() - began >= SILENT_SECONDS:
-                    self._say(
-                        f"waiting for {where}: no response for {SILENT_SECONDS:.0f} s; "
-                        f"giving up within {longest - SILENT_SECONDS:.0f} s"
-                    )
-                    return
+            with self._lock:
+                waits = list(self._waits)
+                self._watched = bool(waits)
+            if not waits:
+                return
+            began, longest, where = waits[0]
+            if time.monotonic() - began >= SILENT_SECONDS:
+                self._reported = True
+                self._say(
+                    f"waiting for {where}: no response for {SILENT_SECONDS:.0f} s; "
+                    f"giving up within {longest - SILENT_SECONDS:.0f} s"
+                )
 
     def reading(self, table: str) -> Callable[[int], object]:
         """What to call with each number of items that were read of a table, by one thread."""

@@ -112,11 +112,21 @@ class Record:
         if name in tasks:
             return [name]
         arguments = self.item.arguments
-        return [task for task in tasks if name in (arguments.get(task), self.task_title(task))]
+        return [
+            task
+            for task in tasks
+            if name in (arguments.get(task), _title(task, arguments.get(task, "")))
+        ]
 
     def task_title(self, name: str) -> str:
         """A nested task's name with what tells it from its siblings, such as "Task_3 chr4"."""
-        return " ".join(filter(None, [name, self.item.arguments.get(name, "")]))
+        return _title(name, self.item.arguments.get(name, ""))
+
+    def task_titles(self) -> dict[str, str]:
+        """The titles of all nested tasks, by name. Finding one title reads all Task Scripts, so for
+        many tasks this is what to ask.
+        """
+        return {name: _title(name, argument) for name, argument in self.item.arguments.items()}
 
     def leased(self, now: float) -> bool:
         """Whether a worker holds it and its lease has not ended; `now` is in epoch seconds."""
@@ -144,6 +154,10 @@ class Record:
         elif self.state in ENDED:
             when = self.ended
         return "" if when == NULL else when
+
+
+def _title(name: str, argument: str) -> str:
+    return f"{name} {argument}" if name and argument else name or argument
 
 
 def _epoch(stamp: str) -> float | None:

@@ -110,7 +110,7 @@ def import_all(
     """
     client = session.dynamodb_client(options.region)
     threads = Threads(say)
-    retry = OperatorRetry(say, threads.stopped.wait, threads.stopped.is_set)
+    retry = OperatorRetry(say, stopped=threads.stopped)
     retry.where = session.where(client)
     tables = [WorkflowTable(client, name) for name in task_file.items]
     for table in tables:

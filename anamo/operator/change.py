@@ -9,7 +9,6 @@ has locked is changed only with --force; that worker then finds its claim lost a
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -288,9 +287,9 @@ class Change:
         if not selected:
             return
         bar = self._progress_bar(table.name, len(selected), self._say)
-        with bar as advance, ThreadPoolExecutor(WRITE_THREADS) as pool:
-            futures = [pool.submit(self._apply, table, record) for record in selected]
-            try:
+        try:
+            with bar as advance, self._retry.pool(WRITE_THREADS) as pool:
+                futures = [pool.submit(self._apply, table, record) for record in selected]
                 for record, future in zip(selected, futures, strict=True):
                     lost = future.result()
                     advance(1)
@@ -300,11 +299,10 @@ class Change:
                         )
                     else:
                         self._changed[table.name] += 1
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                changed = count(sum(self._changed.values()), "item")
-                self._say(f"stopped after {changed}; run the same command again")
-                raise
+        except BaseException:
+            changed = count(sum(self._changed.values()), "item")
+            self._say(f"stopped after {changed}; run the same command again")
+            raise
 
     def _apply(self, table: WorkflowTable, record: Record) -> Lost | None:
         """Change an item. If its holder has recorded results meanwhile, try again with those."""

@@ -82,10 +82,13 @@ class Failures:
 
     def add(self, record: Record) -> list[FailureGroup]:
         """Add the failed tasks of an item; returns the group of each."""
-        found = []
-        for name, entry in record.failed_tasks():
+        found: list[FailureGroup] = []
+        failed = record.failed_tasks()
+        arguments = record.item.arguments if failed else {}
+        for name, entry in failed:
             why = cause(entry)
-            fixed, slots = _parts(last_line(entry), record, name)
+            own = _own_words(record, name, arguments.get(name, ""))
+            fixed, slots = _parts(last_line(entry), own)
             group = self._groups.setdefault((why, fixed), FailureGroup(why, fixed, slots))
             group.add(record.item.task_id, slots)
             found.append(group)
@@ -115,10 +118,15 @@ def _common(one: _Slot, other: _Slot) -> _Slot:
     return _Slot(kind, one.text if one.text == other.text else None)
 
 
-def _parts(line: str, record: Record, name: str) -> tuple[tuple[str, ...], list[_Slot]]:
-    """A line as what is the same in similar lines, and the slots between."""
+def _parts(line: str, own: Mapping[str, str]) -> tuple[tuple[str, ...], list[_Slot]]:
+    """A line as what is the same in similar lines, and the slots between.
+
+    Args:
+        line: The line.
+        own: The words that are the task's own, with the kind of each.
+    """
     fixed, slots = [""], []
-    for kind, text in _pieces(line, _own_words(line, record, name)):
+    for kind, text in _pieces(line, {word: kind for word, kind in own.items() if word in line}):
         if kind:
             slots.append(_Slot(kind, text))
             fixed.append("")
@@ -127,16 +135,16 @@ def _parts(line: str, record: Record, name: str) -> tuple[tuple[str, ...], list[
     return tuple(fixed), slots
 
 
-def _own_words(line: str, record: Record, name: str) -> dict[str, str]:
-    """The words of a line that are a task's own, with the kind of each."""
+def _own_words(record: Record, name: str, argument: str) -> dict[str, str]:
+    """The words that are a task's own, with the kind of each."""
     item = record.item
     own = {str(item.item_id): "itemID", name: "Task"}
-    for word in item.arguments.get(name, "").split():
+    for word in argument.split():
         # A single small letter is a word of any line
         if not re.fullmatch("[a-z]", word):
             own[word] = "argument"
     own[item.task_id] = "taskID"
-    return {word: kind for word, kind in own.items() if word and word in line}
+    return {word: kind for word, kind in own.items() if word}
 
 
 def _pieces(line: str, own: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ what its worker puts in S3; a message says how much that is.
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.codec import ItemId
 from anamo.core.errors import LogMissing
-from anamo.core.item import State
+from anamo.core.item import SINGLE, State
 from anamo.core.log_entry import LogEntry
 from anamo.core.record import ENDED, Record
 from anamo.operator.log_filter import HEADER, STDERR, Tail, only_tasks, sections
@@ -101,21 +101,25 @@ class Follower:
         self._note_claim(table.name, record)
         if state not in ENDED:
             self._note_state(table.name, record)
+        wanted = self._wanted(record)
         for name, entry in record.logs.items():
             log = (table.name, item_id, name, entry.s3, entry.s3_range)
             # What ran before is not followed
             earlier = first and not record.has_ended(name)
-            if self._is_wanted(record, name) and log not in self._whole and not earlier:
+            if name in wanted and log not in self._whole and not earlier:
                 self._write_whole(table.name, record, name, entry)
             self._whole.add(log)
         if record.item.log_so_far and state not in ENDED:
-            self._write_so_far(table.name, record)
+            self._write_so_far(table.name, record, wanted)
         self._note_state(table.name, record)
         return state in (State.TODO, State.LOCKED)
 
-    def _is_wanted(self, record: Record, name: str) -> bool:
+    def _wanted(self, record: Record) -> Collection[str]:
+        """The names of the tasks whose output is written."""
         nested = self._request.nested
-        return nested is None or name in record.tasks_named(nested)
+        if nested is not None:
+            return set(record.tasks_named(nested))
+        return {SINGLE, *(task.name for task in record.item.nested), *record.logs}
 
     def _name(self, table: str, record: Record, task: str = "") -> str:
         """What identifies an item, or a task of it, to the operator."""
@@ -159,14 +163,12 @@ class Follower:
         except LogMissing as error:
             self._say(f"{self._name(table, record, name)}: {error}")
 
-    def _write_so_far(self, table: str, record: Record) -> None:
+    def _write_so_far(self, table: str, record: Record, wanted: Collection[str]) -> None:
         """Write the new output of tasks that run."""
         item = record.item
         bucket, key = located(item.log_so_far)
         pieces = LogStore(self._client, bucket).read(key, "")
-        shown = only_tasks(
-            pieces, lambda name: record.has_ended(name) or not self._is_wanted(record, name)
-        )
+        shown = only_tasks(pieces, lambda name: record.has_ended(name) or name not in wanted)
         fields: dict[bytes, bytes] = {}
         try:
             for section, rest in _by_section(shown):

@@ -217,14 +217,14 @@ def _logs(table: str, record: Record, request: LogsRequest) -> Iterator[TaskLog]
         entries = {name: entry for name, entry in entries.items() if name in meant}
     elif request.state == State.FAILED:
         entries = dict(record.failed_tasks())
-    item = record.item
+    item, titles = record.item, record.task_titles()
     for name, entry in entries.items():
         if entry.s3:
             yield TaskLog(
                 table,
                 item.task_id,
                 item.item_id,
-                record.task_title(name),
+                titles.get(name, name),
                 entry.s3,
                 entry.s3_range,
                 entry.s3_note,

@@ -11,10 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from anamo.aws.pages import Part
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
-from anamo.aws.table_reads import Projection
 from anamo.core.item import State
 from anamo.core.text import count
 from anamo.operator.change import Action, Change, ChangeRequest, ProgressBar, sentence
@@ -133,8 +131,7 @@ class Prerequisites:
         return ResumeResult(lines, still, sum(changed.values()))
 
     def _holds_any(self, table: WorkflowTable) -> bool:
-        part = Part(State.HELD.value)
-        return bool(self._retry(lambda: table.page(part, Projection.STEP)).records)
+        return self._retry(lambda: table.last(State.HELD.value)) is not None
 
     def _states(self, table: WorkflowTable) -> StatesByTask:
         found: dict[str, Counter[str]] = defaultdict(Counter)

@@ -128,9 +128,10 @@ def _facts(record: Record, *, leased: bool) -> str:
 
 def _print_tasks(console: "Console", record: Record) -> None:
     """Print a line for each nested task and each log; a single item's state stands above."""
-    width = max((len(record.task_title(task.name)) for task in record.item.nested), default=0)
+    titles = record.task_titles()
+    width = max(map(len, titles.values()), default=0)
     for name, _, state, entry in each_task(record):
-        words = [f"{record.task_title(name).ljust(width)}  {state:6}"] if name != SINGLE else []
+        words = [f"{titles.get(name, name).ljust(width)}  {state:6}"] if name != SINGLE else []
         if entry and entry.seconds:
             took = format_duration(entry.seconds)
             words.append(f"{took:>10}" if words else f"took {took}")

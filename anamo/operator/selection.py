@@ -6,7 +6,6 @@ table has is reported before anything is done; a message names one that only som
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
@@ -212,7 +211,7 @@ def _read_each(
             return table.read([key], projection, retry=retry)
         return [found[item_id] for item_id in sorted(found)]
 
-    with ThreadPoolExecutor(QUERY_THREADS) as pool:
+    with retry.pool(QUERY_THREADS) as pool:
         return dict(zip(names, pool.map(read, names), strict=True))
 
 

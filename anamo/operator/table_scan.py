@@ -7,7 +7,7 @@ it: a query may see an item in two states, or in none.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from math import floor
 
@@ -68,7 +68,7 @@ def _scan(
         return retry(lambda: table.scan(segment, projection, consistent))
 
     note = retry.reading(table.name)
-    with ThreadPoolExecutor(SEGMENTS) as pool:
+    with retry.pool(SEGMENTS) as pool:
         pending = {pool.submit(read, Segment(number, SEGMENTS)) for number in range(SEGMENTS)}
         while pending:
             ready, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -115,8 +115,7 @@ def parallel_query(
         return [record for record in records if not record.unclear], more
 
     note = retry.reading(table.name)
-    pool = ThreadPoolExecutor(QUERY_THREADS)
-    try:
+    with retry.pool(QUERY_THREADS) as pool:
         pending: set[Future[Answer]] = {
             pool.submit(read, Part(state), projection) for state, projection in projections.items()
         }
@@ -129,8 +128,6 @@ def parallel_query(
                 records, _ = future.result()
                 note(len(records))
                 yield from records
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _read_part(

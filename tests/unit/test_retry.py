@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 
 import pytest
 
@@ -16,6 +17,7 @@ from anamo.core.errors import (
     TransientError,
     Unreachable,
 )
+from tests.support.waiting import eventually
 
 
 class Faults:
@@ -212,3 +214,36 @@ def test_a_slow_look_says_on_a_terminal_how_far_it_is(monkeypatch: pytest.Monkey
         "reading table Align: 35,000 items so far",
         "reading table Align: 65,000 items so far",
     ]
+
+
+def test_after_ctrl_c_no_thread_retries_or_begins_a_request() -> None:
+    operator = OperatorRetry(print)
+    tried = threading.Event()
+
+    def throttled() -> None:
+        tried.set()
+        raise Throttled
+
+    futures: list[Future[None]] = []
+
+    def interrupted() -> None:
+        with operator.pool(1) as pool:
+            futures.extend(pool.submit(operator, throttled) for _ in range(2))
+            assert tried.wait(60)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    first, second = futures
+    assert isinstance(first.exception(0), Throttled)
+    assert second.cancelled()
+    # What is read later is retried again
+    assert operator(Faults(Throttled()).request)
+
+
+def test_the_thread_that_watches_requests_ends_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "SILENT_SECONDS", 0.05)
+    operator = OperatorRetry(print)
+    for _ in range(2):
+        operator(lambda: None)
+        eventually(lambda: not [each for each in threading.enumerate() if each.name == "watch"])
