@@ -93,7 +93,7 @@ class Workflow:
         return found
 
     def _target(self, names: tuple[str, ...]) -> Target:
-        return Target(self._found.tables, [*dict.fromkeys(names)], [], {})
+        return Target(self._found.tables, [*dict.fromkeys(names)], {}, {})
 
     # Import
 

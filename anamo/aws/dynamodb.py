@@ -20,7 +20,14 @@ from anamo.aws.consumed_capacity import READS, WRITES, CapacityMeter
 from anamo.aws.faults import is_throttling, translate, unreadable
 from anamo.aws.session import renewed
 from anamo.core.codec import ItemId, Values, decode, text
-from anamo.core.errors import AwsError, ItemRefused, TableMissing, Throttled, TransientError
+from anamo.core.errors import (
+    AwsError,
+    ItemRefused,
+    TableMissing,
+    TableUnusable,
+    Throttled,
+    TransientError,
+)
 from anamo.core.item import NULL, Item
 
 logger = logging.getLogger(__name__)
@@ -268,9 +275,14 @@ def _from_dynamodb(error: ClientError, table: str, region: str) -> Exception:
         return Cancelled(response.get("CancellationReasons", []))
     if code == "ResourceInUseException":
         return TableExists()
+    message = response.get("Error", {}).get("Message", code)
     if code == "ValidationException" and error.operation_name == "UpdateItem":
-        return ItemRefused(f"table {table}: {response['Error'].get('Message', code)}")
+        return ItemRefused(f"table {table}: {message}")
     if code == "ResourceNotFoundException":
         return TableMissing(f"table {table} does not exist in {region}")
-    translation = translate(error)
-    return type(translation)(f"table {table}: {translation}")
+    if code == "ValidationException" and "does not have the specified index" in message:
+        fault: AwsError = TableUnusable(f"table {table} is not a workflow table: {message}")
+    else:
+        translation = translate(error)
+        fault = type(translation)(f"table {table}: {translation}")
+    return fault

@@ -23,6 +23,7 @@ from tenacity import (
 
 from anamo.aws.session import DYNAMODB_READ_SECONDS
 from anamo.core.errors import Throttled, TransientError
+from anamo.core.text import format_duration
 
 T = TypeVar("T")
 
@@ -106,6 +107,9 @@ THROTTLED_SECONDS = 600.0
 FAULT_SECONDS = 15.0
 """For errors that either pass soon or persist."""
 
+UNATTENDED_SECONDS = 3600.0
+"""For the same errors in a command that runs for hours, which nobody starts again at night."""
+
 
 SILENT_SECONDS = 5.0
 """After which a command reports what it is waiting for."""
@@ -129,6 +133,8 @@ class OperatorRetry:
 
     Attributes:
         where: Where requests are sent, as messages name it.
+        fault_seconds: How long errors other than throttling are retried: FAULT_SECONDS, or
+            UNATTENDED_SECONDS.
     """
 
     def __init__(
@@ -138,6 +144,7 @@ class OperatorRetry:
         stopped: Event | None = None,
     ) -> None:
         self.where = "DynamoDB"
+        self.fault_seconds = FAULT_SECONDS
         self._say = say
         self._stopped = stopped or Event()
         self._retries = RetryPolicy(sleep or self._stopped.wait)
@@ -153,9 +160,9 @@ class OperatorRetry:
         """The request's result. Raises one of `errors` once it fails for good."""
 
         def briefly() -> T:
-            with self.waiting(FAULT_SECONDS + 2 * DYNAMODB_READ_SECONDS):
+            with self.waiting(self.fault_seconds + 2 * DYNAMODB_READ_SECONDS):
                 return self._retries.retry(
-                    request, FAULT_SECONDS, self._stop, not_retried=(Throttled,)
+                    request, self.fault_seconds, self._stop, not_retried=(Throttled,)
                 )
 
         return self._retries.retry(
@@ -223,7 +230,7 @@ class OperatorRetry:
                 self._reported = True
                 self._say(
                     f"waiting for {where}: no response for {SILENT_SECONDS:.0f} s; "
-                    f"giving up within {longest - SILENT_SECONDS:.0f} s"
+                    f"giving up within {format_duration(longest - SILENT_SECONDS)}"
                 )
 
     def reading(self, table: str) -> Callable[[int], object]:

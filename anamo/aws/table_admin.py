@@ -128,7 +128,7 @@ def _check_schema(name: str, table: Mapping[str, Any]) -> None:
     if key != [("itemID", "HASH")] or kinds.get("itemID") != "N":
         raise TableUnusable(
             f"table {name}: its key must be itemID, a number, and nothing else; "
-            "create a new table with --create-table"
+            "importing with --create-table creates a table that has it"
         )
     existing = {index.name: index for index in _indexes(table)}
     for index in workflow_indexes():

@@ -163,9 +163,15 @@ def _resume(
 
 
 def _change(action: str, arguments: argparse.Namespace, say: Messages) -> ExitStatus:
+    from anamo.core.errors import UsageError
     from anamo.operator.change import Action, ChangeRequest
-    from anamo.operator.nested_choice import FAILED_ONES, NestedChoice
+    from anamo.operator.nested_choice import ALL, FAILED_ONES, NestedChoice
 
+    if action == "remove" and arguments.nested in (FAILED_ONES, ALL):
+        raise UsageError(
+            f"--nested {arguments.nested}: give the name or argument of one nested task; to remove "
+            "whole items, leave --nested out"
+        )
     request = ChangeRequest(
         action=Action.REQUEUE if action == "retry" else Action(action),
         state=arguments.state,

@@ -1,6 +1,7 @@
 """What the command lines of all operator's commands share."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -103,7 +104,12 @@ def _names_in(path: str) -> list[str]:
         raise UsageError(f"--names-from {path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"--names-from {path}: is not text in UTF-8") from error
-    names = [name for line in lines if (name := line.partition("\t")[0].strip())]
+    names = [
+        # TSV output has an apostrophe before what a spreadsheet would take for a formula
+        name[1:] if re.match(r"'[=+\-@]", name) else name
+        for line in lines
+        if (name := line.partition("\t")[0].strip())
+    ]
     if names[:1] == ["taskID"]:
         del names[0]
     # Without a name, a command would mean all items

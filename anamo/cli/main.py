@@ -14,7 +14,7 @@ from enum import IntEnum
 
 from anamo.cli import standard_streams
 from anamo.cli.console import Messages, configure_logging
-from anamo.core.errors import AnamoError, UsageError, internal
+from anamo.core.errors import AnamoError, TableMissing, UsageError, internal
 from anamo.worker.signals import Interrupted
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ INSTALL = (
     "python3 -m venv venv; source venv/bin/activate; pip install -r requirements.txt"
 )
 
+CHECK_TABLE = "check -t and -r; importing with --create-table creates it"
+
 Command = Callable[[argparse.Namespace, Messages], ExitStatus]
 """Does what a command line says; gets what it parsed to, and what prints messages."""
 
@@ -69,6 +71,7 @@ def run(parser: argparse.ArgumentParser, command: Command, words: list[str]) -> 
         _complete(parser)
     arguments = parser.parse_args(words)
     say = Messages(parser.prog)
+    status = ExitStatus.OK
     try:
         configure_logging(arguments, say)
         if arguments.debug:
@@ -76,11 +79,12 @@ def run(parser: argparse.ArgumentParser, command: Command, words: list[str]) -> 
             from anamo.cli.debug import log_host_facts
 
             log_host_facts()
-        return command(arguments, say)
+        status = command(arguments, say)
+        # At exit, Python would end with 120 if this fails
+        standard_streams.flush_stdout()
     except BrokenPipeError:
-        # Such as `| head`. Python flushes stdout at exit, which would fail once more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitStatus.OK
+        # Such as `| head`: what was done is done, and nobody reads the rest
+        standard_streams.discard_stdout()
     except Interrupted as error:
         say(str(error))
         return ExitStatus(128 + error.number)
@@ -94,8 +98,16 @@ def run(parser: argparse.ArgumentParser, command: Command, words: list[str]) -> 
         return ExitStatus.AWS
     except Exception as error:
         logger.debug("%s", type(error).__name__, exc_info=True)
-        say(str(error if isinstance(error, AnamoError) else internal(error)))
+        say(_message(error))
         return ExitStatus.USAGE if isinstance(error, UsageError) else ExitStatus.AWS
+    return status
+
+
+def _message(error: Exception) -> str:
+    """What is said of an error that ends a command."""
+    if isinstance(error, TableMissing):
+        return f"{error}: {CHECK_TABLE}"
+    return str(error if isinstance(error, AnamoError) else internal(error))
 
 
 def completed_words(words: list[str]) -> list[str]:

@@ -31,6 +31,27 @@ def reserve() -> None:
     for number, (name, mode) in enumerate([("stdin", "r"), ("stdout", "w"), ("stderr", "w")]):
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A task id may hold any character, whatever the locale can encode
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def flush_stdout() -> None:
+    """Write what stdout holds back.
+
+    Raises:
+        OSError: It cannot be written; it is dropped.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard_stdout()
+        raise
+
+
+def discard_stdout() -> None:
+    """Let stdout lead nowhere from now on, so that flushing it cannot fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

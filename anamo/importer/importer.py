@@ -24,7 +24,7 @@ from anamo.aws.retry import FIRST, LONGEST, OperatorRetry, RetryPolicy, once
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import TRANSACTION_BYTES
 from anamo.core.codec import ItemId
-from anamo.core.errors import AwsError, CredentialsExpired, TableMissing, Throttled
+from anamo.core.errors import AwsError, CredentialsExpired, Throttled
 from anamo.core.item import Item, State, new_values
 from anamo.core.item_size import size_of
 from anamo.core.record import Record
@@ -168,10 +168,7 @@ def _unless_refused(check: Callable[[], T]) -> T | None:
 
 
 def _prepare(table: WorkflowTable, create: bool, say: Callable[[str], object]) -> None:
-    try:
-        table.prepare(time.sleep, say, create=create)
-    except TableMissing as missing:
-        raise TableMissing(f"{missing}: add --create-table to create it") from None
+    table.prepare(time.sleep, say, create=create)
 
 
 class Importer:

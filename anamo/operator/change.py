@@ -9,6 +9,7 @@ has locked is changed only with --force; that worker then finds its claim lost a
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -172,7 +173,7 @@ class Change:
             Projection.WITHOUT_LOGS,
             self._retry,
             self._say,
-            others.append,
+            lambda message: others.append(f"{message}; left as it is"),
         )
         selected: dict[WorkflowTable, list[Record]] = {table: [] for table in self._target.tables}
         lacking = 0
@@ -286,10 +287,11 @@ class Change:
     def _change(self, table: WorkflowTable, selected: Sequence[Record]) -> None:
         if not selected:
             return
+        futures: list[Future[Lost | None]] = []
         bar = self._progress_bar(table.name, len(selected), self._say)
         try:
             with bar as advance, self._retry.pool(WRITE_THREADS) as pool:
-                futures = [pool.submit(self._apply, table, record) for record in selected]
+                futures.extend(pool.submit(self._apply, table, record) for record in selected)
                 for record, future in zip(selected, futures, strict=True):
                     lost = future.result()
                     advance(1)
@@ -297,12 +299,13 @@ class Change:
                         self._not_changed.append(
                             f"{self._name(table, record)} {_why(lost, record)}"
                         )
-                    else:
-                        self._changed[table.name] += 1
         except BaseException:
+            self._changed[table.name] = sum(map(_was_changed, futures))
+            self._say_some(self._not_changed)
             changed = count(sum(self._changed.values()), "item")
             self._say(f"stopped after {changed}; run the same command again")
             raise
+        self._changed[table.name] += sum(map(_was_changed, futures))
 
     def _apply(self, table: WorkflowTable, record: Record) -> Lost | None:
         """Change an item. If its holder has recorded results meanwhile, try again with those."""
@@ -382,6 +385,12 @@ def in_words(parts: Sequence[str], word: str) -> str:
     """The parts as a sentence lists them, with "and" or "or" before the last."""
     *some, last = parts
     return f"{', '.join(some)} {word} {last}" if some else last
+
+
+def _was_changed(write: Future[Lost | None]) -> bool:
+    """Whether a write has landed."""
+    ended = write.done() and not write.cancelled() and write.exception() is None
+    return ended and write.result() is None
 
 
 def _same_claim(current: Record, seen: Record) -> bool:

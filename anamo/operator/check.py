@@ -7,10 +7,11 @@ done. Not guaranteed: that nothing is imported or requeued afterwards.
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum
 from time import monotonic
 
-from anamo.aws.retry import OperatorRetry
+from anamo.aws.retry import UNATTENDED_SECONDS, OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.core.item import State
 from anamo.core.text import count
@@ -74,6 +75,7 @@ class Gate:
         Raises:
             AwsError: A request failed.
         """
+        self._retry.fault_seconds = UNATTENDED_SECONDS
         pause, seen, since = FIRST_PAUSE, Counter[str](), self._clock()
         while True:
             counts = self._count()
@@ -109,7 +111,9 @@ class Gate:
     def _print(self, lines: list[str]) -> None:
         """Print lines, unless they are those printed last: an index may lag for many rounds."""
         if lines != self._printed:
-            print(*lines, sep="\n", flush=True)
+            # The exit code answers also where nobody reads the lines, such as `| head -1`
+            with suppress(BrokenPipeError):
+                print(*lines, sep="\n", flush=True)
             self._printed = lines
 
 

@@ -48,6 +48,7 @@ class FailureGroup:
     Attributes:
         cause: The exit code or signal, such as "exit 3".
         tasks: How many tasks failed this way.
+        has_log: Whether any of them has a log in S3.
         examples: Task ids of some of them.
     """
 
@@ -55,6 +56,7 @@ class FailureGroup:
     _fixed: tuple[str, ...]
     _slots: list[_Slot]
     tasks: int = 0
+    has_log: bool = False
     examples: list[str] = field(default_factory=list)
 
     @property
@@ -91,6 +93,7 @@ class Failures:
             fixed, slots = _parts(last_line(entry), own)
             group = self._groups.setdefault((why, fixed), FailureGroup(why, fixed, slots))
             group.add(record.item.task_id, slots)
+            group.has_log = group.has_log or bool(entry.s3)
             found.append(group)
         return found
 

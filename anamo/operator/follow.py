@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from anamo.aws.log_store import LogStore, located
-from anamo.aws.retry import OperatorRetry
+from anamo.aws.retry import UNATTENDED_SECONDS, OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.codec import ItemId
@@ -85,6 +85,7 @@ class Follower:
             AwsError: A request failed.
         """
         self._with_table = with_table
+        self._retry.fault_seconds = UNATTENDED_SECONDS
         left = [(table, record.item.item_id) for table, record in items]
         while left := [each for each in left if self._check(*each)]:
             self._sleep(FOLLOW_SECONDS)
@@ -149,10 +150,10 @@ class Follower:
         """Write the rest of the log of a task that has ended."""
         if not entry.s3:
             return
-        bucket, key = located(entry.s3)
-        log = LogStore(self._client, bucket).read(key, entry.s3_range)
         lock = b""
         try:
+            bucket, key = located(entry.s3)
+            log = LogStore(self._client, bucket).read(key, entry.s3_range)
             for section, pieces in _by_section(log):
                 if section == HEADER:
                     lock = dict(_FIELD.findall(b"".join(pieces))).get(b"lockID", lock)
@@ -166,11 +167,11 @@ class Follower:
     def _write_so_far(self, table: str, record: Record, wanted: Collection[str]) -> None:
         """Write the new output of tasks that run."""
         item = record.item
-        bucket, key = located(item.log_so_far)
-        pieces = LogStore(self._client, bucket).read(key, "")
-        shown = only_tasks(pieces, lambda name: record.has_ended(name) or name not in wanted)
         fields: dict[bytes, bytes] = {}
         try:
+            bucket, key = located(item.log_so_far)
+            pieces = LogStore(self._client, bucket).read(key, "")
+            shown = only_tasks(pieces, lambda name: record.has_ended(name) or name not in wanted)
             for section, rest in _by_section(shown):
                 if section == HEADER:
                     found = dict(_FIELD.findall(b"".join(rest)))

@@ -36,16 +36,17 @@ class Hints:
 
     def after_failures(self, failures: Failures, table: str) -> list[Hint]:
         """What to do about the failed tasks of a table; there is at least one."""
-        example = next(iter(failures)).examples[0]
-        names = [example] if pasteable(example) else []
-        # The name comes last: right after -t it could be taken for a table
-        options = ["--state", "failed", "--stderr", "--tail", "20"]
-        read = self.command("logs", [table], *options, *names)
         again = self.command("requeue", [table], "--state", "failed")
-        return [
-            ("read the stderr of one of them", read),
-            ("run them again once the cause is fixed", again),
-        ]
+        hints = [("run them again once the cause is fixed", again)]
+        # An item that was abandoned has no log
+        if group := next((each for each in failures if each.has_log), None):
+            example = group.examples[0]
+            names = [example] if pasteable(example) else []
+            # The name comes last: right after -t it could be taken for a table
+            options = ["--state", "failed", "--stderr", "--tail", "20"]
+            read = self.command("logs", [table], *options, *names)
+            hints.insert(0, ("read the stderr of one of them", read))
+        return hints
 
     def after_counting(self, counts: TableCounts) -> list[Hint]:
         """What to do about expired leases and held items of a table."""

@@ -16,11 +16,12 @@ from anamo.core.errors import LogMissing, UsageError
 from anamo.core.item import State, task_order
 from anamo.core.log_entry import LogEntry
 from anamo.core.record import ENDED, Record
+from anamo.core.task import cause
 from anamo.core.text import natural_sort_key
 from anamo.operator.follow import Follower
 from anamo.operator.log_filter import filter_log, only_tasks
 from anamo.operator.log_writer import LogWriter
-from anamo.operator.selection import NAMED, Selected, selected_items
+from anamo.operator.selection import NAMED, Selected, selected_items, table_names
 from anamo.operator.target import Target, Words, find_target
 
 S3_SECONDS = 100.0
@@ -147,15 +148,25 @@ def _find(
         found[table.name] += logs
         if not logs:
             name = " ".join(filter(None, [where, item.task_id, request.nested]))
-            without.append(f"{name} (item {item.item_id}, {record.state}) has no log yet")
+            without.append(f"{name} (item {item.item_id}, {record.state}) {_why_no_log(record)}")
     lines = [*without[:NAMED], *others[:NAMED]]
     if not any(found.values()):
-        tables = f"table{'s' if len(found) > 1 else ''} {', '.join(found)}"
-        which = "none of the named items" if target.names else "no item"
-        raise UsageError("\n".join(lines) or f"{tables}: {which} is in state {request.state}")
+        raise UsageError("\n".join(lines) or _none_in_state(target, request))
     for line in lines:
         say(line)
     return [log for logs in found.values() for log in sorted(logs, key=_order)]
+
+
+def _none_in_state(target: Target, request: LogsRequest) -> str:
+    which = "none of the named items" if target.names else "no item"
+    return f"{table_names(target.tables)}: {which} is in state {request.state}"
+
+
+def _why_no_log(record: Record) -> str:
+    """Why an item has no log, in words that follow its name."""
+    for _, entry in record.failed_tasks():
+        return f"has no log: {'; '.join([cause(entry), *entry.stderr.splitlines()])}"
+    return "has no log yet"
 
 
 def _followed(
@@ -170,8 +181,8 @@ def _followed(
     # Which nested tasks an item has, only the table knows
     projection = Projection.WITHOUT_LOGS if request.nested else Projection.STEP
     chosen = [*_selected(target, request, projection, retry, say, others)]
-    if others and not chosen:
-        raise UsageError("\n".join(others[:NAMED]))
+    if not chosen:
+        raise UsageError("\n".join(others[:NAMED]) or _none_in_state(target, request))
     for line in others[:NAMED]:
         say(line)
     return chosen
@@ -195,8 +206,12 @@ def _selected(
         say: Called with messages about names that a table lacks, or items in another state.
         others: A message is added for each item without the nested task.
     """
+
+    def skip(message: str) -> None:
+        say(f"{message}; left out")
+
     states = [request.state] if request.state else []
-    for table, record in selected_items(target, states, projection, retry, say, say):
+    for table, record in selected_items(target, states, projection, retry, say, skip):
         if not request.nested or record.tasks_named(request.nested):
             yield table, record
             continue

@@ -74,7 +74,8 @@ def text_table(
             printable(heading),
             justify="right" if heading in right else "left",
             no_wrap=heading not in wrapped,
-            overflow="fold",
+            # Of a number that is cut off it must show
+            overflow="fold" if heading in wrapped else "ellipsis",
         )
     return table
 
@@ -108,6 +109,13 @@ def fit(
 
 def _width(columns: Sequence["Column"], gap: int) -> int:
     """The width of columns if only the widest is wrapped, and only between words."""
+    sizes = _sizes(columns)
+    widest, least = max(sizes)
+    return sum(most for most, _ in sizes) - widest + least + gap * len(columns)
+
+
+def _sizes(columns: Sequence["Column"]) -> list[tuple[int, int]]:
+    """The widths of each column's longest cell and longest word."""
     from rich.cells import cell_len
 
     sizes = []
@@ -115,20 +123,20 @@ def _width(columns: Sequence["Column"], gap: int) -> int:
         cells = [str(cell) for cell in (column.header, *column.cells)]
         longest_word = max((cell_len(word) for cell in cells for word in cell.split()), default=0)
         sizes.append((max(map(cell_len, cells)), longest_word))
-    widest, least = max(sizes)
-    return sum(most for most, _ in sizes) - widest + least + gap * len(columns)
+    return sizes
 
 
 def _copy(table: "Table", columns: Sequence["Column"]) -> "Table":
     """A table with some columns of another; only the widest is wrapped."""
     copy = text_table(gap=table.padding[1])
-    sizes = [max(len(str(cell)) for cell in [column.header, *column.cells]) for column in columns]
+    sizes = [most for most, _ in _sizes(columns)]
     for column, size in zip(columns, sizes, strict=True):
+        whole = column.no_wrap or size < max(sizes)
         copy.add_column(
             column.header,
             justify=column.justify,
-            no_wrap=column.no_wrap or size < max(sizes),
-            overflow=column.overflow,
+            no_wrap=whole,
+            overflow="ellipsis" if whole else column.overflow,
             min_width=column.min_width,
         )
     for cells in zip(*(column.cells for column in columns), strict=True):

@@ -11,11 +11,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from anamo.aws.retry import OperatorRetry
+from anamo.aws.retry import UNATTENDED_SECONDS, OperatorRetry
 from anamo.aws.table import WorkflowTable
+from anamo.aws.table_reads import Projection
 from anamo.core.item import State
 from anamo.core.text import count
 from anamo.operator.change import Action, Change, ChangeRequest, ProgressBar, sentence
+from anamo.operator.selection import check_names, named_items
 from anamo.operator.table_scan import consistent_scan
 from anamo.operator.target import Words, find_target
 
@@ -82,6 +84,7 @@ class Prerequisites:
             UsageError: A name is unknown.
             AwsError: A request failed.
         """
+        self._retry.fault_seconds = UNATTENDED_SECONDS
         said: set[str] = set()
         waiting: Sequence[str] | None = None
 
@@ -106,6 +109,9 @@ class Prerequisites:
         self._earlier.check()
         held = [table for table in self._target.tables if self._holds_any(table)]
         if not held:
+            if self._target.names:
+                # A mistyped name is not to wait for an item that is held
+                check_names(self._target, named_items(self._target, Projection.STEP, self._retry))
             lines = [f"{table.name}: no item is held" for table in self._target.tables]
             return ResumeResult(lines, [], 0)
         steps = {table.name: self._states(table) for table in self._earlier.tables}

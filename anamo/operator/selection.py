@@ -19,6 +19,10 @@ from anamo.operator.target import Target
 
 STATES = tuple(state.value for state in State)
 
+_ONWARD = (State.HELD, State.TODO, State.LOCKED, State.DONE, State.FAILED)
+"""The states in the order in which items go through them. Queries one after another in this order
+see an item that goes on meanwhile."""
+
 MANY = 100
 """With more names than this, whole tables are read: each name takes a query for each state."""
 
@@ -50,7 +54,7 @@ def check_state(tables: Sequence[WorkflowTable], state: str, retry: OperatorRetr
         held |= retry(table.states_held)
     if state not in held:
         known = ", ".join([*STATES, *sorted(held - set(STATES))])
-        raise UsageError(f"{_tables(tables)}: no item is in state {state}; states: {known}")
+        raise UsageError(f"{table_names(tables)}: no item is in state {state}; states: {known}")
 
 
 def items_in_states(
@@ -113,7 +117,7 @@ def selected_items(
                 continue
             item_id = str(record.item.item_id)
             which = "" if name == item_id else f" (item {item_id})"
-            skip(f"{where}{name}{which} is {record.state}{other}; left as it is")
+            skip(f"{where}{name}{which} is {record.state}{other}")
 
 
 def each_once(found: ByName) -> Iterator[tuple[str, Record]]:
@@ -157,7 +161,7 @@ def check_names(target: Target, found: Mapping[str, ByName]) -> None:
     """
     unknown = [name for name in target.names if not any(each[name] for each in found.values())]
     if unknown:
-        tables = _tables(target.tables)
+        tables = table_names(target.tables)
         raise UsageError(
             f"{tables}: no item has the taskID or itemID {first_names(unknown)}"
             f"{_nor_table(target, unknown)}"
@@ -185,20 +189,20 @@ def first_names(names: Sequence[str]) -> str:
 
 def _nor_table(target: Target, unknown: Sequence[str]) -> str:
     """What a message adds about a word after -t, which is no table either."""
-    doubtful = next((name for name in unknown if name in target.doubtful), None)
-    if doubtful is None:
-        return ""
-    return f", and there is no table {doubtful} in {target.tables[0].region}"
+    fault = next(filter(None, map(target.doubtful.get, unknown)), None)
+    return f", and {fault}" if fault else ""
 
 
-def _tables(tables: Sequence[WorkflowTable]) -> str:
+def table_names(tables: Sequence[WorkflowTable]) -> str:
+    """Tables as a message names them, such as "tables Align, Call"."""
     return f"table{'s' if len(tables) > 1 else ''} {', '.join(table.name for table in tables)}"
 
 
 def _read_each(
     table: WorkflowTable, names: Sequence[str], projection: Projection, retry: OperatorRetry
 ) -> ByName:
-    states = sorted(retry(table.states_held) | set(STATES))
+    held = retry(table.states_held) | set(STATES)
+    states = sorted(held, key=lambda state: _ONWARD.index(State(state)) if state in STATES else 2)
 
     def read(name: str) -> list[Record]:
         # By itemID: an item that changes its state meanwhile is listed twice
@@ -217,7 +221,7 @@ def _read_each(
 
 def _read_all(
     table: WorkflowTable, names: Sequence[str], projection: Projection, retry: OperatorRetry
-) -> ByName:
+) -> dict[str, Sequence[Record]]:
     """The same, by reading every item of the table."""
     by_task: dict[str, dict[ItemId, Record]] = defaultdict(dict)
     by_key: dict[ItemId | None, Record] = {}
@@ -235,4 +239,9 @@ def _read_all(
             return [record]
         return [records[item_id] for item_id in sorted(records)]
 
-    return {name: found(name) for name in names}
+    by_name: dict[str, Sequence[Record]] = {name: found(name) for name in names}
+    # An item that changes its state while the table is read may be seen in none
+    unseen = [name for name, records in by_name.items() if not records]
+    if len(unseen) <= MANY:
+        by_name |= _read_each(table, unseen, projection, retry)
+    return by_name

@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from anamo.aws.retry import OperatorRetry
+from anamo.aws.retry import UNATTENDED_SECONDS, OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.errors import AccessDenied, TableMissing
@@ -220,6 +220,7 @@ class Status:
         given = (path, self._tables, self._hints, self._retry)
         write = partial(report_file.write_report, *given, all_steps=self.complete)
         if seconds is not None:
+            self._retry.fault_seconds = UNATTENDED_SECONDS
             report_file.watch_report(write, seconds, self._say)
         else:
             self._say(str(write()))

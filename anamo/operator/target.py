@@ -8,6 +8,7 @@ done.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from anamo.aws import session
 from anamo.aws.retry import OperatorRetry
@@ -41,13 +42,14 @@ class Target:
     Attributes:
         tables: The tables that can be read, in the order of the workflow's steps.
         names: Task ids and itemIDs, each once; none for all items.
-        doubtful: Those of the names that stand after a -t, and are no tables.
+        doubtful: Those of the names that stand after a -t, each with why it cannot be read as a
+            table; None where it was not asked for, since it stands after another name.
         faults: Why the other tables cannot be read, by name.
     """
 
     tables: Sequence[WorkflowTable]
     names: Sequence[str]
-    doubtful: Sequence[str]
+    doubtful: Mapping[str, AwsError | None]
     faults: Mapping[str, AwsError]
 
     def check(self) -> None:
@@ -73,17 +75,18 @@ def find_target(words: Words, retry: OperatorRetry, *, samples: bool = True) -> 
     """
     client = session.dynamodb_client(words.region)
     retry.where = session.where(client)
+    renew = partial(session.dynamodb_client, words.region, renew=True)
     tables: dict[str, WorkflowTable] = {}
     faults: dict[str, AwsError] = {}
-    doubtful: list[str] = []
+    doubtful: dict[str, AwsError | None] = {}
     for group in words.tables:
         for position, word in enumerate(group):
             if word in tables or word in faults:
                 continue
-            table = WorkflowTable(client, word)
+            table = WorkflowTable(client, word, renew_client=renew)
             fault = _fault(table, retry)
             if fault and position and samples:
-                doubtful += group[position:]
+                doubtful |= {word: fault, **dict.fromkeys(group[position + 1 :])}
                 break
             if fault:
                 faults[word] = fault

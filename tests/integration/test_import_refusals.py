@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from anamo.cli.main import CHECK_TABLE
 from tests.support.dynamodb_local import free_port
 from tests.support.fleet import Fleet
 from tests.support.proxy import Forward, Proxy, Reply, Request, failing, on
@@ -171,7 +172,7 @@ def refused(
 
 def test_a_missing_table_is_named_and_can_be_made(import_file: Importer) -> None:
     assert refused(import_file, "Missing") == (
-        "table Missing does not exist in us-east-1: add --create-table to create it"
+        f"table Missing does not exist in us-east-1: {CHECK_TABLE}"
     )
 
 
@@ -205,7 +206,7 @@ def test_a_wrong_key_is_named(
     )
     assert refused(import_file, other_table) == (
         f"table {other_table}: its key must be itemID, a number, and nothing else; "
-        "create a new table with --create-table"
+        "importing with --create-table creates a table that has it"
     )
 
 
@@ -386,7 +387,4 @@ def test_debug_shows_the_traceback_and_the_line(import_file: Importer) -> None:
     ended = import_file("Missing", lines("Missing", [1]), "--debug")
     assert ended.returncode == 3
     assert "Traceback" in ended.stderr
-    assert (
-        said(ended)[-1]
-        == "table Missing does not exist in us-east-1: add --create-table to create it"
-    )
+    assert said(ended)[-1] == f"table Missing does not exist in us-east-1: {CHECK_TABLE}"

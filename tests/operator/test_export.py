@@ -19,6 +19,7 @@ from anamo.workflow import AnamoError, UsageError, Workflow
 from tests.support import workflow
 from tests.support.environment import REGION
 from tests.support.fleet import Fleet
+from tests.support.proxy import Proxy
 from tests.support.scripts import ROOT
 from tests.support.table import Table
 
@@ -194,3 +195,20 @@ def test_the_library_refuses_a_state_that_cannot_be_requeued(small: Any, state: 
     with pytest.raises(UsageError, match=f"items that are {state} cannot be requeued"):
         Workflow(table.name, region=REGION).requeue(state=state)
     assert table.states() == {state: 1}
+
+
+def test_a_whole_table_is_read_by_scans(
+    run: Run, small: Any, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    """A query of an index misses an item that goes from one state to another meanwhile."""
+    table = small(workflow.item("S1", "done"), workflow.item("S2", "todo", 2))
+    proxy = make_proxy(dynamodb)
+    words = ["export", "-t", table.name, "--output", "json"]
+    ended = run("pyanamo.py", *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert sorted(task["taskID"] for task in json.loads(ended.stdout)) == ["S1", "S2", "S2"]
+    asked = [request.json for request in proxy.requests if request.operation == "Scan"]
+    assert asked
+    assert not any("IndexName" in request for request in asked)
+    # The one is that which finds out whether there is such a table
+    assert proxy.operations["Query"] == 1
+    assert not proxy.operations["BatchGetItem"]

@@ -196,3 +196,10 @@ def test_samples_flow_through_three_steps_with_failures_in_the_middle(
     pass_on()
     for table in steps:
         assert states_by_task(table) == dict.fromkeys(samples, "done")
+
+
+def test_a_mistyped_name_is_reported_while_nothing_is_held(run: Run, small: Any) -> None:
+    align, call = small(workflow.item("S1", "done")), small(workflow.item("S1", "todo"))
+    ended = run("pyanamo.py", "resume", "-t", call.name, "Filtr", "--after", align.name)
+    assert ended.returncode == 2
+    assert "no item has the taskID or itemID Filtr" in ended.stderr

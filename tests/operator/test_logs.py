@@ -170,3 +170,23 @@ def test_what_is_not_a_log_is_said(run: Run, small: Any, s3_client: S3Client, bu
         ended = run("pyanamo.py", "logs", "-t", table.name, "One")
         assert ended.returncode == 3
         assert f"s3://{bucket}/{key}" in ended.stderr
+
+
+def test_why_an_item_has_no_log_is_said(run: Run, small: Any) -> None:
+    log = {"Status": "Execution Failed: abandoned after 10 claims", "Exit_Code": 137}
+    reason = "10 workers died while holding it; does it use up the memory?"
+    table = small(workflow.item("S1", "failed", Log={**log, "stderr": reason}))
+    ended = run("pyanamo.py", "logs", "-t", table.name, "S1")
+    assert ended.returncode == 2
+    assert f"has no log: abandoned after 10 claims; {reason}" in ended.stderr
+    # So `status` does not advise it
+    shown = run("pyanamo.py", "status", "-t", table.name).stdout
+    assert "run them again once the cause is fixed" in shown
+    assert "read the stderr" not in shown
+
+
+def test_items_to_follow_in_a_state_that_none_is_in_are_an_error(run: Run, small: Any) -> None:
+    table = small(workflow.item("S1", "done"))
+    ended = run("pyanamo.py", "logs", "-t", table.name, "--state", "locked", "--follow")
+    assert ended.returncode == 2
+    assert "no item is in state locked" in ended.stderr

@@ -61,3 +61,11 @@ def test_without_columns_a_pipe_gets_every_column(run: Run, failed: str) -> None
     shown = run("pyanamo.py", "status", "-t", failed, "--state", "failed").stdout
     for heading in ("itemID", "tasks", "instance", "since", "exit", "stderr"):
         assert heading in shown.splitlines()[0]
+
+
+def test_a_number_that_is_cut_off_shows_it(run: Run, small: Any) -> None:
+    table = small(*(workflow.item(f"S{number}", "todo") for number in range(1200)))
+    ended = run("pyanamo.py", "status", "-t", table.name, env={"COLUMNS": "12"})
+    cells = ended.stdout.splitlines()[1].split()
+    assert all(cell in table.name or cell == "1,200" or "…" in cell for cell in cells), cells
+    assert any("…" in cell for cell in cells)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from anamo.operator.change import WRITE_THREADS
 from tests.operator.conftest import held
 from tests.support import workflow
 from tests.support.fleet import Fleet
-from tests.support.proxy import Proxy, Reply, dropping_reply, failing, on
-from tests.support.scripts import ROOT
+from tests.support.proxy import Forward, Proxy, Reply, Request, dropping_reply, failing, on
+from tests.support.scripts import ROOT, Scripts
 from tests.support.table import Table
 from tests.support.waiting import eventually
 
@@ -462,3 +465,42 @@ def test_a_requeue_in_parts_survives_lost_replies(
     assert ended.returncode == 0, ended.stderr
     (item,) = table.items()
     assert (item["ItemState"], set(statuses(item))) == ("todo", {"todo"})
+
+
+@pytest.mark.parametrize("word", ["failed", "all"])
+def test_remove_does_not_take_the_words_of_requeue_for_whole_items(
+    run: Run, small: Any, word: str
+) -> None:
+    table = small(half_failed())
+    ended = run("pyanamo.py", "remove", "-t", table.name, "Half", "--nested", word, "--yes")
+    assert ended.returncode == 2
+    assert "to remove whole items, leave --nested out" in ended.stderr
+    assert table.states() == {"failed": 1}
+
+
+def test_after_ctrl_c_a_removal_says_how_many_items_are_gone(
+    scripts: Scripts, small: Any, dynamodb: str, make_proxy: Callable[[str], Proxy]
+) -> None:
+    table = small(*(workflow.item(f"S{number:02}", "failed") for number in range(40)))
+    proxy = make_proxy(dynamodb)
+    go_on = threading.Event()
+
+    def holding(request: Request, forward: Forward) -> Reply:
+        # The first of all waits longest, and others end before it
+        if proxy.operations["DeleteItem"] in (1, *range(10, 41)):
+            go_on.wait(60)
+        return forward(request)
+
+    proxy.behaviour = on("DeleteItem", holding)
+    words = ["remove", "-t", table.name, "--state", "failed", "--yes"]
+    env = {"AWS_ENDPOINT_URL_DYNAMODB": proxy.url}
+    running = scripts.start("python", str(ROOT / "pyanamo.py"), *words, env=env)
+    eventually(lambda: proxy.operations["DeleteItem"] > WRITE_THREADS + 2)
+    eventually(lambda: len(table.items()) < 40)
+    running.signal(signal.SIGINT)
+    go_on.set()
+    ended = running.wait()
+    assert ended.returncode == 130
+    gone = 40 - len(table.items())
+    assert gone
+    assert f"stopped after {gone} items; run the same command again" in ended.stderr

@@ -6,7 +6,7 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,9 @@ from tests.support import workflow
 from tests.support.proxy import dropping_reply, on
 from tests.support.table import Table
 from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 Run = Callable[..., Any]
 
@@ -86,12 +89,11 @@ def test_a_name_that_no_table_has_ends_a_command_before_it_begins(
 ) -> None:
     before = [table.items() for table in steps]
     confirmed = ["--yes"] if command in ("remove", "requeue") else []
-    words = ["-t", *(table.name for table in steps), "S1", "S2", "Nobody", *confirmed]
+    words = ["-t", *(table.name for table in steps), "Nobody", "S1", "S2", *confirmed]
     ended = run("pyanamo.py", command, *words)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "no item has the taskID or itemID Nobody, and there is no table Nobody in us-east-1" in (
-        ended.stderr
-    )
+    unknown = "no item has the taskID or itemID Nobody"
+    assert f"{unknown}, and table Nobody does not exist in us-east-1" in ended.stderr
     assert [table.items() for table in steps] == before
     if command == "remove":
         bare = unguarded(
@@ -497,3 +499,21 @@ def test_retry_of_a_sample_that_failed_in_one_step_only_is_complete(run: Run, sm
     # Asked for by name and state, it is not
     asked = ("requeue", "-t", align.name, "S7", "--state", "failed", "--yes")
     assert run("pyanamo.py", *asked).returncode == 1
+
+
+def test_a_table_that_is_no_workflow_table_does_not_hide_the_others(
+    run: Run, small: Any, dynamodb_client: DynamoDBClient
+) -> None:
+    table = small(workflow.item("S1", "done"))
+    other = f"Other-{table.name}"
+    dynamodb_client.create_table(
+        TableName=other,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    ended = run("pyanamo.py", "status", "-t", table.name, other)
+    dynamodb_client.delete_table(TableName=other)
+    assert ended.returncode == 3
+    assert ended.stdout.splitlines()[1].split()[0] == table.name
+    assert f"table {other} is not a workflow table: " in ended.stderr

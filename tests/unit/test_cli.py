@@ -113,22 +113,27 @@ def test_every_error_has_its_exit_code_and_one_line(
     assert len(output.err.splitlines()) == 1
 
 
-def started(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+DRY_RUN = ("import-items-generic.py", "-t", "Tab", "-d", "-", "-s", "|", "--dry-run")
+
+
+def started(
+    *words: str, task_id: str = "A", stdout: int = subprocess.PIPE, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """A script as it is started from a shell, with nothing of AWS to reach."""
     return subprocess.run(
         [sys.executable, *words],
         cwd=ROOT,
         env={**environment(Path(os.devnull), dynamodb=NOBODY, s3=NOBODY), **variables},
-        input="A|Tab|seq|1\n",
-        capture_output=True,
+        input=f"{task_id}|Tab|seq|1\n",
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
     )
 
 
 def test_a_file_that_is_checked_and_a_closed_pipe_end_with_0() -> None:
-    dry = ("import-items-generic.py", "-t", "Tab", "-d", "-", "-s", "|", "--dry-run")
-    assert started(*dry).returncode == ExitStatus.OK
+    assert started(*DRY_RUN).returncode == ExitStatus.OK
 
     def main(_arguments: argparse.Namespace, _say: Messages) -> ExitStatus:
         raise BrokenPipeError
@@ -485,3 +490,27 @@ def test_a_flag_that_a_command_does_not_know_is_reported_with_the_help_of_the_co
         "pyanamo.py hold: usage: python pyanamo.py hold --help",
         "pyanamo.py hold: unrecognized arguments: --regoin; did you mean --region?",
     ]
+
+
+def test_a_pipe_that_closes_before_the_end_ends_with_0_and_says_nothing() -> None:
+    """Python, which flushes stdout at exit, would say so and end with 120."""
+    read, write = os.pipe()
+    os.close(read)
+    ended = started(*DRY_RUN, stdout=write, PYTHONUNBUFFERED="")
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (ExitStatus.OK, "")
+
+
+def test_a_stdout_that_cannot_be_written_ends_with_3_and_a_message() -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = started(*DRY_RUN, stdout=full.fileno(), PYTHONUNBUFFERED="")
+    assert ended.returncode == ExitStatus.AWS
+    (line,) = ended.stderr.splitlines()
+    assert "No space left on device" in line
+
+
+def test_what_the_locale_cannot_encode_is_escaped() -> None:
+    task_id = "Probe-\N{GREEK SMALL LETTER ALPHA}"
+    ended = started(*DRY_RUN, task_id=task_id, PYTHONIOENCODING="ascii:strict")
+    assert ended.returncode == ExitStatus.OK
+    assert r"Probe-\u03b1" in ended.stdout

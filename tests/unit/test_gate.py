@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from anamo.aws.retry import LONGEST, UNATTENDED_SECONDS, OperatorRetry
+from anamo.core.errors import Unreachable
 from anamo.operator import check
 from anamo.operator.check import Gate, Verdict
 from anamo.operator.counts import TableCounts
@@ -26,8 +28,7 @@ def test_lines_are_printed_again_only_where_they_have_changed(
         lambda *_: [SimpleNamespace(state=state) for state in next(in_the_table)],
     )
     tables: Any = [SimpleNamespace(name="Align")]
-    nothing: Any = None
-    gate = Gate(tables, nothing, nothing, sleep=lambda _: None, clock=lambda: 0.0)
+    gate = Gate(tables, OperatorRetry(print), print, sleep=lambda _: None, clock=lambda: 0.0)
     assert gate.wait(900) is Verdict.DONE
     assert capsys.readouterr().out.splitlines() == [
         "Align: 1 of 2 items done, 1 todo",
@@ -35,3 +36,19 @@ def test_lines_are_printed_again_only_where_they_have_changed(
         "Align: 2 of 2 items done",
     ]
     assert next(in_the_table, None) is None
+
+
+def test_a_gate_that_waits_survives_an_hour_without_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.monotonic", lambda: sum(slept))
+    retry = OperatorRetry(print, slept.append)
+    Gate([], retry, print).wait(60)
+
+    def unreachable() -> None:
+        raise Unreachable
+
+    with pytest.raises(Unreachable):
+        retry(unreachable)
+    assert sum(slept) > UNATTENDED_SECONDS - LONGEST

@@ -19,7 +19,8 @@ from anamo.core.item import single_item
 from anamo.core.record import Record
 from anamo.importer.replacement import Replacement
 from anamo.importer.threads import Threads
-from anamo.operator.selection import items_in_states, named_items
+from anamo.operator import selection
+from anamo.operator.selection import MANY, items_in_states, named_items
 from anamo.operator.target import Target
 
 RATE, BURST = 10, 3000
@@ -108,7 +109,7 @@ def of_state(table: WorkflowTable, retry: OperatorRetry) -> list[Record]:
 
 
 def named(table: WorkflowTable, retry: OperatorRetry) -> list[Record]:
-    found = named_items(Target([table], ["Sample1"], [], {}), Projection.WITHOUT_LOGS, retry)
+    found = named_items(Target([table], ["Sample1"], {}, {}), Projection.WITHOUT_LOGS, retry)
     return list(found[table.name]["Sample1"])
 
 
@@ -144,3 +145,44 @@ def test_a_table_that_gives_nothing_is_given_up(slow: SlowTable) -> None:
         table.read(READ, Projection.WITHOUT_LOGS, retry=retry)
     assert slow.given == [1]
     assert THROTTLED_SECONDS - 15 <= slow.now <= THROTTLED_SECONDS + 16
+
+
+class MovingItem:
+    """A client of a table whose one item is locked, and done after some queries."""
+
+    def __init__(self, queries: int) -> None:
+        self.meta = Mock(region_name="eu-north-1")
+        self._left = queries
+
+    def query(self, **request: Any) -> Any:
+        state = "locked" if self._left > 0 else "done"
+        self._left -= 1
+        if request["ExpressionAttributeValues"][":state"]["S"] != state:
+            return {"Items": []}
+        return {"Items": [encode({"itemID": 1, "ItemState": state, "taskID": "Sample1"})]}
+
+    def scan(self, **_: Any) -> Any:
+        return {"Items": []}
+
+
+@pytest.mark.parametrize("queries", range(7))
+def test_an_item_that_ends_while_it_is_looked_for_is_found(queries: int) -> None:
+    client: Any = MovingItem(queries)
+    target = Target([WorkflowTable(client, "Align")], ["Sample1"], {}, {})
+    found = named_items(target, Projection.STEP, OperatorRetry(print))
+    assert [record.item.item_id for record in found["Align"]["Sample1"]] == [1]
+
+
+def test_an_item_that_reading_the_whole_table_missed_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    others = [
+        Record.from_values({"itemID": 10 + number, "taskID": f"Other{number}"})
+        for number in range(MANY)
+    ]
+    monkeypatch.setattr(selection, "items_in_states", lambda *_: others)
+    client: Any = MovingItem(0)
+    names = ["Sample1", *(record.item.task_id for record in others)]
+    target = Target([WorkflowTable(client, "Align")], names, {}, {})
+    found = named_items(target, Projection.STEP, OperatorRetry(print))
+    assert [len(records) for records in found["Align"].values()] == [1] * len(names)

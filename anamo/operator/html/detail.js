@@ -37,8 +37,10 @@ const failureOf = (one, step, itemId, objects, task) => {
     el("p", { className: "cause" }, mark("failed"), el("span", {}, [titleOf(task), task.cause].filter(Boolean).join(": ")),
       el("span", { className: "quiet" }, [task.cause === `exit ${task.exit}` ? "" : `exit code ${task.exit}`, task.seconds ? `after ${duration(task.seconds)}` : ""].filter(Boolean).join(", "))),
     lines ? el("pre", { tabIndex: 0, aria: { label: `last lines of ${task.lines[0] === "2" ? "stderr" : "stdout"}` } }, lines) : "",
-    next("its whole log", `${logs} ${nameOf(one, step, itemId)}${nested}`),
-    task.object >= 0 ? next("log in S3", addressOf(one, step, itemId, objects[task.object])) : "");
+    ...(task.object >= 0 ? [
+      next("its whole log", `${logs} ${nameOf(one, step, itemId)}${nested}`),
+      next("log in S3", addressOf(one, step, itemId, objects[task.object])),
+    ] : []));
 };
 
 const taskRow = (one, step, itemId, objects, task) => {

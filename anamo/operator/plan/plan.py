@@ -11,7 +11,7 @@ from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.capacity import Index
-from anamo.core.errors import AccessDenied, UsageError
+from anamo.core.errors import AccessDenied, TableMissing, UsageError
 from anamo.core.item import Item, NestedTask, State, nested_item, new_values, single_item
 from anamo.core.item_size import ITEM_LIMIT, SMALLEST_TAIL, size_of, tail_limit
 from anamo.core.text import count, printable
@@ -64,7 +64,10 @@ def print_plan(request: PlanRequest, say: Callable[[str], object]) -> None:
         UsageError: An item of so many nested tasks is too large for DynamoDB.
     """
     if request.items is None:
-        plan, indexes, basis = _from_table(request, OperatorRetry(say))
+        try:
+            plan, indexes, basis = _from_table(request, OperatorRetry(say))
+        except TableMissing as missing:
+            raise TableMissing(f"{missing} (--items N plans without a table)") from missing
     else:
         plan, indexes, basis = _from_command_line(request, request.items)
     if plan.items == 0:
