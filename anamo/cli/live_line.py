@@ -83,9 +83,8 @@ class LiveLine:
         with self._while_there():
             self._console.print(Text(line), soft_wrap=True)
 
-    @property
-    def asks(self) -> bool:
-        """Whether it is time to count what is left."""
+    def takes_count(self) -> bool:
+        """Whether it is time to count what is left, which counts as requested then."""
         if monotonic() < self._count_due:
             return False
         # If no count comes, another is requested
@@ -164,7 +163,6 @@ class ItemLines:
     """Where there is no terminal: a line for each claim that ended, or none if `quiet`."""
 
     refresh = math.inf
-    asks = False
 
     def __init__(
         self, say: Callable[[str], object], *, quiet: bool, with_table: bool = False
@@ -172,6 +170,10 @@ class ItemLines:
         self.say = say
         self._with_table = with_table
         self._quiet = quiet
+
+    def takes_count(self) -> bool:
+        """Nothing is counted."""
+        return False
 
     def start(self, count: Callable[[], Left]) -> None:
         """Nothing is counted."""

@@ -163,16 +163,16 @@ def test_a_large_table_is_counted_less_often(
     now = 1000.0
     monkeypatch.setattr(live_line, "monotonic", lambda: now)
     line = terminal.open_line()
-    assert not line.asks
+    assert not line.takes_count()
     line.start(lambda: Left(9))
-    assert not line.asks
+    assert not line.takes_count()
     now += live_line.COUNT_SECONDS
-    assert [line.asks, line.asks] == [True, False]
+    assert [line.takes_count(), line.takes_count()] == [True, False]
     line.counted(Left(90_000, exact=False, pages=12))
     now += 10 * live_line.COUNT_SECONDS
-    assert not line.asks
+    assert not line.takes_count()
     now += live_line.COUNT_SECONDS
-    assert line.asks
+    assert line.takes_count()
 
 
 class Pages:
@@ -220,4 +220,4 @@ def test_a_worker_begins_although_what_is_left_cannot_be_counted(
     line.start(count)
     assert "· 0+ left ·" in drawn(monkeypatch, line, 1, None)
     now += live_line.COUNT_SECONDS
-    assert line.asks
+    assert line.takes_count()
