@@ -25,9 +25,11 @@ DRAW_SECONDS = 0.1
 """Shortest time between two drawings: each takes a millisecond, and may come with every claim."""
 
 COUNT_SECONDS = 60.0
-"""Between two counts of what is left, for each query page beyond the first. So a large table, whose
-pages take 128 read units, is counted less often, and counting takes some two units a second, or
-0.001 USD an hour."""
+"""Between two counts of what is left, where that takes few read units."""
+
+COUNT_UNITS = 2.0
+"""Read units that counting takes in a second at most, or 0.001 USD an hour: large tables are
+counted less often."""
 
 LAST_ITEMS = 50
 """How many of the items that ended last say how long one takes."""
@@ -88,14 +90,18 @@ class LiveLine:
         if monotonic() < self._count_due:
             return False
         # If no count comes, another is requested
-        self._count_due = monotonic() + COUNT_SECONDS
+        self._count_later()
         return True
+
+    def _count_later(self) -> None:
+        pause = max(COUNT_SECONDS, self._left.units / COUNT_UNITS)
+        self._count_due = monotonic() + pause
 
     def counted(self, left: Left) -> None:
         """What is left has been counted."""
         self._left = left
         self._ended, self._running_then = 0, self._running
-        self._count_due = monotonic() + COUNT_SECONDS * max(left.pages - 1, 1)
+        self._count_later()
 
     def start(self, count: Callable[[], Left]) -> None:
         """Show the line from now on."""
