@@ -166,6 +166,13 @@ def test_no_text_of_an_item_leaves_its_place_in_the_report() -> None:
     assert "alert(1)" in data_of(html)["samples"][0]
 
 
+@pytest.mark.parametrize("value", [1e-9, 0.0004, 1e12])
+def test_values_beyond_all_marks_of_an_axis_are_drawn(value: float) -> None:
+    measured = workflow.entry("S1", Seconds=value, Max_RSS_MB=value)
+    html = report_of({"T": [workflow.item("S1", "done", Log=measured)]}, NOW)
+    assert "Run time of a task" in html
+
+
 def test_a_report_says_once_how_to_start_a_worker() -> None:
     html = report_of({"Align": [workflow.item("S1")], "Call": [workflow.item("S1")]}, NOW)
     assert html.count("now; start one") == 1
