@@ -97,8 +97,6 @@ def read(path: str, layout: Layout, tables: Sequence[str]) -> TaskFile:
         UsageError: The file cannot be read or has no task.
     """
     if path == "-":
-        if sys.stdin is None:
-            raise UsageError("standard input is closed")
         return parse("standard input", sys.stdin.buffer, layout, tables)
     try:
         with Path(path).open("rb") as file:

@@ -421,9 +421,3 @@ def test_a_hyphen_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", stdin)
     with pytest.raises(BadLines, match=r"^standard input:2: "):
         task_file.read("-", NESTED, ["Testing"])
-
-
-def test_a_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(UsageError, match="standard input is closed"):
-        task_file.read("-", NESTED, ["Testing"])
