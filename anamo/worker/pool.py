@@ -18,6 +18,7 @@ from typing import Any
 
 from anamo.aws.metadata import Interruption
 from anamo.core.errors import with_advice
+from anamo.core.pacing import LEASE_SECONDS
 from anamo.worker.in_flight_claims import ClaimSent
 from anamo.worker.left import Left
 from anamo.worker.messages import (
@@ -80,7 +81,7 @@ class Limits:
     until: float | None = None
     failures: int | None = None
     notice: Callable[[], Interruption | None] = lambda: None
-    lease: float = 600.0
+    lease: float = LEASE_SECONDS
 
 
 class Pool:
