@@ -25,9 +25,11 @@ DRAW_SECONDS = 0.1
 """Shortest time between two drawings: each takes a millisecond, and may come with every claim."""
 
 COUNT_SECONDS = 60.0
-"""Between two counts of what is left, for each query page beyond the first. So a large table, whose
-pages take 128 read units, is counted less often, and counting takes some two units a second, or
-0.001 USD an hour."""
+"""Between two counts of what is left, where that takes few read units."""
+
+COUNT_UNITS = 2.0
+"""Read units that counting takes in a second at most, or 0.001 USD an hour: large tables are
+counted less often."""
 
 LAST_ITEMS = 50
 """How many of the items that ended last say how long one takes."""
@@ -83,20 +85,23 @@ class LiveLine:
         with self._while_there():
             self._console.print(Text(line), soft_wrap=True)
 
-    @property
-    def asks(self) -> bool:
-        """Whether it is time to count what is left."""
+    def takes_count(self) -> bool:
+        """Whether it is time to count what is left, which counts as requested then."""
         if monotonic() < self._count_due:
             return False
         # If no count comes, another is requested
-        self._count_due = monotonic() + COUNT_SECONDS
+        self._count_later()
         return True
+
+    def _count_later(self) -> None:
+        pause = max(COUNT_SECONDS, self._left.units / COUNT_UNITS)
+        self._count_due = monotonic() + pause
 
     def counted(self, left: Left) -> None:
         """What is left has been counted."""
         self._left = left
         self._ended, self._running_then = 0, self._running
-        self._count_due = monotonic() + COUNT_SECONDS * max(left.pages - 1, 1)
+        self._count_later()
 
     def start(self, count: Callable[[], Left]) -> None:
         """Show the line from now on."""
@@ -164,7 +169,6 @@ class ItemLines:
     """Where there is no terminal: a line for each claim that ended, or none if `quiet`."""
 
     refresh = math.inf
-    asks = False
 
     def __init__(
         self, say: Callable[[str], object], *, quiet: bool, with_table: bool = False
@@ -172,6 +176,10 @@ class ItemLines:
         self.say = say
         self._with_table = with_table
         self._quiet = quiet
+
+    def takes_count(self) -> bool:
+        """Nothing is counted."""
+        return False
 
     def start(self, count: Callable[[], Left]) -> None:
         """Nothing is counted."""

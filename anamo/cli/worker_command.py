@@ -12,6 +12,7 @@ from anamo.cli.console import Messages, configure_logging, to_stderr
 from anamo.cli.main import ExitStatus, completed_words, run
 from anamo.cli.standard_streams import unwaiting_stderr
 from anamo.core.errors import UsageError
+from anamo.core.pacing import LEASE_SECONDS
 from anamo.worker.options import Options
 from anamo.worker.signals import Signals
 
@@ -139,7 +140,7 @@ def add_limits(made: argparse.ArgumentParser) -> None:
     add(
         "--lease",
         type=types.lease,
-        default=600,
+        default=LEASE_SECONDS,
         metavar="TIME",
         help="how long a claim lasts without renewal; at least 2 s (default: %(default)s)",
     )

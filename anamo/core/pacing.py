@@ -15,6 +15,9 @@ most tables are smaller, and a worker with nothing to do need not wait for the i
 TABLE_PAGE_BYTES = 1 << 20
 """What DynamoDB reads for one page at most."""
 
+LEASE_SECONDS = 600
+"""How long a lease lasts unless the command line says otherwise."""
+
 RENEWALS = 3
 """Renewals per lease period: two may fail before the lease expires."""
 

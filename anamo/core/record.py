@@ -6,7 +6,7 @@ Guaranteed: any item that another tool wrote can be read; what it lacks counts a
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from anamo.core.codec import Values, mapping, text, whole
@@ -161,9 +161,12 @@ def _title(name: str, argument: str) -> str:
 
 
 def _epoch(stamp: str) -> float | None:
-    """The epoch seconds of an ISO 8601 timestamp; None if it is not one, or of another era."""
+    """The epoch seconds of an ISO 8601 timestamp, in UTC unless it has a time zone; None if it is
+    not one, or of another era.
+    """
     try:
-        seconds = datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+        when = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+        seconds = (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
     except (ValueError, OverflowError):
         return None
     return seconds if 0 <= seconds < LAST_SECOND else None

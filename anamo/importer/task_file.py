@@ -24,6 +24,8 @@ SHOWN = 20
 
 CUT = "the file ends in this line, without a line break: was it cut off?"
 
+BYTE_ORDER_MARK = "\ufeff"
+
 HEADER = "is line 1 a header? Then remove it"
 
 COMMENT = "lines starting with # are not comments; remove this line if it is one"
@@ -95,8 +97,6 @@ def read(path: str, layout: Layout, tables: Sequence[str]) -> TaskFile:
         UsageError: The file cannot be read or has no task.
     """
     if path == "-":
-        if sys.stdin is None:
-            raise UsageError("standard input is closed")
         return parse("standard input", sys.stdin.buffer, layout, tables)
     try:
         with Path(path).open("rb") as file:
@@ -125,7 +125,7 @@ def parse(name: str, lines: Iterable[bytes], layout: Layout, tables: Sequence[st
     for number, line in enumerate(lines, start=1):
         ended = line.endswith(b"\n")
         try:
-            text = _decode(line, first=number == 1)
+            text = _decode(line)
             if text:
                 found.lines += 1
                 fields = _fields(text, layout)
@@ -155,7 +155,7 @@ def _advice(line: bytes) -> list[str]:
     advice = []
     if _is_comment(line):
         advice.append(COMMENT)
-    if not line.endswith(b"\n"):
+    if not line.endswith((b"\n", b"\r")):
         advice.append(CUT)
     return advice
 
@@ -181,16 +181,21 @@ def _is_cut_off(last: tuple[int, int], others: Collection[tuple[int, int]]) -> b
     return tasks < min((each for _, each in others), default=0)
 
 
-def _decode(line: bytes, *, first: bool) -> str:
+def _decode(line: bytes) -> str:
     """The line as text, without line break and byte order mark; empty for a blank one."""
     try:
-        text = line.decode("utf-8-sig" if first else "utf-8")
+        # Any line may begin with the mark: files are concatenated
+        text = line.decode().lstrip(BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
         raise BadLine(f"not UTF-8: byte {error.start + 1} is 0x{line[error.start]:02x}") from None
     if "\0" in text:
         raise BadLine("contains a NUL character; is the file UTF-16, or binary?")
     text = text.rstrip("\r\n")
-    return text if text.strip() else ""
+    if not text.strip():
+        return ""
+    if "\r" in text:
+        raise BadLine("contains a carriage return; does the file have line ends of an old Mac?")
+    return text
 
 
 def add_item(found: TaskFile, table: str, item: Item) -> None:

@@ -119,6 +119,12 @@ class Control:
         while condition() and not self.stopping and monotonic() < until:
             self.wait(until)
 
+    def sleep_on(self, seconds: float) -> None:
+        """Wait, also while the process should end, until it is out of time; at most `seconds`."""
+        until = monotonic() + seconds
+        while not self.out_of_time and monotonic() < until:
+            self.wait(min(until, self._end_by))
+
     def _receive(self) -> None:
         try:
             message = self._parent.recv()

@@ -70,9 +70,11 @@ class ItemRun:
                 if (self._todo or self._running) and not self._may_start:
                     self._control.wait(self._next_poll())
         finally:
-            self._kill()
-            if not ended:
-                self._recorder.end(self._claim)
+            try:
+                self._kill()
+            finally:
+                if not ended:
+                    self._recorder.end(self._claim)
 
     def _apply_stop_requests(self) -> None:
         """Drop the tasks that must not start, and stop those that must not run on."""

@@ -24,13 +24,14 @@ class Left:
         todo: How many items are todo; at least so many unless `exact`.
         exact: Whether all of them were counted.
         running: How many items have a live lease, those of this worker too.
-        pages: Query pages that were read.
+        units: Read units that counting took. A worker process adds those of the requests for work
+            that it sent meanwhile.
     """
 
     todo: int
     exact: bool = True
     running: int = 0
-    pages: int = 2
+    units: float = 0.0
 
 
 def count_left(tables: Sequence[WorkflowTable]) -> Left:
@@ -39,16 +40,18 @@ def count_left(tables: Sequence[WorkflowTable]) -> Left:
     Raises:
         AwsError: As a request of a table.
     """
-    todo = running = read = 0
-    exact = True
+    todo = running = 0
+    units, exact = 0.0, True
     for table in tables:
+        before = table.meter.consumed.read_units
         pages, whole = _pages(table, State.TODO, Projection.COUNTS, TODO_PAGES)
         todo += sum(len(page.records) for page in pages)
-        exact, read = exact and whole, read + len(pages)
+        exact = exact and whole
         pages, _ = _pages(table, State.LOCKED, Projection.LISTED, LOCKED_PAGES)
-        now, read = table.clock.surely_past(), read + len(pages)
+        now = table.clock.surely_past()
         running += sum(record.leased(now) for page in pages for record in page.records)
-    return Left(todo, exact, running, read)
+        units += table.meter.consumed.read_units - before
+    return Left(todo, exact, running, units)
 
 
 def _pages(

@@ -316,7 +316,9 @@ class Worker:
         try:
             written = self._retries.retry(finish, CLAIM_SECONDS, lambda: self._control.stopping)
         except ItemRefused as refusal:
-            self._claim_ended(claim, self._recorder.fail(claim, refusal, self._retries))
+            # As results are: also while the process should end
+            retries = RetryPolicy(self._control.sleep_on)
+            self._claim_ended(claim, self._recorder.fail(claim, refusal, retries))
             return
         except TransientError:
             if self._control.stopping:

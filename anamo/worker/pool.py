@@ -18,6 +18,7 @@ from typing import Any
 
 from anamo.aws.metadata import Interruption
 from anamo.core.errors import with_advice
+from anamo.core.pacing import LEASE_SECONDS
 from anamo.worker.in_flight_claims import ClaimSent
 from anamo.worker.left import Left
 from anamo.worker.messages import (
@@ -80,7 +81,7 @@ class Limits:
     until: float | None = None
     failures: int | None = None
     notice: Callable[[], Interruption | None] = lambda: None
-    lease: float = 600.0
+    lease: float = LEASE_SECONDS
 
 
 class Pool:
@@ -160,7 +161,7 @@ class Pool:
 
     def _draw(self) -> None:
         # This process sends no request while it must pass signals on: any other can
-        if self._screen.asks and self._children:
+        if self._children and self._screen.takes_count():
             self._children[0].send(CountLeft())
         runs = [run for child in self._children for run in child.claims.runs()]
         longest = max(runs, key=lambda run: run.seconds, default=None)
@@ -171,8 +172,11 @@ class Pool:
         until = monotonic() + seconds
         while not self._ending and (left := until - monotonic()) > 0:
             self._apply_limits()
+            self._draw()
+            self._metrics.write_when_due()
             wait([self._signals.fileno()], min(left, self._timeout()))
             self._signals.clear()
+            reap_adopted(self._pids().__contains__)
         self._note_end()
         return not self._ending
 

@@ -41,9 +41,10 @@ class Screen(Protocol):
     def say(self, message: str) -> object:
         """Print a message."""
 
-    @property
-    def asks(self) -> bool:
-        """Whether a process should count what is left in the tables; asked before each drawing."""
+    def takes_count(self) -> bool:
+        """Whether a process should count what is left in the tables, which counts as requested
+        then. Called before each drawing while there is such a process.
+        """
 
     def start(self, count: Callable[[], Left]) -> object:
         """Begin to show progress. `count` counts what is left; it sends requests."""

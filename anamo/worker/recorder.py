@@ -203,7 +203,11 @@ class Recorder:
                 if not self._wait_for_more(until - monotonic()):
                     break
                 continue
-            if following is None or following.claim is not first.claim:
+            if following is None:
+                # The end of the queue: `_run` must read it, too
+                self._queue.put(None)
+                break
+            if following.claim is not first.claim:
                 return group, following
             group.append(following)
             until = min(until, monotonic() + following.linger)

@@ -6,11 +6,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from time import monotonic
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,30 +20,10 @@ from anamo.worker.messages import (
     StopRequest,
 )
 from anamo.worker.signals import STOPPING
-
-if TYPE_CHECKING:
-    Ends = tuple["Connection[Any, Any]", "Connection[Any, Any]"]
+from tests.unit.conftest import Ends
 
 LONG = 60.0
 """Seconds that no test waits: something must end the wait."""
-
-
-@pytest.fixture
-def ends() -> Iterator[Ends]:
-    """The parent's end and the process's."""
-    parent, child = Pipe()
-    with parent, child:
-        yield parent, child
-
-
-@pytest.fixture
-def control(ends: Ends) -> Iterator[Control]:
-    before = {number: signal.getsignal(number) for number in (*STOPPING, signal.SIGCHLD)}
-    made = Control(ends[1], 1.0)
-    yield made
-    signal.set_wakeup_fd(-1)
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def wait(control: Control) -> None:
@@ -133,6 +109,20 @@ def test_sleep_ends_when_told_to_stop(control: Control, ends: Ends) -> None:
 
 def test_sleep_ends_when_its_condition_does(control: Control) -> None:
     control.sleep(LONG, lambda: False)
+
+
+def test_a_wait_that_goes_on_while_the_process_should_end_ends_when_it_is_out_of_time(
+    control: Control, ends: Ends
+) -> None:
+    control.sleep_on(0.01)
+    ends[0].send(StopRequest())
+    control.sleep_on(0.01)
+    assert (control.stopping, control.out_of_time) == (True, False)
+    ends[0].send(ForceStop())
+    until = monotonic() + LONG
+    control.sleep_on(LONG)
+    assert monotonic() < until
+    assert control.out_of_time
 
 
 def test_messages_reach_the_parent_and_a_dead_one_does_not_matter(

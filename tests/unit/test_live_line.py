@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import pytest
 
 from anamo.aws.clock import DatabaseClock
+from anamo.aws.consumed_capacity import CapacityMeter
 from anamo.aws.pages import Part, QueryPage
 from anamo.aws.table_reads import Projection
 from anamo.cli import live_line
@@ -163,28 +164,50 @@ def test_a_large_table_is_counted_less_often(
     now = 1000.0
     monkeypatch.setattr(live_line, "monotonic", lambda: now)
     line = terminal.open_line()
-    assert not line.asks
+    assert not line.takes_count()
     line.start(lambda: Left(9))
-    assert not line.asks
+    assert not line.takes_count()
     now += live_line.COUNT_SECONDS
-    assert [line.asks, line.asks] == [True, False]
-    line.counted(Left(90_000, exact=False, pages=12))
-    now += 10 * live_line.COUNT_SECONDS
-    assert not line.asks
-    now += live_line.COUNT_SECONDS
-    assert line.asks
+    assert [line.takes_count(), line.takes_count()] == [True, False]
+    line.counted(Left(90_000, exact=False, units=12 * 128))
+    now += 12 * 64 - 1
+    assert not line.takes_count()
+    now += 1
+    assert [line.takes_count(), line.takes_count()] == [True, False]
+    # No count came: the next one may take as much
+    now += 12 * 64 - 1
+    assert not line.takes_count()
+    now += 1
+    assert line.takes_count()
+
+
+def test_many_small_tables_are_counted_once_a_minute(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(live_line, "monotonic", lambda: now)
+    tables: Any = [Pages(1, 1, units=0.5) for _ in range(10)]
+    line = terminal.open_line()
+    line.start(lambda: count_left(tables))
+    assert sum(table.read for table in tables) == 20
+    now += 60
+    assert line.takes_count()
 
 
 class Pages:
-    """A table with so many items on each page, todo and locked."""
+    """A table with so many pages of items, todo and locked, which take so many units each."""
 
-    def __init__(self, todo: int, locked: int) -> None:
+    def __init__(self, todo: int, locked: int, units: float = 128.0) -> None:
         self.clock = DatabaseClock()
+        self.meter = CapacityMeter()
+        self._units = units
         self._pages = {"todo": todo, "locked": locked}
         self.read = 0
 
     def page(self, part: Part, _: Projection) -> QueryPage:
         self.read += 1
+        consumed = {"CapacityUnits": self._units}
+        self.meter.succeeded("Query", {"ConsumedCapacity": consumed})
         self._pages[part.state] -= 1
         lease = {"Lease_Expires": int(time.time()) + 60} if part.state == State.LOCKED else {}
         record = Record.from_values({"itemID": 1, "ItemState": part.state, **lease})
@@ -194,17 +217,17 @@ class Pages:
 
 def test_counting_what_is_left_reads_so_many_pages_at_most() -> None:
     few: Any = Pages(3, 1)
-    assert count_left([few]) == Left(300, exact=True, running=100, pages=4)
+    assert count_left([few]) == Left(300, exact=True, running=100, units=4 * 128)
     many: Any = Pages(1000, 1000)
-    assert count_left([many]) == Left(1000, exact=False, running=200, pages=12)
+    assert count_left([many]) == Left(1000, exact=False, running=200, units=12 * 128)
     assert many.read == 12
 
 
 def test_what_is_left_in_two_tables_is_added_up() -> None:
     tables: Any = [Pages(3, 1), Pages(2, 2)]
-    assert count_left(tables) == Left(500, exact=True, running=300, pages=8)
+    assert count_left(tables) == Left(500, exact=True, running=300, units=8 * 128)
     tables = [Pages(1000, 1), Pages(2, 2)]
-    assert count_left(tables) == Left(1200, exact=False, running=300, pages=15)
+    assert count_left(tables) == Left(1200, exact=False, running=300, units=15 * 128)
 
 
 def test_a_worker_begins_although_what_is_left_cannot_be_counted(
@@ -220,4 +243,4 @@ def test_a_worker_begins_although_what_is_left_cannot_be_counted(
     line.start(count)
     assert "· 0+ left ·" in drawn(monkeypatch, line, 1, None)
     now += live_line.COUNT_SECONDS
-    assert line.asks
+    assert line.takes_count()

@@ -478,3 +478,47 @@ def test_what_processes_say_is_said_by_the_parent_even_after_their_death(pool: R
     seen = [said for said in tally["seen"] if not said.startswith("SIGTERM: stopping")]
     assert (seen[0], seen[-1]) == ("one", "two")
     assert len(seen) == 3
+
+
+RESTING = """\
+import os, signal
+from contextlib import suppress
+from anamo.cli.live_line import ItemLines
+from anamo.worker import metrics
+from anamo.worker.pool import Limits, Pool
+from anamo.worker.signals import Signals
+
+metrics.SECONDS = 0.0
+written, orphan = [], os.fork()
+if not orphan:
+    os._exit(0)
+
+class Screen(ItemLines):
+    refresh = 0.02
+
+    def takes_count(self):
+        raise AssertionError("there is no process that could count")
+
+    def draw(self, running, longest):
+        with suppress(ProcessLookupError):
+            # It has ended; until it is reaped it can be sent a signal
+            os.kill(orphan, 0)
+            return
+        if written:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+class Sink:
+    write = written.append
+
+screen = Screen(print, quiet=False)
+pool = Pool(None, 1, Signals(), Limits(20), screen, metrics.Metrics(["Testing"], [Sink]))
+print(pool.rest(20))
+"""
+
+
+def test_while_it_waits_without_a_process_it_draws_writes_metrics_and_reaps(
+    alone: Scripts,
+) -> None:
+    """What it draws ends the wait, once it has written metrics and reaped an orphan."""
+    ended = alone.run("python", "-c", RESTING)
+    assert (ended.returncode, ended.stdout) == (0, "False\n"), ended.stderr

@@ -1,7 +1,9 @@
-"""What the index says of an item's tasks, and when the item has to be read for it."""
+"""What the index says of an item's tasks, when the item has to be read for it, and its times."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -67,3 +69,31 @@ def test_a_task_has_ended_unless_it_runs_again() -> None:
     states = ["locked", "todo", "failed", "done"]
     ended = [Record.from_values({**single, "ItemState": state}).has_ended("") for state in states]
     assert ended == [False, False, True, True]
+
+
+@pytest.fixture
+def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "EST5EDT,M3.2.0,M11.1.0")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_new_york")
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("2026-01-31T09:30:00Z", "2026-01-31T09:31:01Z"),
+        ("2026-01-31T09:30:00", "2026-01-31 09:31:01"),
+        ("2026-01-31T04:30:00-05:00", "2026-01-31T09:31:01Z"),
+    ],
+)
+def test_a_date_without_a_time_zone_is_in_utc_wherever_it_is_read(begin: str, end: str) -> None:
+    record = listed("done", Lock_Date=begin, Done_Date=end)
+    assert record.held(0) == (1_769_851_800, 1_769_851_861)
+
+
+@pytest.mark.parametrize("date", ["NULL", "yesterday", "0001-01-01", "9999-12-31T23:59:59"])
+def test_a_date_of_another_era_or_that_is_none_counts_as_unknown(date: str) -> None:
+    assert listed("done", Lock_Date=date).held(0) is None

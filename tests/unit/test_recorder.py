@@ -1,8 +1,10 @@
-"""What a recorder makes of an item whose results DynamoDB refuses for good."""
+"""How a recorder ends, and what it makes of an item whose results DynamoDB refuses for good."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 from unittest.mock import Mock
 
@@ -55,3 +57,18 @@ def test_one_that_stays_locked_is_an_error_of_its_worker(
     control.out_of_time = True
     assert recorder.fail(claim(fault), REFUSAL, RETRIES) == LOST
     assert recorder.error is fault
+
+
+def test_it_ends_although_the_last_result_of_a_claim_never_came() -> None:
+    woken = threading.Event()
+    control = Mock(stopping=False, out_of_time=False, leave_at=monotonic() + 10)
+    control.wake = woken.set
+    control.wait = lambda until: woken.wait(until - monotonic())
+    logs = Mock(refused=False)
+    logs.store.return_value = {}
+    recorder = Recorder(logs, Mock(), 0, control, Mock())
+    recorder.begin()
+    # It waits half a second for further results, and finds the end instead
+    recorder.add(claim(), "Task_0", Mock(seconds=0.1), last=False)
+    assert recorder.close()
+    assert recorder.pending == 0

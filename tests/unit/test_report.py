@@ -166,6 +166,39 @@ def test_no_text_of_an_item_leaves_its_place_in_the_report() -> None:
     assert "alert(1)" in data_of(html)["samples"][0]
 
 
+@pytest.mark.parametrize("value", [1e-9, 0.0004, 1e12])
+def test_values_beyond_all_marks_of_an_axis_are_drawn(value: float) -> None:
+    measured = workflow.entry("S1", Seconds=value, Max_RSS_MB=value)
+    html = report_of({"T": [workflow.item("S1", "done", Log=measured)]}, NOW)
+    assert "Run time of a task" in html
+
+
+def facts_of(items: list[dict[str, Any]]) -> dict[str, str]:
+    """The facts of a report about one step, without its markup."""
+    html = report_of({"T": items}, NOW)
+    return dict(re.findall(r"<dt>(.*?)</dt>\s*<dd>(.*?)</dd>", html, re.DOTALL))
+
+
+def running() -> dict[str, Any]:
+    """An item whose worker is active."""
+    lease = {"Lease_Expires": int(NOW) + 60}
+    return workflow.item("S2", "locked", Lock_Date=workflow.stamp(NOW - 30), **lease)
+
+
+def test_a_report_says_why_there_is_no_rate() -> None:
+    rate, waits = "rate at this time", workflow.item("S3")
+    assert facts_of([running(), waits])[rate] == "none yet: nothing has finished"
+    assert facts_of([waits])[rate] == "no worker is active"
+    assert facts_of([ended("S1", "L1", -60, -10), running()])[rate].endswith("tasks/min")
+
+
+def test_a_step_is_running_only_while_a_worker_is_active() -> None:
+    before, waits = ended("S1", "L1", -7200, -3600), workflow.item("S3")
+    assert facts_of([before, waits])["end"] == "not yet"
+    assert facts_of([before, waits, running()])["end"] == "running"
+    assert facts_of([before])["end"] == "15 Jan 07:00:00"
+
+
 def test_a_report_says_once_how_to_start_a_worker() -> None:
     html = report_of({"Align": [workflow.item("S1")], "Call": [workflow.item("S1")]}, NOW)
     assert html.count("now; start one") == 1

@@ -110,9 +110,10 @@ def test_nested_arguments_may_hold_the_separator() -> None:
         b"A|Testing|seq|1\r\nB|Testing|seq|2\r\n",
         b"\n\r\n \t \nA|Testing|seq|1\n\n\nB|Testing|seq|2",
         b"\xef\xbb\xbf\r\nA|Testing|seq|1\r\n  B|Testing|seq|2  \r\n\r\n",
+        b"\xef\xbb\xbfA|Testing|seq|1\n\xef\xbb\xbf\xef\xbb\xbfB|Testing|seq|2\n\xef\xbb\xbf",
     ],
 )
-def test_blank_lines_crlf_and_a_bom_are_harmless(content: bytes) -> None:
+def test_blank_lines_crlf_and_the_boms_of_several_files_are_harmless(content: bytes) -> None:
     found = parse(content)
     assert found.items == parse("A|Testing|seq|1\nB|Testing|seq|2\n").items
     assert (found.lines, found.duplicates) == (2, {})
@@ -177,6 +178,16 @@ def test_any_other_content_is_either_read_or_refused_by_name(content: bytes) -> 
 
 
 # Bad lines
+
+
+@pytest.mark.parametrize("layout", [NESTED, SINGLE])
+def test_a_file_with_line_ends_of_an_old_mac_is_refused(layout: Layout) -> None:
+    with pytest.raises(BadLines) as caught:
+        parse("A|Testing|seq|1\rB|Testing|seq|2\r", layout)
+    assert str(caught.value).splitlines() == [
+        "tasks.txt:1: contains a carriage return; does the file have line ends of an old Mac?",
+        "1 invalid line; nothing was written",
+    ]
 
 
 def test_a_line_with_too_few_fields_is_named() -> None:
@@ -409,10 +420,4 @@ def test_a_hyphen_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin = io.TextIOWrapper(io.BytesIO(b"A|Testing|seq|1\nbad\n"))
     monkeypatch.setattr(sys, "stdin", stdin)
     with pytest.raises(BadLines, match=r"^standard input:2: "):
-        task_file.read("-", NESTED, ["Testing"])
-
-
-def test_a_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(UsageError, match="standard input is closed"):
         task_file.read("-", NESTED, ["Testing"])

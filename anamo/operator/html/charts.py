@@ -68,7 +68,8 @@ def shared_axis(
     if not values:
         return None
     below = max(bisect_right(marks, min(values)) - 1, 0)
-    above = min(bisect_right(marks, max(values)), len(marks) - 1)
+    # All values may be below the first mark
+    above = min(max(bisect_right(marks, max(values)), 1), len(marks) - 1)
     shown = marks[below : above + 1] if above > below else marks[below - 1 : above + 1]
     axis = LogAxis(shown[0], shown[-1])
     ticks: list[Tick] = []

@@ -86,8 +86,9 @@ def _overall(steps: Sequence[StepData]) -> Facts:
     left = pace.seconds_to_go(paces)
     facts = [("tasks ended", f"{ended:,} of {tasks:,} ({percent(ended, tasks)})")]
     if any(each.left for each in paces):
-        rate = format_rate(sum(rates)) if rates else "no worker is active"
-        facts.append(("rate at this time", rate))
+        active = any(each.left and not each.stands_still for each in paces)
+        no_rate = "none yet: nothing has finished" if active else "no worker is active"
+        facts.append(("rate at this time", format_rate(sum(rates)) if rates else no_rate))
         facts.append(("time left", "unknown" if left is None else format_duration(left)))
     facts.append(("machine-hours so far", f"{pace.machine_hours(paces):,.1f}"))
     begins = [each.first for each in paces if each.first is not None]
@@ -120,7 +121,8 @@ def _facts(step: StepData) -> Facts:
     facts = []
     if made.first is not None and made.last is not None:
         facts.append(("start", format_time(made.first)))
-        facts.append(("end", "running" if counts.left else format_time(made.last)))
+        unended = "not yet" if made.stands_still else "running"
+        facts.append(("end", unended if counts.left else format_time(made.last)))
         facts.append(("wall time", format_duration(made.last - made.first)))
         facts.append(("machine-hours", f"{pace.machine_hours([made]):,.1f}"))
     facts.append(("tasks ended", f"{counts.tasks_ended:,} of {counts.tasks.total():,}"))

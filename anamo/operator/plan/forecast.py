@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from anamo.core.capacity import PARTITION_WRITES, Index, read_units
 from anamo.core.item import Item
 from anamo.core.pacing import (
+    LEASE_SECONDS,
     PAGE,
     PAGE_SECONDS,
     RENEWALS,
@@ -56,7 +57,7 @@ class Plan:
     task_seconds: float
     at_once: int = 1
     imported: bool = False
-    lease: int = 600
+    lease: int = LEASE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
