@@ -2,7 +2,8 @@
 
 `python kept_aws.py ENGINE FOLDER`: ENGINE is where `tools/engine.sh` put Java and DynamoDB Local,
 FOLDER is where tables and objects are kept. It prints both endpoint URLs, once they answer, and
-serves on loopback until its stdin is closed. One process at a time may use a folder.
+serves until its stdin is closed: MiniStack on loopback, DynamoDB Local on all addresses of the
+machine. One process at a time may use a folder.
 """
 
 from __future__ import annotations

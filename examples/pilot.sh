@@ -16,7 +16,7 @@ prepare() {
   samtools faidx "$SCRATCH/reference/genome.fa"
 }
 
-# The first pilot prepares, the others wait for it. What a pilot that died has left is made anew
+# The first pilot prepares, the others wait for it. A preparation that was cut off is repeated.
 mkdir -p "$SCRATCH"
 (
   flock 9

@@ -144,7 +144,7 @@ def test_the_changes_to_the_stack_are_parameters_that_it_has(account: Account) -
 def test_what_is_torn_down_takes_the_bucket_with_it(
     account: Account, type_in: Callable[[str], Any]
 ) -> None:
-    deletion, emptying = blocks(sections(WALK.read_text())["7. Tear down"])
+    deletion, listing, emptying = blocks(sections(WALK.read_text())["7. Tear down"])
     delete, wait = deletion.splitlines()
     assert wait == 'aws cloudformation wait stack-delete-complete --stack-name "$STACK"'
     account.s3.create_bucket(Bucket="torn-down")
@@ -154,8 +154,10 @@ def test_what_is_torn_down_takes_the_bucket_with_it(
         f"python import-items-generic.py -t {name} -d - -s '|' --create-table <<< 'A|{name}|true';"
         for name in ("Torn-Call", "Torn-Filter", "Other")
     )
-    torn = type_in(f"{names}\n{made}\n{delete} --generate-cli-skeleton output\n{emptying}")
+    deleted = f"{delete} --generate-cli-skeleton output"
+    torn = type_in(f"{names}\n{made}\n{deleted}\n{listing}\n{emptying}")
     assert torn.returncode == 0, torn.stderr
+    assert "Torn-Call\tTorn-Filter\n" in torn.stdout
     tables = account.dynamodb.list_tables()["TableNames"]
     assert "Other" in tables
     assert not {"Torn-Call", "Torn-Filter"} & set(tables)

@@ -53,8 +53,9 @@ def test_the_flags_are_those_of_the_command_line(
     }
     assert set(documented) == set(actions)
     # A paragraph below each script's table names the original's flags
-    below = section("Flags").split(f"`{script}`")[1].split("The original's long flags work too:")
-    named = below[1].split(".\n")[0]
+    below = section("Flags").split(f"`{script}`")[1]
+    named = below.split("The long flags of the original PyAnamo scripts work too:")[1]
+    named = named.split(".\n")[0]
     assert re.findall(r"`(--\w+)`", named) == list(original)
     # -b may say the prefix too, so that the parser itself has no default for -k
     standing_in = {"bucket_key": DEFAULT_PREFIX}
