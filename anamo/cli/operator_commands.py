@@ -353,7 +353,8 @@ package pyarrow. For a task that is to run again, cause to max_rss_mb, log and t
 its last run.
 
 A table that workers use changes while it is read: the export has each item in one of the states
-that it was in. DynamoDB bills the whole of every item."""
+that it was in. With --state or names, it may lack an item that changes its state meanwhile.
+DynamoDB bills the whole of every item."""
 
 
 def _add_export(add_parser: AddParser) -> None:
