@@ -1,6 +1,7 @@
 """Text for people, made safe for terminals, and names that are checked before AWS is asked."""
 
 import re
+from collections.abc import Sequence
 
 # C0 and C1 control characters, and those that reorder or hide text on a line
 _UNPRINTABLE = re.compile(
@@ -66,3 +67,9 @@ def natural_sort_key(name: str) -> tuple[object, ...]:
     parts = re.split("0*([0-9]+)", name)
     # Of two numbers the longer is the larger; Python makes no int of more than 4,300 digits
     return tuple((len(part), part) if odd % 2 else part for odd, part in enumerate(parts))
+
+
+def in_words(parts: Sequence[str], word: str) -> str:
+    """The parts as a sentence lists them, with "and" or "or" before the last."""
+    *some, last = parts
+    return f"{', '.join(some)} {word} {last}" if some else last

@@ -23,9 +23,9 @@ from anamo.core import transitions
 from anamo.core.errors import UsageError
 from anamo.core.item import State
 from anamo.core.record import Record
-from anamo.core.text import count
+from anamo.core.text import count, in_words
 from anamo.operator.nested_choice import NestedChoice
-from anamo.operator.selection import NAMED, check_state, selected_items
+from anamo.operator.selection import check_state, first_lines, selected_items
 from anamo.operator.target import Target, Words, find_target
 
 WRITE_THREADS = 8
@@ -158,10 +158,8 @@ class Change:
         return ChangeResult(self._changed, complete=not self._not_changed)
 
     def _say_some(self, lines: Sequence[str]) -> None:
-        for line in lines[:NAMED]:
+        for line in first_lines(lines, "left as they are"):
             self._say(line)
-        if len(lines) > NAMED:
-            self._say(f"and {len(lines) - NAMED:,} more left as they are")
 
     def _select(self) -> dict[WorkflowTable, list[Record]]:
         """The items to change, by table."""
@@ -379,12 +377,6 @@ def _counted(records: Sequence[Record]) -> str:
     *some, (state, items) = sorted(Counter(record.state for record in records).items())
     parts = [f"{n:,} {other}" for other, n in some]
     return in_words([*parts, count(items, f"{state} item")], "and")
-
-
-def in_words(parts: Sequence[str], word: str) -> str:
-    """The parts as a sentence lists them, with "and" or "or" before the last."""
-    *some, last = parts
-    return f"{', '.join(some)} {word} {last}" if some else last
 
 
 def _was_changed(write: Future[Lost | None]) -> bool:

@@ -21,7 +21,7 @@ from anamo.core.text import natural_sort_key
 from anamo.operator.follow import Follower
 from anamo.operator.log_filter import filter_log, only_tasks
 from anamo.operator.log_writer import LogWriter
-from anamo.operator.selection import NAMED, Selected, selected_items, table_names
+from anamo.operator.selection import Selected, first_lines, selected_items, table_names
 from anamo.operator.target import Target, Words, find_target
 
 S3_SECONDS = 100.0
@@ -149,7 +149,7 @@ def _find(
         if not logs:
             name = " ".join(filter(None, [where, item.task_id, request.nested]))
             without.append(f"{name} (item {item.item_id}, {record.state}) {_why_no_log(record)}")
-    lines = [*without[:NAMED], *others[:NAMED]]
+    lines = first_lines([*without, *others], "without one")
     if not any(found.values()):
         raise UsageError("\n".join(lines) or _none_in_state(target, request))
     for line in lines:
@@ -181,9 +181,10 @@ def _followed(
     # Which nested tasks an item has, only the table knows
     projection = Projection.WITHOUT_LOGS if request.nested else Projection.STEP
     chosen = [*_selected(target, request, projection, retry, say, others)]
+    lines = first_lines(others, "without it")
     if not chosen:
-        raise UsageError("\n".join(others[:NAMED]) or _none_in_state(target, request))
-    for line in others[:NAMED]:
+        raise UsageError("\n".join(lines) or _none_in_state(target, request))
+    for line in lines:
         say(line)
     return chosen
 

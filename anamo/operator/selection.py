@@ -181,6 +181,17 @@ def say_lacking(found: Mapping[str, ByName], say: Callable[[str], object]) -> No
             say(f"table {table}: no item has the taskID or itemID {first_names(lacking)}")
 
 
+def first_lines(lines: Sequence[str], what: str) -> list[str]:
+    """The first of some messages about one item each, and how many more there are.
+
+    Args:
+        lines: The messages.
+        what: What the others are, such as "left as they are".
+    """
+    more = [f"and {len(lines) - NAMED:,} more {what}"] if len(lines) > NAMED else []
+    return [*lines[:NAMED], *more]
+
+
 def first_names(names: Sequence[str]) -> str:
     """The first of some names, and how many more there are."""
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
