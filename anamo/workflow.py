@@ -62,7 +62,8 @@ class Requeued:
 
     Attributes:
         items: How many items are todo again, by table.
-        left: What was left as it is, and why: a message for each of the first 20 items.
+        left: What was left as it is, and why: a message for each of the first 20 items, how many
+            more there are, and which names a table lacks.
     """
 
     items: Mapping[str, int]

@@ -1,9 +1,9 @@
 """One request to DynamoDB for one table, and what its response means.
 
-Guaranteed: every request raises one of `core.errors`, or one of the exceptions below, which the
-other modules of this room turn into return values. Handlers of boto3's events set the clock by the
-Date headers of responses and add up consumed capacity, whatever wraps the client. Nothing outside
-this room sees an error code.
+Guaranteed: a request that fails raises one of `core.errors`, or one of the exceptions below, which
+the other modules of this room turn into return values. Handlers of boto3's events set the clock by
+the Date headers of responses and add up consumed capacity, whatever wraps the client. Nothing
+outside this room sees an error code.
 """
 
 import json

@@ -236,14 +236,15 @@ class LogStore:
 
     def _put_file(self, key: str, path: Path) -> None:
         from boto3.exceptions import S3UploadFailedError
-        from boto3.s3.transfer import S3Transfer, TransferConfig
+        from boto3.s3.transfer import TransferConfig
 
-        one_part_at_a_time = TransferConfig(multipart_chunksize=IN_MEMORY, use_threads=False)
         try:
-            # The type stubs take its configuration for the client's
-            transfer = S3Transfer(self._client, one_part_at_a_time)  # type: ignore[arg-type]
-            transfer.upload_file(
-                str(path), self.bucket, key, extra_args={"ContentType": "application/gzip"}
+            self._client.upload_file(
+                str(path),
+                self.bucket,
+                key,
+                ExtraArgs={"ContentType": "application/gzip"},
+                Config=TransferConfig(multipart_chunksize=IN_MEMORY, use_threads=False),
             )
         except S3UploadFailedError as error:
             # It hides the error that tells whether this may pass

@@ -64,19 +64,13 @@ class OperatorWrites(TableWrites):
         if not ended:
             # Where it stays, `status` reads the item to see how far it is
             update.removed.append("Lock_Date")
-        try:
-            self._write(transition, seen.item.item_id, update, "NONE")
-        except ConditionFailed as failed:
-            if failed.item is None:
-                return Lost(None)
-            item = Record.from_values(failed.item)
+
+        def applied(item: Item) -> bool:
             # A holder may have given it back, with its attempts and failed tasks as they were
-            as_new = (item.item.attempts, item.item.nested) == (0, tuple(nested))
-            applied = as_new and table_writes.already_applied(
-                item.item, State.TODO, seen.item.lock_id
-            )
-            return None if applied else Lost(item)
-        return None
+            as_new = (item.attempts, item.nested) == (0, tuple(nested))
+            return as_new and table_writes.already_applied(item, State.TODO, seen.item.lock_id)
+
+        return self._change(transition, seen, update, applied)
 
     def requeue_part(self, seen: Record, names: Sequence[str], force: bool) -> Record | Lost:
         """Set up to STATUS_LIMIT nested tasks to todo before a requeue; the item as it is then.
@@ -156,16 +150,12 @@ class OperatorWrites(TableWrites):
         update.remove_nested(names)
         update.set("Ended_Tasks", ended)
         update.set("Failed_Tasks", failures if ended == len(left) else 0)
-        try:
-            self._write(transitions.REMOVE_PART, seen.item.item_id, update, "NONE")
-        except ConditionFailed as failed:
-            if failed.item is None:
-                return Lost(None)
-            current = Record.from_values(failed.item)
-            gone = not {task.name for task in current.item.nested} & set(names)
-            applied = gone and table_writes.already_applied(current.item, target, seen.item.lock_id)
-            return None if applied else Lost(current)
-        return None
+
+        def applied(item: Item) -> bool:
+            gone = not {task.name for task in item.nested} & set(names)
+            return gone and table_writes.already_applied(item, target, seen.item.lock_id)
+
+        return self._change(transitions.REMOVE_PART, seen, update, applied)
 
     def replacement(self, old: Sequence[Record], new: Sequence[Item]) -> Callable[[], bool]:
         """The write that removes items and adds others, together at most 100, all or none.
@@ -227,14 +217,33 @@ class OperatorWrites(TableWrites):
         _check_source(transition, seen)
         (target,) = transition.targets
         values = {":target": target.value, **self._as_seen(seen, force=True)}
+
+        def applied(item: Item) -> bool:
+            return table_writes.already_applied(item, target, seen.item.lock_id)
+
+        return self._change(transition, seen, Update(NULL, values), applied)
+
+    def _change(
+        self,
+        transition: Transition,
+        seen: Record,
+        update: Update,
+        applied: Callable[[Item], bool],
+    ) -> Lost | None:
+        """Send a change of an item; None once it is written.
+
+        Args:
+            transition: The change.
+            seen: The item as the operator saw it.
+            update: What it sets.
+            applied: Whether an item that fails the condition fails it because this change was
+                written before, and its reply was lost.
+        """
         try:
-            self._write(transition, seen.item.item_id, Update(NULL, values), "NONE")
+            self._write(transition, seen.item.item_id, update, "NONE")
         except ConditionFailed as failed:
-            if failed.item is None:
-                return Lost(None)
-            current = Record.from_values(failed.item)
-            applied = table_writes.already_applied(current.item, target, seen.item.lock_id)
-            return None if applied else Lost(current)
+            current = Record.from_values(failed.item) if failed.item else None
+            return None if current and applied(current.item) else Lost(current)
         return None
 
     def _as_seen(self, seen: Record, force: bool) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class ClaimablePage:
     """What can be claimed, now or later, of a page of the table itself.
 
     Attributes:
-        todo: Todo items, without those whose itemID is not a whole number.
+        todo: Todo items.
         locked: Locked items, without results.
         rest: Where the next page begins; None after the last.
     """

@@ -84,7 +84,7 @@ def tail_limit(item: Item, table: str) -> int:
 
 
 def _last(item: Item) -> str | None:
-    """The longest name of its nested tasks, or a longer one."""
+    """A name at least as long as the longest of its nested tasks; None if it has none."""
     return f"Task_{item.tasks}" if item.is_nested else None
 
 

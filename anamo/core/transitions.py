@@ -1,7 +1,7 @@
 """The transitions of an item: every change of its state, each one conditional write.
 
 Guaranteed: no other module has an expression that sets ItemState, lockID or Lease_Expires. Each
-condition is here with its reason; `aws.table_writes` sends it.
+condition is here with its reason; `aws.table_writes` and `aws.operator_writes` send it.
 """
 
 from dataclasses import dataclass

@@ -221,14 +221,11 @@ class Importer:
             futures = [pool.submit(self._import, batch) for batch in batches]
             # The first that fails ends it; in their order, it would wait for a throttled one
             done = wait(futures, return_when=FIRST_EXCEPTION).done
-            self._raise_fault()
+            if self._fault:
+                raise self._fault
             for future in done:
                 future.result()
         return self._totals
-
-    def _raise_fault(self) -> None:
-        if self._fault:
-            raise self._fault
 
     def _import(self, batch: Sequence[Item]) -> None:
         """Import up to 100 items.

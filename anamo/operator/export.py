@@ -17,8 +17,6 @@ from anamo.core.errors import UsageError
 from anamo.core.task import COLUMNS, Task
 from anamo.operator import output
 
-FORMS = ("tsv", "json", "parquet")
-
 ROW_GROUP = 10_000
 """Rows that are converted to Parquet at once."""
 
@@ -50,7 +48,7 @@ def check_form(form: str) -> None:
 
 
 def export(tasks: Iterable[Task], form: str) -> None:
-    """Print tasks in one of FORMS.
+    """Print tasks as TSV, JSON or Parquet.
 
     Raises:
         AwsError: Or another error of the iterator `tasks`.

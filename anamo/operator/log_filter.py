@@ -16,7 +16,7 @@ _HEADING = re.compile(rb"\n== (stdout|stderr), (\d+) bytes ==\n")
 
 _LOCK, _NESTED = re.compile(rb"(?m)^lockID: "), re.compile(rb"(?m)^nested task: (.*)$")
 
-HEADER, STDOUT, STDERR = "header", "stdout", "stderr"
+HEADER, STDERR = "header", "stderr"
 
 
 def sections(pieces: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:

@@ -15,6 +15,7 @@ LINES = "Good|{table}|true\nBad|{table}|false\n"
 COMMANDS = {
     "status": ("status",),
     "status of items": ("status", "--state", "failed"),
+    "export": ("export",),
     "logs": ("logs", "Good"),
     "logs of an itemID": ("logs", "{id}"),
     "requeue": ("requeue", "--state", "failed", "--yes"),
@@ -24,7 +25,7 @@ COMMANDS = {
 }
 BROKEN = {
     "dynamodb:Query": set(COMMANDS),
-    "dynamodb:Scan": {"status", "logs", "logs of an itemID", "resume"},
+    "dynamodb:Scan": {"status", "export", "logs", "logs of an itemID", "resume"},
     "dynamodb:BatchGetItem": {
         "status",
         "status of items",
