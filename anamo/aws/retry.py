@@ -149,7 +149,7 @@ class OperatorRetry:
         self._stopped = stopped or Event()
         self._retries = RetryPolicy(sleep or self._stopped.wait)
         self._stop = self._stopped.is_set
-        self._said = False
+        self._said = self._cut_off = False
         # Since when a request waits, for how long at most, and for what
         self._waits: list[tuple[float, float, str]] = []
         self._lock = Lock()
@@ -160,19 +160,32 @@ class OperatorRetry:
         """The request's result. Raises one of `errors` once it fails for good."""
 
         def briefly() -> T:
+            if self.fault_seconds > FAULT_SECONDS:
+                return self._retries.retry(
+                    request, self.fault_seconds, self._stop, self._note_outage, (Throttled,)
+                )
             with self.waiting(self.fault_seconds + 2 * DYNAMODB_READ_SECONDS):
                 return self._retries.retry(
                     request, self.fault_seconds, self._stop, not_retried=(Throttled,)
                 )
 
-        return self._retries.retry(
+        result = self._retries.retry(
             briefly, THROTTLED_SECONDS, self._stop, self._note, only=Throttled
         )
+        self._cut_off = False
+        return result
+
+    def _note_outage(self, fault: TransientError) -> None:
+        """Say why a command waits that may wait for long; once until a request succeeds."""
+        if not self._cut_off and not self._stop():
+            self._cut_off = True
+            self._say(f"{fault}; trying again for {format_duration(self.fault_seconds)}")
 
     @contextmanager
     def pool(self, threads: int) -> Iterator[ThreadPoolExecutor]:
         """A context with a pool of threads that send requests. If it ends by Ctrl-C or an error,
-        requests in flight end and are not retried, and no others begin.
+        requests in flight end, and no others begin; one that waits to be retried is sent at once,
+        for the last time.
 
         Args:
             threads: How many requests are sent at once.
@@ -183,10 +196,12 @@ class OperatorRetry:
             except BaseException:
                 stopped = self._stopped.is_set()
                 self._stopped.set()
-                pool.shutdown(cancel_futures=True)
-                # What reads again later, as `status --watch` does, retries again
-                if not stopped:
-                    self._stopped.clear()
+                try:
+                    pool.shutdown(cancel_futures=True)
+                finally:
+                    # What reads again later, as a notebook does, retries again
+                    if not stopped:
+                        self._stopped.clear()
                 raise
 
     def _note(self, fault: TransientError) -> None:

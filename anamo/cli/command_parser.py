@@ -1,7 +1,6 @@
 """What the command lines of all operator's commands share."""
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from anamo.cli import arguments as types
 from anamo.cli.main import ExitStatus
 from anamo.core.errors import UsageError
+from anamo.operator.output import tsv_cell
 
 if TYPE_CHECKING:
     from anamo.operator.target import Words
@@ -104,12 +104,7 @@ def _names_in(path: str) -> list[str]:
         raise UsageError(f"--names-from {path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"--names-from {path}: is not text in UTF-8") from error
-    names = [
-        # TSV output has an apostrophe before what a spreadsheet would take for a formula
-        name[1:] if re.match(r"'[=+\-@]", name) else name
-        for line in lines
-        if (name := line.partition("\t")[0].strip())
-    ]
+    names = [tsv_cell(name) for line in lines if (name := line.partition("\t")[0].strip())]
     if names[:1] == ["taskID"]:
         del names[0]
     # Without a name, a command would mean all items

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from enum import IntEnum
 
 from anamo.cli import standard_streams
@@ -53,6 +54,18 @@ Command = Callable[[argparse.Namespace, Messages], ExitStatus]
 
 
 def run(parser: argparse.ArgumentParser, command: Command, words: list[str]) -> int:
+    """Parse the command line and run the command, as `_run` does.
+
+    However that ends, stdout is flushed here: at exit, Python ends with 120 where that fails.
+    """
+    try:
+        return _run(parser, command, words)
+    finally:
+        with suppress(OSError):
+            standard_streams.flush_stdout()
+
+
+def _run(parser: argparse.ArgumentParser, command: Command, words: list[str]) -> int:
     """Parse the command line and run the command.
 
     Args:
@@ -80,7 +93,7 @@ def run(parser: argparse.ArgumentParser, command: Command, words: list[str]) -> 
 
             log_host_facts()
         status = command(arguments, say)
-        # At exit, Python would end with 120 if this fails
+        # Here, so that a full disk is an error like others
         standard_streams.flush_stdout()
     except BrokenPipeError:
         # Such as `| head`: what was done is done, and nobody reads the rest

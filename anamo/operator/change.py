@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -356,7 +356,9 @@ def change(
     result = Change(request, find_target(words, retry), retry, say, progress_bar).run()
     for table, items in result.changed.items():
         part = f" {request.nested.word} from" if request.nested.is_one else ""
-        print(sentence(request.action, table, items, part))
+        # The exit code answers also where nobody reads the lines
+        with suppress(BrokenPipeError):
+            print(sentence(request.action, table, items, part))
     return result.complete
 
 

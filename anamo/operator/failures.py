@@ -48,7 +48,7 @@ class FailureGroup:
     Attributes:
         cause: The exit code or signal, such as "exit 3".
         tasks: How many tasks failed this way.
-        has_log: Whether any of them has a log in S3.
+        example_with_log: The task id of one that has a log in S3; "" if none has.
         examples: Task ids of some of them.
     """
 
@@ -56,7 +56,7 @@ class FailureGroup:
     _fixed: tuple[str, ...]
     _slots: list[_Slot]
     tasks: int = 0
-    has_log: bool = False
+    example_with_log: str = ""
     examples: list[str] = field(default_factory=list)
 
     @property
@@ -93,7 +93,8 @@ class Failures:
             fixed, slots = _parts(last_line(entry), own)
             group = self._groups.setdefault((why, fixed), FailureGroup(why, fixed, slots))
             group.add(record.item.task_id, slots)
-            group.has_log = group.has_log or bool(entry.s3)
+            if entry.s3 and not group.example_with_log:
+                group.example_with_log = record.item.task_id
             found.append(group)
         return found
 

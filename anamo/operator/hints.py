@@ -39,9 +39,9 @@ class Hints:
         again = self.command("requeue", [table], "--state", "failed")
         hints = [("run them again once the cause is fixed", again)]
         # An item that was abandoned has no log
-        if group := next((each for each in failures if each.has_log), None):
-            example = group.examples[0]
-            names = [example] if pasteable(example) else []
+        examples = [each.example_with_log for each in failures if each.example_with_log]
+        if examples:
+            names = [examples[0]] if pasteable(examples[0]) else []
             # The name comes last: right after -t it could be taken for a table
             options = ["--state", "failed", "--stderr", "--tail", "20"]
             read = self.command("logs", [table], *options, *names)

@@ -148,7 +148,9 @@ def _find(
         found[table.name] += logs
         if not logs:
             name = " ".join(filter(None, [where, item.task_id, request.nested]))
-            without.append(f"{name} (item {item.item_id}, {record.state}) {_why_no_log(record)}")
+            without.append(
+                f"{name} (item {item.item_id}, {record.state}) {_why_no_log(record, request)}"
+            )
     lines = first_lines([*without, *others], "without one")
     if not any(found.values()):
         raise UsageError("\n".join(lines) or _none_in_state(target, request))
@@ -162,10 +164,12 @@ def _none_in_state(target: Target, request: LogsRequest) -> str:
     return f"{table_names(target.tables)}: {which} is in state {request.state}"
 
 
-def _why_no_log(record: Record) -> str:
-    """Why an item has no log, in words that follow its name."""
-    for _, entry in record.failed_tasks():
-        return f"has no log: {'; '.join([cause(entry), *entry.stderr.splitlines()])}"
+def _why_no_log(record: Record, request: LogsRequest) -> str:
+    """Why the tasks that are meant have no log, in words that follow their item's name."""
+    meant = record.tasks_named(request.nested) if request.nested else None
+    for name, entry in record.failed_tasks():
+        if not entry.s3 and (meant is None or name in meant):
+            return f"has no log: {'; '.join([cause(entry), *entry.stderr.splitlines()])}"
     return "has no log yet"
 
 

@@ -185,4 +185,13 @@ def _inert(cell: str) -> str:
     """The cell, with an apostrophe before what a spreadsheet would take for a formula: task ids and
     the output of tasks are data, and must not be executed.
     """
-    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
+    return f"'{cell}" if _is_formula(cell.lstrip("'")) else cell
+
+
+def tsv_cell(cell: str) -> str:
+    """What a cell of `print_tsv` held, without the apostrophe that may stand before it."""
+    return cell[1:] if cell.startswith("'") and _is_formula(cell.lstrip("'")) else cell
+
+
+def _is_formula(cell: str) -> bool:
+    return bool(_FORMULA.match(cell)) and not _NUMBER.fullmatch(cell)

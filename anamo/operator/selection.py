@@ -253,6 +253,6 @@ def _read_all(
     by_name: dict[str, Sequence[Record]] = {name: found(name) for name in names}
     # An item that changes its state while the table is read may be seen in none
     unseen = [name for name, records in by_name.items() if not records]
-    if len(unseen) <= MANY:
+    if unseen and len(unseen) <= MANY:
         by_name |= _read_each(table, unseen, projection, retry)
     return by_name

@@ -9,7 +9,7 @@ from typing import Any
 from anamo.aws.retry import UNATTENDED_SECONDS, OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
-from anamo.core.errors import AccessDenied, TableMissing
+from anamo.core.errors import AccessDenied, TableMissing, TableUnusable
 from anamo.core.item import State
 from anamo.core.record import Record
 from anamo.core.text import count
@@ -84,7 +84,7 @@ class Status:
         if not target.tables:
             target.check()
         for name, fault in target.faults.items():
-            also = name in no_samples and isinstance(fault, TableMissing)
+            also = name in no_samples and isinstance(fault, (TableMissing, TableUnusable))
             nor = ", and no item of the tables before it has that taskID or itemID" if also else ""
             say(f"{fault}{nor}")
         for table in target.tables:

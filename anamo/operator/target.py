@@ -83,15 +83,16 @@ def find_target(words: Words, retry: OperatorRetry, *, samples: bool = True) -> 
         for position, word in enumerate(group):
             if word in tables or word in faults:
                 continue
-            table = WorkflowTable(client, word, renew_client=renew)
-            fault = _fault(table, retry)
+            # Credentials that are missing are not waited for; those that expire later are
+            probe = WorkflowTable(client, word)
+            fault = _fault(probe, retry)
             if fault and position and samples:
                 doubtful |= {word: fault, **dict.fromkeys(group[position + 1 :])}
                 break
             if fault:
                 faults[word] = fault
             else:
-                tables[word] = table
+                tables[word] = WorkflowTable(client, word, probe.clock, renew)
     names = dict.fromkeys([*words.names, *doubtful])
     return Target([*tables.values()], [*names], doubtful, faults)
 
@@ -99,7 +100,7 @@ def find_target(words: Words, retry: OperatorRetry, *, samples: bool = True) -> 
 def _fault(table: WorkflowTable, retry: OperatorRetry) -> AwsError | None:
     """Why a table cannot be read; None where it can."""
     if not is_table_name(table.name):
-        return TableMissing(f"{table.name!r} cannot be the name of a DynamoDB table")
+        return TableUnusable(f"{table.name!r} cannot be the name of a DynamoDB table")
     try:
         # Whoever may read the table need not be allowed to describe it
         retry(table.last_todo)

@@ -190,3 +190,13 @@ def test_items_to_follow_in_a_state_that_none_is_in_are_an_error(run: Run, small
     ended = run("pyanamo.py", "logs", "-t", table.name, "--state", "locked", "--follow")
     assert ended.returncode == 2
     assert "no item is in state locked" in ended.stderr
+
+
+def test_another_tasks_failure_is_no_reason_for_the_lack_of_a_log(run: Run, small: Any) -> None:
+    item = workflow.item("S1", "locked", 2)
+    item["TaskScript"]["Task_0"]["Status"] = "failed"
+    item["Log"] = {"Task_0": workflow.entry("S1", 1, "Execution Failed: exit 1", "boom")}
+    table = small(item)
+    ended = run("pyanamo.py", "logs", "-t", table.name, "S1", "--nested", "Task_1")
+    assert ended.returncode == 2
+    assert ended.stderr.rstrip().endswith("has no log yet")

@@ -23,11 +23,18 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from anamo import __version__
-from anamo.cli import arguments, import_command, operator_commands, worker_command
+from anamo.cli import (
+    arguments,
+    command_parser,
+    import_command,
+    operator_commands,
+    worker_command,
+)
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus, run
 from anamo.core.errors import AccessDenied, AnamoError, BucketMissing, HostError, UsageError
 from anamo.core.text import printable
+from anamo.operator.output import print_tsv
 from anamo.worker.signals import Interrupted
 from tests.support.environment import environment
 from tests.support.scripts import ROOT
@@ -514,3 +521,48 @@ def test_what_the_locale_cannot_encode_is_escaped() -> None:
     ended = started(*DRY_RUN, task_id=task_id, PYTHONIOENCODING="ascii:strict")
     assert ended.returncode == ExitStatus.OK
     assert r"Probe-\u03b1" in ended.stdout
+
+
+def test_an_error_after_output_that_nobody_reads_keeps_its_exit_code(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import argparse, sys\n"
+        "from anamo.cli import arguments\n"
+        "from anamo.cli.main import run\n"
+        "from anamo.core.errors import AwsError\n"
+        "def main(arguments, say):\n"
+        "    print('one line')\n"
+        "    raise AwsError('no')\n"
+        "parser = argparse.ArgumentParser('script.py')\n"
+        "arguments.add_common_flags(parser)\n"
+        "sys.exit(run(parser, main, []))\n"
+    )
+    with Path("/dev/full").open("w") as full:
+        variables = {"PYTHONUNBUFFERED": "", "PYTHONPATH": str(ROOT)}
+        ended = started(str(script), stdout=full.fileno(), **variables)
+    assert (ended.returncode, ended.stderr) == (ExitStatus.AWS, "script.py: no\n")
+
+
+@pytest.mark.parametrize(
+    "name", ["S7", "-S7", "=cmd", "'-S7", "''=x", "'S7", '"=y', "-3.5", "'-3.5"]
+)
+def test_a_name_comes_back_from_tsv_as_it_went(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_tsv(["taskID", "Align"], [[name, "done"]])
+    names = tmp_path / "names.tsv"
+    names.write_text(capsys.readouterr().out)
+    given = argparse.Namespace(
+        table=[["Align"]], names=[], names_from=str(names), region="us-east-1"
+    )
+    assert command_parser.words(given).names == [name]
+
+
+def test_an_operator_without_credentials_is_told_at_once() -> None:
+    """What is retried is reported after some seconds, in a line of its own."""
+    ended = started("pyanamo.py", "status", "-t", "Tab", "-r", "us-east-1", AWS_ACCESS_KEY_ID="")
+    assert ended.returncode == ExitStatus.AWS
+    (line,) = ended.stderr.splitlines()
+    assert "credentials" in line

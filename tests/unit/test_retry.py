@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
 from anamo.aws import retry
-from anamo.aws.retry import FIRST, LONGEST, OperatorRetry, RetryPolicy
+from anamo.aws.retry import FIRST, LONGEST, UNATTENDED_SECONDS, OperatorRetry, RetryPolicy
 from anamo.core.errors import (
     AccessDenied,
     CredentialsExpired,
@@ -247,3 +248,35 @@ def test_the_thread_that_watches_requests_ends_with_them(monkeypatch: pytest.Mon
     for _ in range(2):
         operator(lambda: None)
         eventually(lambda: not [each for each in threading.enumerate() if each.name == "watch"])
+
+
+def test_a_command_that_may_wait_for_an_hour_says_why_at_each_outage() -> None:
+    said: list[str] = []
+    operator = OperatorRetry(said.append, lambda _: None)
+    operator.fault_seconds = UNATTENDED_SECONDS
+    for _ in range(2):
+        faults = Faults(*[CredentialsExpired("the credentials have expired")] * 3)
+        assert operator(faults.request) == "answer"
+    assert said == ["the credentials have expired; trying again for 60 min"] * 2
+
+
+def test_a_second_ctrl_c_leaves_retries_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = OperatorRetry(print, lambda _: None)
+
+    def interrupted_twice() -> None:
+        with operator.pool(1) as pool:
+            ends = pool.shutdown
+            # The first call is that of the pool that ends by Ctrl-C
+            calls = iter([KeyboardInterrupt])
+
+            def shutdown(*given: Any, **more: Any) -> None:
+                for again in calls:
+                    raise again
+                ends(*given, **more)
+
+            monkeypatch.setattr(pool, "shutdown", shutdown)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_twice()
+    assert operator(Faults(Throttled()).request) == "answer"
