@@ -19,7 +19,7 @@ from tests.support.waiting import eventually
 
 
 def test_past_the_wall_time_what_runs_ends_and_the_rest_goes_back(fleet: Fleet) -> None:
-    fleet.add([f"{fleet.ledger.script}|7,0,0"] * 2, "-n", ",")
+    fleet.add([f"{fleet.ledger.script}|10,0,0"] * 2, "-n", ",")
     # Long enough for a worker to start on a busy machine, and shorter than its first task
     ended = fleet.start("-w", "6s").wait()
     assert ended.returncode == 75, ended.stderr
