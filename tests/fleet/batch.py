@@ -172,8 +172,11 @@ class Job:
 def kill(job: Job) -> None:
     """End all processes of a job, wherever they have gone: what marks them is their environment."""
     mark = f"AWS_BATCH_JOB_ID={job.id}".encode()
+    # A process in the middle of an exec shows no environment: one look may miss it
+    looks = 0
 
     def all_killed() -> bool:
+        nonlocal looks
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it ended meanwhile, or is somebody else's
@@ -184,7 +187,8 @@ def kill(job: Job) -> None:
             for pid in found:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
-        return not found
+        looks = 0 if found else looks + 1
+        return looks == 4
 
     eventually(all_killed, 60)
     if job.running:
