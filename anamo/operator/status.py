@@ -227,4 +227,5 @@ class Status:
 
     def watch(self, seconds: float) -> None:
         """Show the steps every `seconds`, in place, until no item is todo or locked."""
+        self._retry.fault_seconds = UNATTENDED_SECONDS
         watch_counts(lambda: self._counts(pace=True), seconds)

@@ -10,6 +10,8 @@ from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -17,9 +19,10 @@ from hypothesis import strategies as st
 
 from anamo.aws.log_store import CHUNK, Inflate
 from anamo.aws.pages import Part
+from anamo.aws.table import WorkflowTable
 from anamo.core import transitions
 from anamo.core.codec import above
-from anamo.core.errors import UsageError
+from anamo.core.errors import AccessDenied, UsageError
 from anamo.core.item import NULL, Item, NestedTask, State
 from anamo.core.record import Record
 from anamo.core.text import format_duration, format_rate, natural_sort_key, percent
@@ -27,9 +30,11 @@ from anamo.operator.counts import TableCounts
 from anamo.operator.hints import Hints
 from anamo.operator.html import report_file
 from anamo.operator.log_filter import Tail, filter_log, sections
+from anamo.operator.selection import check_names
 from anamo.operator.steps import Samples, matching, parse_conditions
 from anamo.operator.summary import bar_lengths
 from anamo.operator.table_scan import RANGES, _split
+from anamo.operator.target import Target
 
 LINES = st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=30)
 
@@ -240,3 +245,11 @@ def test_a_nested_task_is_found_by_its_name_its_argument_or_both() -> None:
     for name in ("Task_1", "chr2", "Task_1 chr2"):
         assert record.tasks_named(name) == ["Task_1"]
     assert record.tasks_named("chr") == record.tasks_named("S1") == []
+
+
+def test_a_table_that_may_not_be_read_is_not_said_to_be_missing() -> None:
+    denied = AccessDenied("table Call: access denied (dynamodb:Query)")
+    client: Any = Mock()
+    target = Target([WorkflowTable(client, "Align")], ["Call"], {"Call": denied}, {})
+    with pytest.raises(UsageError, match=r"itemID Call, and table Call: access denied"):
+        check_names(target, {"Align": {"Call": []}})

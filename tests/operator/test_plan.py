@@ -170,3 +170,11 @@ def test_a_single_item_takes_what_a_test_counts_on_the_database(run: Run, table:
     Importer(WorkflowTable(table.client, table.name)).run([single_item("Sample1", "true")])
     shown = plan(run, table.name, "--workers", "1", "--task-time", "0.001")
     assert number(shown, "write units") == 14
+
+
+def test_without_a_table_a_plan_says_how_to_do_without(run: Run) -> None:
+    ended = run("pyanamo.py", "plan", "-t", "Missing", *FLAGS)
+    assert ended.returncode == 3
+    (line,) = ended.stderr.splitlines()
+    assert "table Missing does not exist" in line
+    assert "--items N plans without a table" in line

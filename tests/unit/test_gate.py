@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from contextlib import redirect_stdout, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,3 +54,19 @@ def test_a_gate_that_waits_survives_an_hour_without_network(
     with pytest.raises(Unreachable):
         retry(unreachable)
     assert sum(slept) > UNATTENDED_SECONDS - LONGEST
+
+
+def test_a_gate_whose_lines_nobody_reads_says_the_truth_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such as `status --check | head -1`."""
+    monkeypatch.setattr(check, "count_table", lambda *_: TableCounts("Align", Counter(todo=1)))
+    tables: Any = [SimpleNamespace(name="Align")]
+    read, write = os.pipe()
+    os.close(read)
+    closed = os.fdopen(write, "w")
+    with redirect_stdout(closed):
+        assert Gate(tables, OperatorRetry(print), print).check() is Verdict.LEFT
+    # What could not be written is still in its buffer
+    with suppress(BrokenPipeError):
+        closed.close()
