@@ -92,7 +92,8 @@ else
   coproc SERVER { exec python demo/local_aws.py; }
 fi
 read -r AWS_ENDPOINT_URL_DYNAMODB AWS_ENDPOINT_URL_S3 <&"${SERVER[0]}" || exit 3
-export AWS_ENDPOINT_URL_DYNAMODB AWS_ENDPOINT_URL_S3
+# README asks STS for the account's number: that must not leave this machine either
+export AWS_ENDPOINT_URL_DYNAMODB AWS_ENDPOINT_URL_S3 AWS_ENDPOINT_URL_STS=$AWS_ENDPOINT_URL_S3
 python - "$bucket" <<'EOF'
 import sys
 import boto3

@@ -98,6 +98,15 @@ def test_a_command_runs_where_it_was_typed_and_its_end_is_that_of_the_demo(
     assert scripts.alive() == []
 
 
+def test_the_account_number_that_readme_asks_for_comes_from_this_machine(
+    scripts: Scripts, checkout: Path
+) -> None:
+    code = "import boto3; print(boto3.client('sts').get_caller_identity()['Account'])"
+    ended = scripts.run("bash", checkout / "demo.sh", "--shell", "python", "-c", code)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "123456789012\n"
+
+
 @pytest.mark.long
 def test_what_is_kept_is_there_the_next_time(
     scripts: Scripts, checkout: Path, tmp_path: Path
