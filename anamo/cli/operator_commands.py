@@ -167,6 +167,9 @@ def _status(
     whole_tables = arguments.check or arguments.html or arguments.watch is not None
     samples = not whole_tables
     status = Status(words(arguments), arguments.output, hints, say, samples=samples)
+    if not status.complete and arguments.check:
+        # A message has said which table cannot be read
+        return ExitStatus.AWS
     if arguments.check:
         return _check(status, arguments.wait)
     if arguments.by_task:

@@ -47,6 +47,12 @@ def test_of_several_steps_all_must_be_done(run: Run, small: Any) -> None:
     assert f"{first.name}: 1 of 1 item done\n" in ended.stdout
 
 
+def test_a_table_that_does_not_exist_is_reported_once(run: Run, small: Any) -> None:
+    ended = run("pyanamo.py", "status", "-t", small(DONE).name, "Missing", "--check")
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert ended.stderr.count("table Missing does not exist") == 1
+
+
 def test_the_table_decides_and_not_its_index(
     run: Run, small: Any, make_proxy: Callable[[str], Proxy], dynamodb: str
 ) -> None:

@@ -22,7 +22,7 @@ from anamo.core.codec import Values, decode, encode
 from anamo.core.item import Item, State
 from anamo.core.item_size import size_of, value_size
 from anamo.core.log_entry import SUCCESSFUL, LogEntry
-from anamo.core.pacing import linger_seconds
+from anamo.core.pacing import LEASE_SECONDS, linger_seconds
 
 Place = tuple[str, str]
 """Where units are taken: "table" or an index, and the key value there, empty for the table."""
@@ -93,11 +93,11 @@ def item_life(
     notes = _Notes(indexes)
     clock = DatabaseClock(lambda: 0.0, lambda: 1_800_000_000.0)
     table = WorkflowTable(notes, "Plan", clock)
-    holder = Holder(instance_id, 600)
+    holder = Holder(instance_id, LEASE_SECONDS)
     table.insert([item], _LOCK)
     todo = next(index for index in indexes if index.name == STATE_INDEX).entry(notes.image)
     claimed = table.claim(replace(item, lock_id=_LOCK), _LOCK, holder) or item
-    table.renew(item.item_id, _LOCK, replace(holder, lease=601))
+    table.renew(item.item_id, _LOCK, replace(holder, lease=LEASE_SECONDS + 1))
     names = [task.name for task in item.nested]
     groups = [names[first : first + group] for first in range(0, len(names), group)] or [[]]
     entry = typical_entry(item)
@@ -107,7 +107,7 @@ def item_life(
         table.record(claimed, dict.fromkeys(tasks, entry), ended)
         if number == len(groups) // 2:
             renewed = len(notes.writes)
-            table.renew(item.item_id, _LOCK, replace(holder, lease=602))
+            table.renew(item.item_id, _LOCK, replace(holder, lease=LEASE_SECONDS + 2))
     results: Results = dict.fromkeys(groups[-1], entry) if item.is_nested else entry
     table.finish(claimed, State.DONE, results, len(names))
     return ItemLife(
