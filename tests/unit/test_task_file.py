@@ -143,8 +143,10 @@ def test_the_same_task_in_two_tables_is_no_duplicate() -> None:
     assert found.items["One"] == found.items["Two"]
 
 
+# At the beginning of a line, U+FEFF is a byte order mark and no text
 words = st.text(
-    st.characters(exclude_characters="\0\r\n|,", exclude_categories=["Cs", "Z", "Cc"]), min_size=1
+    st.characters(exclude_characters="\0\r\n|,\ufeff", exclude_categories=["Cs", "Z", "Cc"]),
+    min_size=1,
 )
 quoted = words.map(shlex.quote)
 
