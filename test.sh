@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Lints, type-checks and tests, on a Linux machine with Python 3.10 or newer. It needs Chromium and
-# chromedriver, which it installs as root on Debian or Ubuntu; the rest is prepared once, in .test/.
+# chromedriver, which it installs as root on Debian or Ubuntu, and elsewhere cloud-init's modules in
+# .test/cloud-init; the rest is prepared once, in .test/.
 #   ./test.sh             everything; --long includes the long tests
 #   ./test.sh --quick     in under a minute, without Java, npm and Chromium: no local servers
 #   ./test.sh --coverage  everything, and how much of the code it runs

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from anamo.aws.indexes import INDEX_FILE
 from anamo.aws.table import WorkflowTable
+from anamo.aws.table_admin import INDEX_FILE
 from anamo.core.item import Item, nested_item, single_item
 from anamo.importer.importer import Importer
 from benchmarks.measure import Contender, Failed, Sample, run

@@ -88,7 +88,11 @@ class Inflate:
             data = self._member.unconsumed_tail or self._member.unused_data
 
     def end(self) -> None:
-        """Raise LogMissing if the last member is incomplete."""
+        """Check that the last member is complete.
+
+        Raises:
+            LogMissing: It is not.
+        """
         if not self._member.eof:
             raise LogMissing(f"{self._name}: the log is cut off")
 

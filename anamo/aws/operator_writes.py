@@ -50,7 +50,7 @@ class OperatorWrites(TableWrites):
         Raises:
             ValueError: The transition does not begin in the state seen.
         """
-        transition = transitions.REQUEUE_HELD if force else transitions.REQUEUE
+        transition = transitions.REQUEUE_LOCKED if force else transitions.REQUEUE
         _check_source(transition, seen)
         while len(changed := _changed(seen, nested)) > STATUS_LIMIT:
             current = self.requeue_part(seen, changed[:STATUS_LIMIT], force)
@@ -83,7 +83,7 @@ class OperatorWrites(TableWrites):
         Raises:
             ValueError: The transition does not begin in the state seen.
         """
-        transition = transitions.REQUEUE_HELD_PART if force else transitions.REQUEUE_PART
+        transition = transitions.REQUEUE_LOCKED_PART if force else transitions.REQUEUE_PART
         _check_source(transition, seen)
         item = seen.item
         # Shows whether this write was already applied; a holder must not take it for its own
@@ -114,7 +114,7 @@ class OperatorWrites(TableWrites):
         Raises:
             ValueError: The transition does not begin in the state seen.
         """
-        transition = transitions.REMOVE_HELD if force else transitions.REMOVE
+        transition = transitions.REMOVE_LOCKED if force else transitions.REMOVE
         _check_source(transition, seen)
         try:
             self.send(
@@ -247,7 +247,7 @@ class OperatorWrites(TableWrites):
         return None
 
     def _as_seen(self, seen: Record, force: bool) -> dict[str, Any]:
-        """The values of `transitions.AS_SEEN`, and of UNHELD unless forced."""
+        """The values of `transitions.AS_SEEN`, and of NO_LIVE_LEASE unless forced."""
         lock, length, ended = seen.seen
         values = {":seen": seen.state, ":lock": lock, ":length": length, ":ended": ended}
         return values if force else values | {":epoch": self._epoch(), ":number": "N"}

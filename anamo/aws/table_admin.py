@@ -1,13 +1,17 @@
-"""Creating a table, and checking that it can be used."""
+"""Workflow tables and their indexes: definition, creation, and the check before they are used."""
 
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from anamo.aws.dynamodb import STATE_INDEX, TableExists, TableRequests
-from anamo.aws.indexes import INDEX_FILE, index_definitions, workflow_indexes
 from anamo.aws.retry import RetryPolicy
 from anamo.core.capacity import Index
 from anamo.core.errors import CredentialsExpired, TableMissing, TableUnusable, Unreachable
+
+INDEX_FILE = Path(__file__).resolve().parents[1] / "workflow-gsi-index.json"
+"""The indexes of a workflow table; in a checkout, a link to the file at the top."""
 
 CHECK_SECONDS = 300.0
 """How long a check before the work is retried while AWS throttles or fails."""
@@ -29,6 +33,17 @@ Without lockID, InstanceID or Lease_Expires, workers would find items and could 
 others are for operators, who take what an index lacks for what an item lacks: without Nested_Tasks,
 Lock_Date or Done_Date, `status` would refuse to count, or count items that have nested tasks as one
 task, what was given back half done as not begun, and what has ended at no time."""
+
+
+def index_definitions() -> list[dict[str, Any]]:
+    """The indexes of a workflow table, as CreateTable takes them."""
+    definitions: list[dict[str, Any]] = json.loads(INDEX_FILE.read_text(encoding="utf-8"))
+    return definitions
+
+
+def workflow_indexes() -> list[Index]:
+    """The indexes of a workflow table."""
+    return list(map(Index.from_definition, index_definitions()))
 
 
 class TableAdmin(TableRequests):

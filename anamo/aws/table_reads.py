@@ -228,7 +228,7 @@ class TableReads(TableRequests):
         found = self._completed(images, projection, projection is not Projection.WHOLE, retry)
         return QueryPage(found, rest)
 
-    def states_held(self) -> set[str]:
+    def states_present(self) -> set[str]:
         """The states that items are in, other tools' included: half a read unit each.
 
         The index is scanned for one item; then the scan continues after the largest itemID of that

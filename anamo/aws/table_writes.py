@@ -126,7 +126,7 @@ class TableWrites(TableRequests):
             holder: Who claims it.
         """
         values = {":todo": State.TODO.value, ":seen": seen.lock_id, ":string": "S"}
-        return self._hold(transitions.CLAIM, seen.item_id, lock_id, holder, values)
+        return self._send_claim(transitions.CLAIM, seen.item_id, lock_id, holder, values)
 
     def take_over(self, seen: Item, lock_id: str, holder: Holder) -> Item | None:
         """Take a locked item whose lease has ended; None if another worker was quicker or the
@@ -138,7 +138,7 @@ class TableWrites(TableRequests):
             holder: Who claims it.
         """
         values = {":seen": seen.lock_id, ":epoch": self._epoch()}
-        return self._hold(transitions.TAKE_OVER, seen.item_id, lock_id, holder, values)
+        return self._send_claim(transitions.TAKE_OVER, seen.item_id, lock_id, holder, values)
 
     def take_over_earlier(self, seen: Item, lock_id: str, holder: Holder) -> Item | None:
         """Take an item that an earlier attempt of the holder's AWS Batch job holds, without waiting
@@ -150,9 +150,11 @@ class TableWrites(TableRequests):
             holder: Who claims it.
         """
         values = {":seen": seen.lock_id}
-        return self._hold(transitions.TAKE_OVER_EARLIER, seen.item_id, lock_id, holder, values)
+        return self._send_claim(
+            transitions.TAKE_OVER_EARLIER, seen.item_id, lock_id, holder, values
+        )
 
-    def _hold(
+    def _send_claim(
         self,
         transition: Transition,
         item_id: ItemId,

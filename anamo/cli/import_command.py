@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SCRIPT = "import-items-generic.py"
 
 ORIGINAL_FLAGS = {"--tbl": "--table", "--nested": "--nested-separator"}
-"""The original's long flags that are spelled in another way here."""
+"""The original's long flags that are spelled differently here."""
 
 SHOWN = 3
 """Warnings of a kind that are shown; the others are counted."""

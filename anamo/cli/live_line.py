@@ -103,12 +103,12 @@ class LiveLine:
         self._ended, self._running_then = 0, self._running
         self._count_later()
 
-    def start(self, count: Callable[[], Left]) -> None:
+    def start(self, count_left: Callable[[], Left]) -> None:
         """Show the line from now on."""
         # What cannot be counted now is counted later: it is no reason not to work
         self.counted(self._left)
         with suppress(AwsError):
-            self.counted(count())
+            self.counted(count_left())
         with self._while_there():
             self._live.start()
             # Whoever kills this process should not be left without a cursor
@@ -181,7 +181,7 @@ class ItemLines:
         """Nothing is counted."""
         return False
 
-    def start(self, count: Callable[[], Left]) -> None:
+    def start(self, count_left: Callable[[], Left]) -> None:
         """Nothing is counted."""
 
     def counted(self, left: Left) -> None:

@@ -323,7 +323,7 @@ def _plan(
                 made.error(f"{flag} goes with --items: without it, the table says so itself")
     table, *others = types.tables(arguments)
     if others:
-        made.error(f"plan takes one table: ask for {table} and {others[0]} one by one")
+        made.error(f"plan takes one table: run it for {table} and for {others[0]} separately")
     from anamo.operator.plan.plan import PlanRequest, print_plan
 
     request = PlanRequest(

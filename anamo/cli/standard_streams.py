@@ -89,6 +89,8 @@ class UnwaitingStream(io.TextIOBase):
         descriptor: Where the text goes.
     """
 
+    encoding = "utf-8"
+
     def __init__(self, program: str, descriptor: int) -> None:
         super().__init__()
         self._program = program
@@ -101,11 +103,6 @@ class UnwaitingStream(io.TextIOBase):
         self._kept: deque[bytes] = deque()
         self._size = 0
         self._dropped = 0
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """How text is encoded."""
-        return "utf-8"
 
     def fileno(self) -> int:
         """The descriptor."""

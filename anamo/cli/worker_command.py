@@ -34,7 +34,7 @@ ORIGINAL_FLAGS = {
     "--parallel_nests": "--nested",
     "--wall_time": "--wall-time",
 }
-"""The original's long flags that are spelled in another way here."""
+"""The original's long flags that are spelled differently here."""
 
 EPILOG = f"""example:
   python pyanamo.py -t Testing -b my-bucket -r us-east-1 -i 2 -n 4
@@ -210,7 +210,9 @@ def log_prefix(given: str | None, location: types.LogLocation) -> str:
     if given is None:
         return location.prefix or types.DEFAULT_PREFIX
     if location.prefix is not None:
-        raise UsageError("-b gives a log prefix and so does -k: leave one of them out")
+        raise UsageError(
+            f"-k gives a log prefix, and so does -b or {types.BUCKET}: leave one of them out"
+        )
     return given
 
 

@@ -4,12 +4,13 @@ Guaranteed: an item for which `tail_limit` gives at least SMALLEST_TAIL stays wi
 whatever its tasks print, as long as the log prefix keeps to PREFIX_LIMIT.
 """
 
+from bisect import bisect_left
 from decimal import Decimal
 from functools import cache
 from typing import Any
 
 from anamo.core.codec import Values
-from anamo.core.item import Item, new_values
+from anamo.core.item import Item, nested_item, new_values
 from anamo.core.log_entry import FAILED, MOST_PREFIXES, NOTE_LIMIT, PREFIX_LIMIT, LogEntry, log_key
 
 ITEM_LIMIT = 400 * 1024
@@ -81,6 +82,18 @@ def tail_limit(item: Item, table: str) -> int:
     fixed = size_of(new_values(item)) + CLAIM_ROOM + prefixes + entries
     share = (ITEM_LIMIT - fixed) // (3 * item.tasks)
     return min(STREAM_TAIL, ALL_TAILS // (3 * item.tasks), share)
+
+
+def fitting_tasks(item: Item, table: str) -> int:
+    """How many of the nested tasks of an item that is too large, in their order, fit in one; at
+    least 1.
+    """
+
+    def too_many(tasks: int) -> bool:
+        part = nested_item(item.task_id, [task.script for task in item.nested[:tasks]])
+        return tail_limit(part, table) < SMALLEST_TAIL
+
+    return 1 + bisect_left(range(2, item.tasks), True, key=too_many)
 
 
 def _last(item: Item) -> str | None:

@@ -133,7 +133,7 @@ class Record:
         lease = self.item.lease_expires
         return self.state == State.LOCKED and lease is not None and lease >= now
 
-    def held(self, now: float) -> tuple[float, float] | None:
+    def claim_span(self, now: float) -> tuple[float, float] | None:
         """When its last claim began and ended, or `now` while that is alive; in epoch seconds. None
         where that is not known: the item is waiting, its worker has died, or a date is not a
         timestamp.

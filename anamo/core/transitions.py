@@ -198,7 +198,7 @@ version: unless these are compared, the old count would be written back, and a t
 since would not run again. Items may have none of these attributes; a record adds one, and no holder
 takes it away."""
 
-UNHELD = "(NOT attribute_type(Lease_Expires, :number) OR Lease_Expires < :epoch)"
+NO_LIVE_LEASE = "(NOT attribute_type(Lease_Expires, :number) OR Lease_Expires < :epoch)"
 """No worker holds the item. One that was cut off may have come back and renewed its lease since the
 operator looked."""
 
@@ -219,12 +219,12 @@ REQUEUE = Transition(
     (State.FAILED, State.DONE, State.LOCKED),
     (State.TODO,),
     "An operator makes an item that no worker holds todo again.",
-    f"{AS_SEEN} AND {UNHELD}",
+    f"{AS_SEEN} AND {NO_LIVE_LEASE}",
     _AGAIN,
     _AS_NEW,
 )
 
-REQUEUE_HELD = Transition(
+REQUEUE_LOCKED = Transition(
     "requeue --force",
     (State.LOCKED,),
     (State.TODO,),
@@ -246,12 +246,12 @@ REQUEUE_PART = Transition(
     "An operator sets nested tasks to todo: more than fit in one write with the requeue.",
     # No worker runs an item that is failed, and requeueing it finds the tasks that are left. If it
     # stayed locked, it could be taken over, or its holder could continue
-    f"{AS_SEEN} AND {UNHELD}",
+    f"{AS_SEEN} AND {NO_LIVE_LEASE}",
     _IN_PART,
     _NOT_COUNTED,
 )
 
-REQUEUE_HELD_PART = Transition(
+REQUEUE_LOCKED_PART = Transition(
     "requeue in part --force",
     (State.LOCKED,),
     (State.FAILED,),
@@ -286,7 +286,7 @@ REMOVE = Transition(
     (State.TODO, State.HELD, State.LOCKED, State.DONE, State.FAILED),
     (),
     "An operator deletes an item that no worker holds; an importer with --replace, too.",
-    f"{AS_SEEN} AND {UNHELD}",
+    f"{AS_SEEN} AND {NO_LIVE_LEASE}",
 )
 
 REMOVE_PART = Transition(
@@ -301,7 +301,7 @@ REMOVE_PART = Transition(
     ("ItemState = :target", "Nested_Tasks = :left", "Log_Length = :left_ended"),
 )
 
-REMOVE_HELD = Transition(
+REMOVE_LOCKED = Transition(
     "remove --force",
     (State.LOCKED,),
     (),
@@ -322,13 +322,13 @@ TRANSITIONS = (
     RETRY,
     RETRY_PART,
     REQUEUE,
-    REQUEUE_HELD,
+    REQUEUE_LOCKED,
     REQUEUE_PART,
-    REQUEUE_HELD_PART,
+    REQUEUE_LOCKED_PART,
     HOLD,
     RESUME,
     REMOVE,
     REMOVE_PART,
-    REMOVE_HELD,
+    REMOVE_LOCKED,
 )
 """All transitions."""

@@ -41,10 +41,10 @@ RETRY_SECONDS = 300.0
 """How long a request is retried while AWS is out of reach. A throttled one is retried without end:
 at 10 write units a second, an import takes hours that takes seconds on demand."""
 
-Progress = Callable[[int], object]
+AdvanceProgress = Callable[[int], object]
 """Called with how many more items have been dealt with, by one thread at a time."""
 
-OpenProgress = Callable[[str, int], AbstractContextManager[Progress]]
+OpenProgress = Callable[[str, int], AbstractContextManager[AdvanceProgress]]
 """Shows how far the import of a table is; takes the table's name and the number of its items."""
 
 
@@ -184,7 +184,7 @@ class Importer:
     def __init__(
         self,
         table: WorkflowTable,
-        progress: Progress = lambda items: None,
+        progress: AdvanceProgress = lambda items: None,
         say: Callable[[str], object] = lambda message: None,
         sleep: Callable[[float], object] | None = None,
     ) -> None:

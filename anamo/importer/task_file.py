@@ -5,7 +5,6 @@ gives the same item. Not guaranteed: that a Task Script exists or does what it s
 """
 
 import sys
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from anamo.core import command_line
 from anamo.core.codec import ItemId
 from anamo.core.errors import UsageError
 from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item
-from anamo.core.item_size import SMALLEST_TAIL, tail_limit, text_size
+from anamo.core.item_size import SMALLEST_TAIL, fitting_tasks, tail_limit, text_size
 from anamo.core.text import count
 from anamo.importer import shell_syntax
 
@@ -347,15 +346,5 @@ def _check_size(item: Item, table: str) -> None:
         raise BadLine("the Task Script does not fit in DynamoDB's 400 KB: put it in a file")
     raise BadLine(
         f"its {item.tasks:,} nested tasks with their logs do not fit in DynamoDB's 400 KB: "
-        f"split it into lines of at most {_fitting(item, table):,} arguments"
+        f"split it into lines of at most {fitting_tasks(item, table):,} arguments"
     )
-
-
-def _fitting(item: Item, table: str) -> int:
-    """How many of the item's nested tasks, in their order, fit in one item; at least 1."""
-
-    def too_many(tasks: int) -> bool:
-        part = nested_item(item.task_id, [task.script for task in item.nested[:tasks]])
-        return tail_limit(part, table) < SMALLEST_TAIL
-
-    return 1 + bisect_left(range(2, item.tasks), True, key=too_many)

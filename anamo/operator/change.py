@@ -60,8 +60,8 @@ _DONE = {
 }
 
 _BEGINS_IN = {
-    Action.REQUEUE: (transitions.REQUEUE, transitions.REQUEUE_HELD),
-    Action.REMOVE: (transitions.REMOVE, transitions.REMOVE_HELD),
+    Action.REQUEUE: (transitions.REQUEUE, transitions.REQUEUE_LOCKED),
+    Action.REMOVE: (transitions.REMOVE, transitions.REMOVE_LOCKED),
     Action.HOLD: (transitions.HOLD,),
     Action.RESUME: (transitions.RESUME,),
 }
@@ -163,7 +163,7 @@ class Change:
 
     def _select(self) -> dict[WorkflowTable, list[Record]]:
         """The items to change, by table."""
-        asked = self._request
+        request = self._request
         others: list[str] = []
         found = selected_items(
             self._target,
@@ -176,50 +176,50 @@ class Change:
         selected: dict[WorkflowTable, list[Record]] = {table: [] for table in self._target.tables}
         lacking = 0
         for table, record in found:
-            if not asked.chosen(table, record):
+            if not request.chosen(table, record):
                 continue
-            if asked.nested.is_one and not record.tasks_named(asked.nested.word):
+            if request.nested.is_one and not record.tasks_named(request.nested.word):
                 lacking += 1
                 if self._target.names:
-                    lacks = f"has no nested task {asked.nested.word}; left as it is"
+                    lacks = f"has no nested task {request.nested.word}; left as it is"
                     others.append(f"{self._name(table, record)} {lacks}")
             elif self._may_change(table, record):
                 selected[table].append(record)
         anything = any(selected.values()) or self._not_changed
         if lacking and not anything:
-            raise UsageError(f"none of the items has a nested task {asked.nested.word}")
-        # Where names are enough, items that cannot be changed so were not asked for
-        if (asked.state and not asked.implied) or lacking or not anything:
+            raise UsageError(f"none of the items has a nested task {request.nested.word}")
+        # Where names are enough, items that cannot be changed this way were not asked for
+        if (request.state and not request.implied) or lacking or not anything:
             self._not_changed += others
         else:
             self._say_some(others)
         return selected
 
     def _states(self) -> list[str]:
-        """The states of the items that are meant: that of --state, or each that can be changed so.
+        """The states of the items that are meant: that of --state, or each that can be changed
+        this way.
 
         Raises:
-            UsageError: There is neither a state nor a name, or items in the state cannot be changed
-                so.
+            UsageError: There is neither a state nor a name, or the state rules the change out.
         """
-        asked = self._request
-        begins_in = _BEGINS_IN[asked.action]
+        request = self._request
+        begins_in = _BEGINS_IN[request.action]
         if self._removes_part:
             begins_in = (transitions.REMOVE_PART,)
-            if asked.state not in (None, State.FAILED.value):
+            if request.state not in (None, State.FAILED.value):
                 raise UsageError(
                     "--nested takes a nested task out of failed items only; for others, correct "
                     "the line and import it with --replace"
                 )
         possible = [*dict.fromkeys(state.value for each in begins_in for state in each.sources)]
-        if asked.state in possible:
-            return [asked.state]
-        if asked.state:
+        if request.state in possible:
+            return [request.state]
+        if request.state:
             # A state that no item is in is more likely a typing error
-            check_state(self._target.tables, asked.state, self._retry)
+            check_state(self._target.tables, request.state, self._retry)
             raise UsageError(
-                f"items that are {asked.state} cannot be {_DONE[asked.action]}, only those that "
-                f"are {in_words(possible, 'or')}"
+                f"items that are {request.state} cannot be {_DONE[request.action]}, only those "
+                f"that are {in_words(possible, 'or')}"
             )
         if not self._target.names:
             known = in_words(possible, "or")
@@ -382,7 +382,7 @@ def _counted(records: Sequence[Record]) -> str:
 
 
 def _was_changed(write: Future[Lost | None]) -> bool:
-    """Whether a write has landed."""
+    """Whether a write was applied."""
     ended = write.done() and not write.cancelled() and write.exception() is None
     return ended and write.result() is None
 

@@ -1,8 +1,8 @@
 """How many items of a table are in each state, how many tasks have ended, which instances work.
 
 Guaranteed: counted now, from the index, every query page; never DescribeTable's ItemCount, which is
-up to six hours old. States of other tools are found too (`WorkflowTable.states_held`) and counted
-under their own names. Not guaranteed: a consistent snapshot, see `parallel_query`.
+up to six hours old. States of other tools are found too (`WorkflowTable.states_present`), and
+counted under their own names. Not guaranteed: a consistent snapshot, see `parallel_query`.
 
 DynamoDB bills all that an index holds of an item even for a query that only counts, so the query
 pages that count the items also tell how many tasks they have. How many nested tasks have ended in
@@ -24,7 +24,7 @@ from anamo.operator.table_scan import parallel_query, whole_items
 
 logger = logging.getLogger(__name__)
 
-STATES = tuple(state.value for state in State if state is not State.HELD)
+SHOWN_STATES = tuple(state.value for state in State if state is not State.HELD)
 """The states that are always shown; `held`, and those of other tools, only where an item is."""
 
 
@@ -88,7 +88,7 @@ class TableCounts:
     @property
     def other(self) -> dict[str, int]:
         """The number of items that are held, or in a state that another tool defined."""
-        return {state: n for state, n in sorted(self.items.items()) if state not in STATES}
+        return {state: n for state, n in sorted(self.items.items()) if state not in SHOWN_STATES}
 
     @property
     def left(self) -> int:
@@ -120,7 +120,7 @@ def count_table(
     pace = pace or note is not None
     before = table.meter.consumed.read_units
     counts = TableCounts(table.name)
-    states = retry(table.states_held)
+    states = retry(table.states_present)
     # Once an answer has set the clock, and before the records, however long reading them takes
     counts.pace.now = table.clock.now()
     if whole:

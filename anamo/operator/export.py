@@ -9,6 +9,7 @@ it then lacks its last line.
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from itertools import islice
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -33,16 +34,18 @@ Row = Mapping[str, Any]
 
 
 def check_form(form: str) -> None:
-    """Raises UsageError if a form cannot be written here and now."""
+    """Check that a form can be written here and now.
+
+    Raises:
+        UsageError: pyarrow is not installed, or stdout is a terminal.
+    """
     if form != "parquet":
         return
-    try:
-        import pyarrow  # noqa: F401
-    except ModuleNotFoundError:
+    if find_spec("pyarrow") is None:
         raise UsageError(
             f"--output parquet needs pyarrow, which is not installed for {sys.executable}: "
             "pip install pyarrow"
-        ) from None
+        )
     if sys.stdout.isatty():
         raise UsageError("--output parquet is not for a terminal: add > tasks.parquet")
 

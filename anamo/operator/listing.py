@@ -25,7 +25,7 @@ FIELDS = (
 are the distinct exit codes of the failed tasks."""
 
 
-def item_object(table: str, record: Record) -> dict[str, Any]:
+def listed_item(table: str, record: Record) -> dict[str, Any]:
     """An item as an object with FIELDS, for JSON.
 
     Args:
@@ -59,7 +59,7 @@ def print_items(items: list[dict[str, Any]], form: str) -> None:
     """Print items.
 
     Args:
-        items: Results of `item_object`; they are sorted in place.
+        items: Results of `listed_item`; they are sorted in place.
         form: `table`, `json` or `tsv`.
     """
     items.sort(key=_sort_key)

@@ -25,7 +25,7 @@ def sections(pieces: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
     Args:
         pieces: The log, in pieces of any size.
 
-    Returns:
+    Yields:
         Pieces, each with the section it is part of: header, stdout or stderr. A heading counts as
         header, and so does all of a log without headings.
     """

@@ -60,8 +60,12 @@ class NestedChoice:
 def requeued_tasks(
     record: Record, all_tasks: bool = False, only: Collection[str] = ()
 ) -> list[NestedTask]:
-    """The nested tasks as they are after a requeue: those that are not done run again, or all of
-    them, or those in `only` beside what is todo already.
+    """The nested tasks as they are after a requeue: those that are not done run again.
+
+    Args:
+        record: The item.
+        all_tasks: All run again.
+        only: The names of those that run again, beside what is todo already; empty for the rule.
     """
 
     def again(task: NestedTask) -> bool:

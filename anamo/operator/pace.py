@@ -83,7 +83,7 @@ class Pace:
         self.items += 1
         self.tasks += record.tasks
         self.tasks_ended += ended
-        span = record.held(self.now)
+        span = record.claim_span(self.now)
         if state in (State.DONE, State.FAILED):
             self.items_ended += 1
             self.items_failed += state == State.FAILED

@@ -42,7 +42,7 @@ NamedItems = Mapping[WorkflowTable, ByName]
 """The items of samples, by table and name."""
 
 
-def item_object(table: str, record: Record) -> dict[str, Any]:
+def sample_item(table: str, record: Record) -> dict[str, Any]:
     """An item as an object for JSON; its tasks are in `tasks`."""
     rows = [task.row() for task in tasks_of(table, record)]
     for row, (*_, entry) in zip(rows, each_task(record), strict=True):
@@ -67,7 +67,7 @@ def print_samples(found: NamedItems, names: Sequence[str], form: str, hints: Hin
             _print_sample(found, name, hints)
         return
     items = [
-        item_object(table.name, record)
+        sample_item(table.name, record)
         for name in names
         for table, by_name in found.items()
         for record in by_name[name]

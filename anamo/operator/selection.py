@@ -17,11 +17,12 @@ from anamo.core.record import Record
 from anamo.operator.table_scan import QUERY_THREADS, parallel_query
 from anamo.operator.target import Target
 
-STATES = tuple(state.value for state in State)
+KNOWN_STATES = tuple(state.value for state in State)
 
-_ONWARD = (State.HELD, State.TODO, State.LOCKED, State.DONE, State.FAILED)
-"""The states in the order in which items go through them. Queries one after another in this order
-see an item that goes on meanwhile."""
+_BEFORE = (State.HELD.value, State.TODO.value)
+_AFTER = (State.LOCKED.value, State.DONE.value, State.FAILED.value)
+"""The states in the order in which items go through them, before and after those of other tools.
+Queries one after another in this order see an item that goes on meanwhile."""
 
 MANY = 100
 """With more names than this, whole tables are read: each name takes a query for each state."""
@@ -47,13 +48,13 @@ def check_state(tables: Sequence[WorkflowTable], state: str, retry: OperatorRetr
         UsageError: It is neither.
         AwsError: A request failed.
     """
-    if state in STATES:
+    if state in KNOWN_STATES:
         return
-    held: set[str] = set()
+    present: set[str] = set()
     for table in tables:
-        held |= retry(table.states_held)
-    if state not in held:
-        known = ", ".join([*STATES, *sorted(held - set(STATES))])
+        present |= retry(table.states_present)
+    if state not in present:
+        known = ", ".join([*KNOWN_STATES, *sorted(present - set(KNOWN_STATES))])
         raise UsageError(f"{table_names(tables)}: no item is in state {state}; states: {known}")
 
 
@@ -101,7 +102,7 @@ def selected_items(
         check_state(target.tables, state, retry)
     if not target.names:
         for table in target.tables:
-            listed_states = states or sorted(retry(table.states_held))
+            listed_states = states or sorted(retry(table.states_present))
             for record in items_in_states(table, listed_states, projection, retry):
                 yield table, record
         return
@@ -212,8 +213,8 @@ def table_names(tables: Sequence[WorkflowTable]) -> str:
 def _read_each(
     table: WorkflowTable, names: Sequence[str], projection: Projection, retry: OperatorRetry
 ) -> ByName:
-    held = retry(table.states_held) | set(STATES)
-    states = sorted(held, key=lambda state: _ONWARD.index(State(state)) if state in STATES else 2)
+    present = retry(table.states_present) | set(KNOWN_STATES)
+    states = [*_BEFORE, *sorted(present - set(KNOWN_STATES)), *_AFTER]
 
     def read(name: str) -> list[Record]:
         # By itemID: an item that changes its state meanwhile is listed twice
@@ -237,7 +238,7 @@ def _read_all(
     by_task: dict[str, dict[ItemId, Record]] = defaultdict(dict)
     by_key: dict[ItemId | None, Record] = {}
     task_ids, keys = set(names), set(map(key_named, names)) - {None}
-    for record in items_in_states(table, retry(table.states_held), projection, retry):
+    for record in items_in_states(table, retry(table.states_present), projection, retry):
         item = record.item
         if item.task_id in task_ids:
             by_task[item.task_id][item.item_id] = record

@@ -180,7 +180,7 @@ class Status:
             if self._named:
                 records = (record for _, record in each_once(self._named[table.name]))
             else:
-                states = [state] if state else self._retry(table.states_held)
+                states = [state] if state else self._retry(table.states_present)
                 records = items_in_states(table, states, projection, self._retry)
             yield from ((table.name, record) for record in records)
 
@@ -192,7 +192,7 @@ class Status:
         projection = Projection.WHOLE if state == State.FAILED else Projection.LISTED
         for table, record in self._records(state, projection):
             if record.state == state:
-                items.append(listing.item_object(table, record))
+                items.append(listing.listed_item(table, record))
                 failures[table].add(record)
         listing.print_items(items, self._form)
         if self._form == "table" and state == State.FAILED:

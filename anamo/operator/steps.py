@@ -9,7 +9,7 @@ from anamo.core.item import State
 from anamo.core.record import Record
 from anamo.core.text import count, natural_sort_key
 from anamo.operator import output
-from anamo.operator.counts import STATES
+from anamo.operator.counts import SHOWN_STATES
 from anamo.operator.summary import STYLES
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def cell_text(states: Counter[str]) -> str:
     """The state of the only item, or how many items are in which state; "" without items."""
     if states.total() == 1:
         return next(iter(states))
-    order = {state: position for position, state in enumerate(STATES)}
+    order = {state: position for position, state in enumerate(SHOWN_STATES)}
     shown = sorted(states.items(), key=lambda each: (order.get(each[0], len(order)), each[0]))
     return ", ".join(f"{items:,} {state}" for state, items in shown)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from anamo.core.item import State
 from anamo.core.text import count, percent, printable
 from anamo.operator import output
-from anamo.operator.counts import STATES, TableCounts
+from anamo.operator.counts import SHOWN_STATES, TableCounts
 from anamo.operator.failures import FailureGroup, Failures
 from anamo.operator.hints import Hints, print_hints
 from anamo.operator.pace import overall
@@ -45,7 +45,7 @@ def counts_object(counts: TableCounts) -> dict[str, Any]:
     tasks = {state: counts.tasks[state] for state in TASK_STATES}
     own = {
         "table": counts.table,
-        **{state: counts.items[state] for state in STATES},
+        **{state: counts.items[state] for state in SHOWN_STATES},
         "held": counts.items[State.HELD.value],
         "total": counts.items.total(),
         "tasks": {**tasks, "total": counts.tasks.total()},
@@ -61,7 +61,7 @@ def counts_row(counts: TableCounts) -> dict[str, object]:
     """Counts as a line of TSV, by heading; further states as `held=3,waiting=1`."""
     return {
         "table": counts.table,
-        **{state: counts.items[state] for state in STATES},
+        **{state: counts.items[state] for state in SHOWN_STATES},
         "total": counts.items.total(),
         **{f"tasks_{state}": counts.tasks[state] for state in TASK_STATES},
         "tasks_total": counts.tasks.total(),
@@ -85,7 +85,7 @@ def counts_table(steps: Sequence[TableCounts], console: "Console") -> "Renderabl
 
     roomy = console.width >= ROOMY
     others = sorted({state for counts in steps for state in counts.other})
-    states = [*STATES, *(others if roomy else [])]
+    states = [*SHOWN_STATES, *(others if roomy else [])]
     numbers = [*states, "total", "tasks ended", "instances", "expired"]
     wrapped, gap = ["step", "tasks ended"], 2 if roomy else 1
     lines = output.text_table("step", "", *numbers, right=numbers, wrapped=wrapped, gap=gap)

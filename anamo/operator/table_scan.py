@@ -96,7 +96,7 @@ def parallel_query(
             its Task Scripts: the index does not show which of them have ended. None leaves items as
             they are listed.
 
-    Returns:
+    Yields:
         The items, in no particular order.
 
     Raises:

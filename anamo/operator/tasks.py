@@ -29,7 +29,7 @@ def records(
         retry: Sends the requests.
         say: Called with messages about names that a table lacks, or items in another state.
 
-    Returns:
+    Yields:
         Without names and a state, every item that is in a table when reading begins, once, in a
         state that it has meanwhile: the table itself is read. With them an index is asked, which
         may miss an item that changes its state meanwhile.

@@ -17,7 +17,7 @@ from anamo.aws.table_writes import Holder
 from anamo.core.codec import SMALLEST_ID, ItemId
 from anamo.core.errors import AccessDenied, TransientError
 from anamo.core.item import Item
-from anamo.worker.ended_leases import PAGE
+from anamo.worker.ended_leases import LEASES_PAGE
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,11 @@ def left_by_earlier_attempt(
     tables: Sequence[WorkflowTable], holder: Holder, retries: RetryPolicy
 ) -> Mapping[str, Sequence[Item]]:
     """What an earlier attempt holds, by table.
+
+    Args:
+        tables: The tables, in their order.
+        holder: Who claims; nothing is read for the first attempt of a job, or outside of AWS Batch.
+        retries: How to wait between attempts of a request.
 
     Raises:
         AwsError: A table cannot be asked.
@@ -56,7 +61,7 @@ def _pages_of_instance(table: WorkflowTable, holder: Holder, retry: Retry) -> It
 def _all_pages(table: WorkflowTable, holder: Holder, retry: Retry) -> Iterator[LeasePage]:
     start: ItemId | None = SMALLEST_ID
     while start is not None:
-        page = _page(table, holder, retry, start, PAGE)
+        page = _page(table, holder, retry, start, LEASES_PAGE)
         yield page
         start = page.rest
 

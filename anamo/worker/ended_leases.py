@@ -15,7 +15,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.core.codec import SMALLEST_ID, ItemId
 from anamo.core.item import ID_BITS, Item, State
 
-PAGE = 1000
+LEASES_PAGE = 1000
 """Items per page: some 30 read units where the index is narrow."""
 
 NEVER = 1 << 60
@@ -64,7 +64,7 @@ class EndedLeases:
     def _read(self, before: int, instance: str | None) -> bool:
         """Read a page; whether it holds all that is locked."""
         start = SMALLEST_ID if self._start is None else self._start
-        page = self._table.leases(start, before, PAGE, instance)
+        page = self._table.leases(start, before, LEASES_PAGE, instance)
         self._found |= {item.item_id: item for item in page.items}
         self._seen = max(self._seen, page.locked)
         self._start = SMALLEST_ID if page.rest is None else page.rest

@@ -4,8 +4,9 @@ Guaranteed: a task starts only while this process holds its item's claim; when a
 lost, its tasks are stopped and nothing of them is written. Every claim is ended before the process
 ends, as long as DynamoDB can be reached. Not guaranteed: that a lost claim is noticed at once.
 
-The main thread claims, starts tasks and waits for them; one thread records (`recorder`), one keeps
-the leases alive (`heartbeat`).
+The main thread claims, starts tasks and waits for them. Other threads record results (`recorder`),
+renew leases (`heartbeat`), upload the output of long tasks (`partial_logs`) and, when the parent
+asks, count what is left.
 """
 
 import logging

@@ -24,7 +24,7 @@ class Options:
         retries: How often a failed item is retried.
         max_attempts: How many claims of an item may end without an outcome.
         max_failures: Items in a row that may fail before no further task is started.
-        partial_logs: How often the output so far of tasks that run is put in S3; None for never.
+        partial_logs: How often the partial output of running tasks is uploaded; None for never.
         wait: Stay while other workers hold items, and take over items if those workers die.
     """
 

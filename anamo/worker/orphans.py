@@ -28,7 +28,7 @@ from anamo.worker.process_tree import (
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 """prctl(2); neither the standard library nor psutil calls it."""
 
-KILLED_SECONDS = 5.0
+ORPHANS_KILLED_SECONDS = 5.0
 """How long a process may take to vanish after SIGKILL; only the kernel can keep it longer, for a
 file system that does not respond."""
 
@@ -73,7 +73,7 @@ def kill_tasks(
         All that now runs on.
     """
     cgroup.end_all(worker)
-    until = monotonic() + KILLED_SECONDS
+    until = monotonic() + ORPHANS_KILLED_SECONDS
     # Twice: one reading may miss a process whose parent just ended
     while left := _adopted(living, since, spared) or _adopted(living, since, spared):
         for process in left:

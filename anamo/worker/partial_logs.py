@@ -1,4 +1,4 @@
-"""Uploads the output so far of tasks that run for long to S3.
+"""Uploads the partial output of long tasks to S3.
 
 Guaranteed: a thread of its own does it, so neither the heartbeat nor the recorder ever waits for
 it. An item has one such object, under a key that does not depend on the claim: each claim replaces
@@ -41,7 +41,7 @@ Sizes = Mapping[str, tuple[int, int]]
 
 
 class PartialLogs:
-    """Puts the output so far of tasks that run in S3, and deletes it.
+    """Uploads the partial output of running tasks to S3, and deletes it.
 
     Args:
         logs: Where it goes.
@@ -77,7 +77,7 @@ class PartialLogs:
             try:
                 start_thread("partial logs", lambda: self._run(interval))
             except HostError as fault:
-                logger.warning("%s; no output so far is put in S3", fault)
+                logger.warning("%s; partial output is not uploaded", fault)
 
     def drop(self, claim: Claim) -> None:
         """Delete the object of an item that is about to end, if it has one; one that is being
@@ -105,7 +105,7 @@ class PartialLogs:
         try:
             self._logs.delete(key)
         except (AwsError, OSError) as fault:
-            logger.warning("the output so far in %s is left behind: %s", key, fault)
+            logger.warning("the partial output in %s is left behind: %s", key, fault)
 
     # For its thread
 
@@ -118,7 +118,7 @@ class PartialLogs:
                     if self._due(claim, interval) and not self._offer(claim, interval):
                         return
                 except (AwsError, OSError) as fault:
-                    logger.info("output so far of item %d: %s", claim.item.item_id, fault)
+                    logger.info("partial output of item %d: %s", claim.item.item_id, fault)
                 except Exception:
                     # The tasks continue, and their whole logs come when they end
                     logger.debug("partial logs", exc_info=True)
@@ -141,8 +141,8 @@ class PartialLogs:
                 self._logs.delete(key)
             except AccessDenied as denied:
                 logger.warning(
-                    "no output so far of tasks that run is put in S3, since it could not be "
-                    "deleted: %s; see aws/iam/worker.json, or give --partial-logs off",
+                    "partial output is not uploaded to S3, since it could not be deleted "
+                    "afterwards: %s; see aws/iam/worker.json, or pass --partial-logs off",
                     denied,
                     extra={"once": True},
                 )

@@ -46,8 +46,8 @@ class Screen(Protocol):
         then. Called before each drawing while there is such a process.
         """
 
-    def start(self, count: Callable[[], Left]) -> object:
-        """Begin to show progress. `count` counts what is left; it sends requests."""
+    def start(self, count_left: Callable[[], Left]) -> object:
+        """Begin to show progress. `count_left` sends requests."""
 
     def counted(self, left: Left) -> object:
         """What is left has been counted."""

@@ -73,8 +73,8 @@ def work(
     holder = Holder(instance_id(), options.lease, job_attempt())
     earlier = left_by_earlier_attempt(tables, holder, RetryPolicy(signals.sleep))
     cgroup.remove_empty()
-    work = partial(_process, options, holder, earlier)
-    pool = Pool(work, options.processes, signals, _limits(options, began), screen, metrics)
+    run_process = partial(_process, options, holder, earlier)
+    pool = Pool(run_process, options.processes, signals, _limits(options, began), screen, metrics)
     others = OtherWorkers(tables, holder, _as_claims(earlier))
     screen.start(partial(count_left, tables))
     try:

@@ -76,7 +76,11 @@ class Signals:
             os.read(self._pipe, 4096)
 
     def check(self) -> None:
-        """Raise Interrupted if a signal that stops came."""
+        """Check that no signal came that stops the process.
+
+        Raises:
+            Interrupted: One came.
+        """
         if self.first is not None:
             raise Interrupted(self.first)
 

@@ -56,7 +56,7 @@ part of its time."""
 CGROUP_SECONDS = 5.0
 """Age at which a task gets its cgroup; `cgroup` says what that costs."""
 
-KILLED_SECONDS = 1.0
+TASK_KILLED_SECONDS = 1.0
 """How long processes may take to vanish after SIGKILL; only the kernel can keep them longer, for a
 file system that does not respond."""
 
@@ -305,7 +305,7 @@ class TaskProcess:
             return False
         self._kill_when_due(now)
         assert self._kill_at is not None
-        if now < self._kill_at + KILLED_SECONDS:
+        if now < self._kill_at + TASK_KILLED_SECONDS:
             return True
         pids = ", ".join(map(str, self._processes.pids()))
         logger.warning("cannot kill processes of %s, which keep running: %s", self.script, pids)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from anamo.aws.indexes import workflow_indexes
+from anamo.aws.table_admin import workflow_indexes
 from anamo.cli import arguments as types
 from anamo.core.text import format_duration
 from anamo.operator.plan.price import WRITE_PRICE, Price
@@ -37,11 +37,14 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="python -m benchmarks.simulate", description=__doc__)
     add = made.add_argument
-    add("--workers", type=int, nargs="+", default=[1_000, 10_000], help="default: %(default)s")
-    add("--task-time", type=types.duration, nargs="+", default=[1.0, 10.0, 60.0, 600.0],
+    number = types.whole_number(1)
+    add("--workers", type=number, nargs="+", default=[1_000, 10_000], help="default: %(default)s")
+    add("--task-time", type=types.positive_duration, nargs="+", default=[1.0, 10.0, 60.0, 600.0],
         help="default: %(default)s")  # fmt: skip
-    add("--items", type=int, help="items simulated; default: what shows the steady state")
-    add("--of", type=int, default=10_000_000, help="items that it stands for")
+    add("--items", type=number,
+        help="items simulated, twice as many as workers or more; default: what shows the steady "
+        "state")  # fmt: skip
+    add("--of", type=number, default=10_000_000, help="items that it stands for")
     add("--wide", action="store_true", help="indexes that hold whole items")
     add("--burst", type=float, default=1.0, help="seconds of unused units saved, up to 300")
     add("--split-after", type=types.duration, help="of heat; default: never")
@@ -55,7 +58,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(words: Sequence[str]) -> int:
     """Simulate what is asked for."""
-    given = parser().parse_args(words)
+    made = parser()
+    given = made.parse_args(words)
+    if given.items is not None and given.items < 2 * max(given.workers):
+        made.error(f"--items {given.items}: {2 * max(given.workers)} or more show a steady state")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---:|' * len(COLUMNS)}", flush=True)
     for workers in given.workers:
         for seconds in given.task_time:

@@ -16,6 +16,7 @@ COMMANDS = {
     "status": ("status",),
     "status of items": ("status", "--state", "failed"),
     "export": ("export",),
+    "plan": ("plan", "--workers", "2", "--task-time", "1m"),
     "logs": ("logs", "Good"),
     "logs of an itemID": ("logs", "{id}"),
     "requeue": ("requeue", "--state", "failed", "--yes"),
@@ -25,7 +26,7 @@ COMMANDS = {
 }
 BROKEN = {
     "dynamodb:Query": set(COMMANDS),
-    "dynamodb:Scan": {"status", "export", "logs", "logs of an itemID", "resume"},
+    "dynamodb:Scan": {"status", "export", "plan", "logs", "logs of an itemID", "resume"},
     "dynamodb:BatchGetItem": {
         "status",
         "status of items",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,7 +20,9 @@ from tests.support.waiting import eventually
 FindFaults = Callable[[], list[str]]
 
 
-def freeze(fleet: Fleet, seconds: str) -> tuple[object, object]:
+def freeze(
+    fleet: Fleet, seconds: str
+) -> tuple[subprocess.CompletedProcess[str], subprocess.CompletedProcess[str]]:
     """Suspend a worker in the middle of a task of so many seconds, for longer than its lease, while
     another works; wake it up. Both workers, ended."""
     fleet.add([f"{fleet.ledger.script}|{seconds},{seconds}"], "-n", ",")
@@ -40,7 +43,7 @@ def freeze(fleet: Fleet, seconds: str) -> tuple[object, object]:
 
 def test_a_zombie_writes_nothing(fleet: Fleet, find_faults: FindFaults) -> None:
     zombie, _ = freeze(fleet, "0.5")
-    assert "lost" in zombie.stderr  # type: ignore[attr-defined]
+    assert "lost" in zombie.stderr
     assert fleet.table.items()[0]["Attempts"] == 2
     assert find_faults() == []
 

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from anamo.aws.indexes import workflow_indexes
 from anamo.aws.table import WorkflowTable
+from anamo.aws.table_admin import workflow_indexes
 from anamo.aws.table_writes import Holder
 from anamo.core.capacity import Index, write_units
 from anamo.core.item import Item, State, nested_item, single_item

@@ -28,7 +28,7 @@ from anamo.core.log_entry import LogEntry, abandoned_entry
 from anamo.core.record import Record
 from anamo.operator.nested_choice import requeued_tasks
 from anamo.worker.claim import Claim
-from anamo.worker.ended_leases import NEVER, PAGE
+from anamo.worker.ended_leases import LEASES_PAGE, NEVER
 from tests.model.table_promises import check_change, check_image, log, readable
 from tests.model.table_steps import (
     BEGINNING,
@@ -109,7 +109,7 @@ class TableMachine(RuleBasedStateMachine):
     ) -> None:
         """It takes over what is listed as locked, or was."""
         self.model.now += wait
-        now = [] if stale else self.table.leases(SMALLEST_ID, NEVER, PAGE).items
+        now = [] if stale else self.table.leases(SMALLEST_ID, NEVER, LEASES_PAGE).items
         self.locked = [*now, *self.locked]
         among = now or self.locked
         if not among:

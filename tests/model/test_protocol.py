@@ -99,9 +99,9 @@ GUARDS = [
     ("RENEW", "NOT Lease_Expires > :expires", RENEWALS, "a lease moved back"),
     ("RECORD", ENDED, RECORDS, "Ended_Tasks is not the number of ended tasks"),
     *(("REQUEUE", clause, REQUEUED, MEANWHILE) for clause in AS_SEEN),
-    *(("REQUEUE_HELD", clause, REQUEUED, MEANWHILE) for clause in AS_SEEN),
+    *(("REQUEUE_LOCKED", clause, REQUEUED, MEANWHILE) for clause in AS_SEEN),
     *(("REMOVE", clause, REMOVED, MEANWHILE) for clause in AS_SEEN),
-    *(("REMOVE_HELD", clause, REMOVED, MEANWHILE) for clause in AS_SEEN),
+    *(("REMOVE_LOCKED", clause, REMOVED, MEANWHILE) for clause in AS_SEEN),
     ("REQUEUE", "Lease_Expires < :epoch", REQUEUED, "taken while its lease went on"),
     ("REMOVE", "Lease_Expires < :epoch", REMOVED, "taken while its lease went on"),
 ]

@@ -171,6 +171,6 @@ def test_without_the_permission_to_delete_nothing_is_put_and_it_is_said_once(
     go.touch()
     ended = worker.wait()
     assert ended.returncode == 0
-    assert ended.stderr.count("no output so far of tasks that run is put in S3") == 1
+    assert ended.stderr.count("partial output is not uploaded to S3") == 1
     assert "--partial-logs off" in ended.stderr
     assert so_far(s3_client, fleet.bucket) == []

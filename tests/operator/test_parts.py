@@ -180,9 +180,9 @@ def test_rates_are_for_people() -> None:
 def test_every_operators_change_is_conditional_on_what_was_seen() -> None:
     for change in (transitions.REQUEUE, transitions.REMOVE):
         assert transitions.AS_SEEN in change.condition
-        assert transitions.UNHELD in change.condition
+        assert transitions.NO_LIVE_LEASE in change.condition
         assert State.LOCKED in change.sources
-    for forced in (transitions.REQUEUE_HELD, transitions.REMOVE_HELD):
+    for forced in (transitions.REQUEUE_LOCKED, transitions.REMOVE_LOCKED):
         assert forced.condition == transitions.AS_SEEN
         assert forced.sources == (State.LOCKED,)
 

@@ -104,7 +104,7 @@ def test_it_refuses_the_items_that_the_importer_refuses(run: Run, tmp_path: Path
 def test_it_takes_one_table(run: Run) -> None:
     ended = run("pyanamo.py", "plan", "-t", "Align", "Call", *FLAGS, "--items", "3")
     assert ended.returncode == 2
-    assert "plan takes one table: ask for Align and Call one by one" in ended.stderr
+    assert "plan takes one table: run it for Align and for Call separately" in ended.stderr
 
 
 def test_items_that_are_locked_stand_for_all_where_none_is_todo(
@@ -136,7 +136,7 @@ def test_it_says_that_it_may_not_ask_for_the_indexes(
     proxy = make_proxy(dynamodb)
     proxy.behaviour = on("DescribeTable", failing("AccessDeniedException"))
     shown = plan(run, table.name, *FLAGS, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
-    assert "dynamodb:DescribeTable is not allowed" in shown
+    assert "narrow indexes, since dynamodb:DescribeTable is denied" in shown
     assert "indexes as the table has them" in plan(run, table.name, *FLAGS)
 
 

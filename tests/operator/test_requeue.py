@@ -265,7 +265,7 @@ def test_what_a_holder_records_meanwhile_is_kept(
     proxy = make_proxy(dynamodb)
     proxy.behaviour = recording(table, item, [])
     words = ["requeue", "-t", table.name, "--state", "locked", "--force", "--yes"]
-    command = SCRIPT if guarded else unguarded(always("REQUEUE_HELD", "Ended_Tasks = :ended"))
+    command = SCRIPT if guarded else unguarded(always("REQUEUE_LOCKED", "Ended_Tasks = :ended"))
     ended = run("python", *command, *words, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
     assert ended.returncode == 0, ended.stderr
     (found,) = table.items()

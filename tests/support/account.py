@@ -73,13 +73,13 @@ def complete_iam() -> None:
         return bool(s3.get_object(bucket, unquote(key)))
 
     def check(request: Any, resource: str) -> None:
-        moto_action = vars(request)["_action"]
-        for action in asked_for(moto_action, vars(request)["_body"]):
-            vars(request)["_action"] = action
+        moto_action = request._action  # noqa: SLF001
+        for action in asked_for(moto_action, request._body):  # noqa: SLF001
+            request._action = action  # noqa: SLF001
             moto_checks(request, resource)
         bucket, _, key = resource.partition("/")
         if moto_action == "s3:GetObject" and not exists(bucket.rpartition(":")[2], key):
-            vars(request)["_action"] = "s3:ListBucket"
+            request._action = "s3:ListBucket"  # noqa: SLF001
             moto_checks(request, bucket)
 
     # Moto asks a service's handler for the resource where it has such a method; DynamoDB's has none

@@ -39,8 +39,10 @@ def test_at_first_there_is_nothing_to_obey(control: Control) -> None:
 
 
 def test_a_wait_ends_in_time(control: Control) -> None:
-    control.wait(monotonic() - 1)
+    began = monotonic()
+    control.wait(began - 1)
     control.sleep(0.01)
+    assert began + 0.01 <= monotonic() < began + LONG
 
 
 @pytest.mark.parametrize("number", STOPPING)
@@ -108,7 +110,9 @@ def test_sleep_ends_when_told_to_stop(control: Control, ends: Ends) -> None:
 
 
 def test_sleep_ends_when_its_condition_does(control: Control) -> None:
+    began = monotonic()
     control.sleep(LONG, lambda: False)
+    assert monotonic() < began + LONG
 
 
 def test_a_wait_that_goes_on_while_the_process_should_end_ends_when_it_is_out_of_time(

@@ -257,7 +257,7 @@ def test_an_ended_lease_is_found_within_a_minute_for_each_thousand_that_are_lock
         table.held[which] = locked(which, end)
         found = finder(time, table, idle=10 * HOUR, seed=seed)
         assert taken(find(found, time))[1] == which
-        thousands = math.ceil(held / ended_leases.PAGE)
+        thousands = math.ceil(held / ended_leases.LEASES_PAGE)
         assert end < time.now <= end + 60 * thousands
 
 
@@ -291,7 +291,7 @@ def test_workers_look_at_different_places() -> None:
         leases = EndedLeases(table, random.Random(seed))
         leases.next_page(EPOCH)
         assert not leases.complete
-        assert leases.locked == ended_leases.PAGE or leases.locked < 20_000
+        assert leases.locked == ended_leases.LEASES_PAGE or leases.locked < 20_000
         starts.add(leases._start)  # noqa: SLF001
     assert len(starts) == 10
 
@@ -381,7 +381,7 @@ def test_a_worker_that_ends_reads_a_page_of_what_is_locked_however_much_that_is(
     found = finder(time, table)
     assert find(found, time) is None
     assert found.over
-    assert found.locked == ended_leases.PAGE
+    assert found.locked == ended_leases.LEASES_PAGE
     assert table.requests == {"todo": 2, "last": 2, "leases": 1, "claimable_page": 1}
 
 

@@ -92,7 +92,7 @@ def test_any_items_can_be_read_and_shown(images: list[dict[str, Any]]) -> None:
     for record in records:
         failures.add(record)
         step.add(record, NOW)
-        shown.append(listing.item_object("T", record))
+        shown.append(listing.listed_item("T", record))
         assert all(number >= 0 for number in record.task_states().values())
         assert record.since == "" or record.since
         assert sorted({task.name for task in record.item.nested}, key=task_order) is not None

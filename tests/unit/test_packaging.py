@@ -72,7 +72,7 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else(wheel: Path) -> None
 def test_the_wheel_has_the_index_file_that_is_at_the_top(wheel: Path, installed: Path) -> None:
     packed = zipfile.ZipFile(wheel).read(f"anamo/{INDEX}")
     assert packed == (ROOT / INDEX).read_bytes()
-    code = "from anamo.aws.indexes import INDEX_FILE; print(INDEX_FILE)"
+    code = "from anamo.aws.table_admin import INDEX_FILE; print(INDEX_FILE)"
     found = run(sys.executable, "-c", code, PYTHONPATH=str(installed)).strip()
     assert found == str(installed / "anamo" / INDEX)
 

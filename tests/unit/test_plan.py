@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from anamo.aws.indexes import workflow_indexes
+from anamo.aws.table_admin import workflow_indexes
 from anamo.aws.update import GROUP_LIMIT
 from anamo.core.item import Item, nested_item, single_item
 from anamo.operator.plan.forecast import DOUBLING_SECONDS, PROCESSES, Forecast, Plan, forecast
@@ -43,7 +43,7 @@ def test_an_item_takes_the_units_that_the_documents_say() -> None:
         (single_item("Sample-17", "true 17"), 1),
         (nested(3), 3),
         (nested(50), 50),
-        (nested(50), 10),
+        (nested(50), group_size(50, 0.2, 2)),
         (nested(50), 2),
         (nested(50), 1),
     ]
@@ -61,12 +61,21 @@ def test_an_item_takes_the_units_that_the_documents_say() -> None:
         ], row
 
 
-def test_nested_items_of_long_tasks_are_cheaper_up_to_the_number_that_the_documents_say() -> None:
-    def units_a_task(tasks: int) -> float:
-        life = item_life(nested(tasks), workflow_indexes(), 1)
-        return sum(write.total for write in life.running) / tasks
+def units_a_task(tasks: int, task_seconds: float, at_once: int = 1) -> float:
+    group = group_size(tasks, task_seconds, at_once)
+    life = item_life(nested(tasks), workflow_indexes(), group)
+    return sum(write.total for write in life.running) / tasks
 
-    assert units_a_task(140) < 14 < units_a_task(150)
+
+def test_short_nested_tasks_take_the_units_that_the_documents_say() -> None:
+    taken = [units_a_task(50, seconds) for seconds in (0.001, 0.2, 0.9)]
+    assert [round(units, 1) for units in taken] == [0.4, 1.3, 2.9]
+    assert round(units_a_task(50, 0.2, at_once=2), 1) == 0.9
+    assert units_a_task(900, 0.2) < 14 < units_a_task(920, 0.2)
+
+
+def test_nested_items_of_long_tasks_are_cheaper_up_to_the_number_that_the_documents_say() -> None:
+    assert units_a_task(140, 60.0) < 14 < units_a_task(150, 60.0)
 
 
 def test_results_share_a_write_only_if_they_end_while_one_waits() -> None:
@@ -88,6 +97,21 @@ def test_nothing_takes_longer_than_its_tasks_where_all_workers_begin_at_once() -
 def test_the_ceiling_decides_where_more_workers_come_than_it_feeds() -> None:
     found = forecast_of(Plan(100_000, SINGLE, 10_000, 1.0))
     assert found.seconds == pytest.approx(100_000 / found.limits[0].rate)
+
+
+def test_on_wide_indexes_the_ceiling_is_divided_by_the_size_of_single_items() -> None:
+    plan = Plan(100_000, single_item("Sample000001", "align " + 2_900 * "x"), 10_000, 1.0)
+    narrow, wide = forecast_of(plan), forecast_of(plan, wide=True)
+    assert 3 * 1024 < narrow.life.bytes < 4 * 1024
+    # Renewals, of which tasks of a second have few, take the same units on both
+    assert wide.limits[0].rate == pytest.approx(narrow.limits[0].rate / 4, rel=0.01)
+
+
+def test_whether_an_index_can_be_split_does_not_depend_on_the_items_number() -> None:
+    numbered = [replace(SINGLE, item_id=number) for number in (7, 8)]
+    found = [forecast_of(Plan(1_000, item, 1_000, 1.0)) for item in numbered]
+    assert found[0].limits == found[1].limits
+    assert found[0].limits[0].splits
 
 
 def test_what_a_new_table_takes_doubles_every_half_hour_and_is_never_split() -> None:

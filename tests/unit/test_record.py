@@ -91,9 +91,9 @@ def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 )
 def test_a_date_without_a_time_zone_is_in_utc_wherever_it_is_read(begin: str, end: str) -> None:
     record = listed("done", Lock_Date=begin, Done_Date=end)
-    assert record.held(0) == (1_769_851_800, 1_769_851_861)
+    assert record.claim_span(0) == (1_769_851_800, 1_769_851_861)
 
 
 @pytest.mark.parametrize("date", ["NULL", "yesterday", "0001-01-01", "9999-12-31T23:59:59"])
 def test_a_date_of_another_era_or_that_is_none_counts_as_unknown(date: str) -> None:
-    assert listed("done", Lock_Date=date).held(0) is None
+    assert listed("done", Lock_Date=date).claim_span(0) is None

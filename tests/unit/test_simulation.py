@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anamo.aws.indexes import workflow_indexes
+from anamo.aws.table_admin import workflow_indexes
 from anamo.core.capacity import PARTITION_WRITES, Index
 from anamo.core.item import nested_item, single_item
 from anamo.operator.plan import item_life

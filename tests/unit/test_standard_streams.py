@@ -7,6 +7,7 @@ import pty
 import select
 import sys
 from collections.abc import Iterator
+from time import monotonic
 
 import pytest
 
@@ -86,7 +87,9 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
     stream = UnwaitingStream("program", writer)
     os.close(reader)
     print("one", file=stream)
+    began = monotonic()
     stream.drain(60)
+    assert monotonic() < began + 60
     os.close(writer)
 
 

@@ -166,7 +166,7 @@ def test_without_a_descriptor_to_look_with_the_group_is_stopped(
 def test_what_a_dead_worker_process_left_and_cannot_be_killed_is_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(orphans, "KILLED_SECONDS", 0)
+    monkeypatch.setattr(orphans, "ORPHANS_KILLED_SECONDS", 0)
     since = process_tree.now()
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as left:
         with monkeypatch.context() as powerless:

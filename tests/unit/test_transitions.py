@@ -39,26 +39,26 @@ def test_every_transition_is_attempted() -> None:
 
 
 FREE = {state for state in STATES if state.startswith(("done", "failed"))}
-UNHELD = {state for state in STATES if "ended" in state or "without" in state}
+NO_LIVE_LEASE = {state for state in STATES if "ended" in state or "without" in state}
 LOCKED = {state for state in STATES if "locked" in state}
 OPERATIONS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Record], object], set[str]]] = {
     "requeue": (
         transitions.REQUEUE,
         lambda table, seen: table.requeue(seen, AGAIN, force=False),
-        FREE | UNHELD,
+        FREE | NO_LIVE_LEASE,
     ),
     "requeue --force": (
-        transitions.REQUEUE_HELD,
+        transitions.REQUEUE_LOCKED,
         lambda table, seen: table.requeue(seen, AGAIN, force=True),
         LOCKED,
     ),
     "requeue in part": (
         transitions.REQUEUE_PART,
         lambda table, seen: part_of(table.requeue_part(seen, ["Task_1"], force=False)),
-        FREE | UNHELD,
+        FREE | NO_LIVE_LEASE,
     ),
     "requeue in part --force": (
-        transitions.REQUEUE_HELD_PART,
+        transitions.REQUEUE_LOCKED_PART,
         lambda table, seen: part_of(table.requeue_part(seen, ["Task_1"], force=True)),
         LOCKED,
     ),
@@ -71,7 +71,7 @@ OPERATIONS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Record], obj
     "remove": (
         transitions.REMOVE,
         lambda table, seen: table.remove(seen, force=False),
-        FREE | UNHELD | LEGAL[transitions.CLAIM] | {"held"},
+        FREE | NO_LIVE_LEASE | LEGAL[transitions.CLAIM] | {"held"},
     ),
     "remove in part": (
         transitions.REMOVE_PART,
@@ -79,7 +79,7 @@ OPERATIONS: Mapping[str, tuple[Transition, Callable[[WorkflowTable, Record], obj
         {state for state in STATES if state.startswith("failed")},
     ),
     "remove --force": (
-        transitions.REMOVE_HELD,
+        transitions.REMOVE_LOCKED,
         lambda table, seen: table.remove(seen, force=True),
         LOCKED,
     ),

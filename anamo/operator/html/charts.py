@@ -83,8 +83,15 @@ def shared_axis(
 def histogram(
     metric: Metric, axis: LogAxis, label: Callable[[float], str]
 ) -> tuple[list[Bar], int]:
-    """A bar for each of the axis's BINS intervals that has values, and the number of tasks that a
-    bar of full height stands for.
+    """A bar for each of the axis's BINS intervals that has values.
+
+    Args:
+        metric: The values.
+        axis: Their axis.
+        label: Writes a value with its unit.
+
+    Returns:
+        The bars, and the number of tasks that a bar of full height stands for.
     """
     numbers = [0] * BINS
     for value in metric.values:

@@ -57,7 +57,8 @@ class ItemRow:
         kind: One of the kinds above, or `len(KINDS)` and more for states of other tools.
         instance: The instance that claimed it last; empty if none did.
         worker: Which worker process on it: begins the claim's token.
-        held: When its last claim began and ended, or the time now; None where it is not known.
+        claim_span: When its last claim began and ended, or the time now; None where that is not
+            known.
         attempts: Its claims so far.
         states: How many of its tasks there are, and are done and failed.
         cause: The position of its first failure's group; -1 if none failed.
@@ -70,7 +71,7 @@ class ItemRow:
     kind: int
     instance: str
     worker: str
-    held: tuple[float, float] | None
+    claim_span: tuple[float, float] | None
     attempts: int
     states: tuple[int, int, int]
     cause: int
@@ -81,8 +82,8 @@ class ItemRow:
     def to_json(self, sample: int, host: int, now: float, *, detailed: bool) -> str:
         """The row, with the positions of its sample and of its host."""
         span = DEFAULTS[3:5]
-        if self.held:
-            span = (round(now - self.held[0]), round(self.held[1] - self.held[0]))
+        if self.claim_span:
+            span = (round(now - self.claim_span[0]), round(self.claim_span[1] - self.claim_span[0]))
         values = [sample, self.kind, host, *span, self.attempts, *self.states, self.cause]
         if detailed and self.details:
             return f"{to_json(values)[:-1]},{self.details}]"

@@ -10,7 +10,7 @@ from anamo.operator.html.item_row import DETAIL_SIZE, KINDS, to_json
 from anamo.operator.html.step_data import StepData
 from anamo.operator.html.timeline import timeline
 
-STATES = ("failed", "running", "other", "held", "waiting", "done")
+SAMPLE_STATES = ("failed", "running", "other", "held", "waiting", "done")
 """States of a sample over all steps: the first that one of its items is in, and `done` if every
 step has it and all its items are done."""
 
@@ -36,7 +36,7 @@ class ReportData:
     def counts(self) -> dict[str, int]:
         """How many samples are in each state."""
         counts = Counter(self.states)
-        return {state: counts[state] for state in STATES}
+        return {state: counts[state] for state in SAMPLE_STATES}
 
     def to_json(self, hints: Hints, now: float, refresh: float | None) -> str:
         """Everything that the report's script needs.
@@ -55,11 +55,11 @@ class ReportData:
             "now": round(now),
             "refresh": refresh,
             "kinds": list(map(printable, self._steps[0].kinds if self._steps else [])),
-            "states": STATES,
+            "states": SAMPLE_STATES,
             "steps": [_step(step, hints) for step in self._steps],
             "hosts": list(map(printable, instances)),
             "samples": list(map(printable, self.samples)),
-            "stateOf": "".join(str(STATES.index(state)) for state in self.states),
+            "stateOf": "".join(str(SAMPLE_STATES.index(state)) for state in self.states),
             "unpasteable": [k for k, each in enumerate(self.samples) if not pasteable(each)],
             "timeline": _timeline(self._steps),
         }
@@ -103,7 +103,7 @@ def _state(steps: Sequence[set[str]]) -> str:
     found = set().union(*steps)
     if "done" in found and not all(steps):
         found.add("waiting")
-    return next(state for state in STATES if state in found)
+    return next(state for state in SAMPLE_STATES if state in found)
 
 
 def _step(step: StepData, hints: Hints) -> dict[str, Any]:

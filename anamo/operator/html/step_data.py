@@ -95,7 +95,7 @@ class StepData:
             kind=self._kind(record, now),
             instance="" if item.instance_id == NULL else item.instance_id,
             worker="" if item.lock_id == NULL else item.lock_id[:WORKER_PART],
-            held=record.held(now),
+            claim_span=record.claim_span(now),
             attempts=item.attempts,
             states=(record.tasks, states[State.DONE.value], failed),
             cause=cause,

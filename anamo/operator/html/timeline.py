@@ -28,10 +28,10 @@ SLACK = 1.0
 """Seconds by which items of one worker may seem to overlap: it claims one while the end of the last
 is being written."""
 
-Bar = list[Any]
+TimelineBar = list[Any]
 """Begin, seconds, kind, step and the position of the item; of several the negated number."""
 
-Span = tuple[float, float, int, ItemRow, int]
+ItemSpan = tuple[float, float, int, ItemRow, int]
 """Begin, end, step, row, position of the row."""
 
 
@@ -43,12 +43,12 @@ def timeline(steps: Sequence[Sequence[ItemRow]]) -> dict[str, Any]:
         `hosts`, each [name, items, lanes], in the order of their first item, a lane being a list of
         bars whose times count from `begin`; and the number of `hidden` hosts.
     """
-    spans: list[Span] = sorted(
+    spans: list[ItemSpan] = sorted(
         (
-            (*row.held, step, row, position)
+            (*row.claim_span, step, row, position)
             for step, rows in enumerate(steps)
             for position, row in enumerate(rows)
-            if row.held and row.instance and row.kind != LOST
+            if row.claim_span and row.instance and row.kind != LOST
         ),
         key=lambda span: span[:3],
     )
@@ -56,7 +56,7 @@ def timeline(steps: Sequence[Sequence[ItemRow]]) -> dict[str, Any]:
         return {}
     begin, end = spans[0][0], max(span[1] for span in spans)
     gap = (end - begin) / CLOSEST if len(spans) > MAX_BARS else -math.inf
-    hosts: dict[str, list[Span]] = {}
+    hosts: dict[str, list[ItemSpan]] = {}
     for span in spans:
         hosts.setdefault(span[3].instance, []).append(span)
     shown = set(sorted(hosts, key=lambda name: -len(hosts[name]))[:MAX_INSTANCES])
@@ -72,19 +72,19 @@ def timeline(steps: Sequence[Sequence[ItemRow]]) -> dict[str, Any]:
     }
 
 
-def lanes(spans: Sequence[Span]) -> list[list[Span]]:
+def lanes(spans: Sequence[ItemSpan]) -> list[list[ItemSpan]]:
     """The spans of one instance, a lane for each of the workers that ran at once.
 
     Args:
         spans: Sorted by time.
     """
     numbers = Counter(span[3].worker for span in spans)
-    runs: dict[object, list[Span]] = {}
+    runs: dict[object, list[ItemSpan]] = {}
     for position, span in enumerate(spans):
         worker = span[3].worker
         known = worker and numbers[worker] > 1
         runs.setdefault(worker if known else position, []).append(span)
-    found: list[list[Span]] = []
+    found: list[list[ItemSpan]] = []
     ends: list[float] = []
     for run in runs.values():
         free = next((k for k, end in enumerate(ends) if end <= run[0][0] + _slack(run)), None)
@@ -98,12 +98,12 @@ def lanes(spans: Sequence[Span]) -> list[list[Span]]:
     return [sorted(lane, key=lambda span: span[:3]) for lane in found]
 
 
-def _slack(run: Sequence[Span]) -> float:
+def _slack(run: Sequence[ItemSpan]) -> float:
     """Seconds by which a run may overlap the one before it in its lane: fewer for brief items."""
     return min(SLACK, (run[0][1] - run[0][0]) / 2)
 
 
-def _bars(lane: Iterable[Span], begin: float, gap: float) -> Iterable[Bar]:
+def _bars(lane: Iterable[ItemSpan], begin: float, gap: float) -> Iterable[TimelineBar]:
     """The bars of a lane.
 
     Args:
@@ -112,7 +112,7 @@ def _bars(lane: Iterable[Span], begin: float, gap: float) -> Iterable[Bar]:
         gap: Neighbours of the same kind that are fewer seconds apart are drawn as one bar;
             -math.inf for none. Spans that overlap are a negative number of seconds apart.
     """
-    last: Bar | None = None
+    last: TimelineBar | None = None
     for start, end, step, row, position in lane:
         left, seconds = round(start - begin), round(end - start)
         if last and last[2:4] == [row.kind, step] and left - last[0] - last[1] < gap:

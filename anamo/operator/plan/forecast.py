@@ -214,7 +214,8 @@ def _splitting(
     """Whether the sort keys of a place differ between this item and another, which another worker
     holds. Both print the same number of lines.
     """
-    other = replace(item, item_id=7, task_id=f"{item.task_id}x")
+    another = 8 if item.item_id == 7 else 7
+    other = replace(item, item_id=another, task_id=f"{item.task_id}x")
     lives = (life, item_life(other, indexes, group, "i-1111111111111111f"))
     keys: list[dict[Place, set[object]]] = [{}, {}]
     for each, found in zip(lives, keys, strict=True):

@@ -119,7 +119,7 @@ def _bill(plan: Plan, found: Forecast) -> Iterator[str]:
         ("write units", _large(found.write_units), price.of(found.write_units, 0, 0)),
         ("read units", _large(found.read_units), price.of(0, found.read_units, 0)),
         ("log objects", _large(found.puts), price.of(0, 0, found.puts)),
-        ("together", "", found.dollars),
+        ("total", "", found.dollars),
     ]
     width = max(17, *(len(number) for _, number, _ in rows), len(_large(hours)))
     dollars_width = max(14, 2 + max(len(_large(dollars, 2)) for *_, dollars in rows))

@@ -1,19 +1,18 @@
 """The command: reads what is to be done from a table, or takes it from the command line."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from anamo.aws import session
-from anamo.aws.indexes import workflow_indexes
 from anamo.aws.pages import Part
 from anamo.aws.retry import OperatorRetry
 from anamo.aws.table import WorkflowTable
+from anamo.aws.table_admin import workflow_indexes
 from anamo.aws.table_reads import Projection
 from anamo.core.capacity import Index
 from anamo.core.errors import AccessDenied, TableMissing, UsageError
 from anamo.core.item import Item, NestedTask, State, nested_item, new_values, single_item
-from anamo.core.item_size import ITEM_LIMIT, SMALLEST_TAIL, size_of, tail_limit
+from anamo.core.item_size import ITEM_LIMIT, SMALLEST_TAIL, fitting_tasks, size_of, tail_limit
 from anamo.core.text import count, printable
 from anamo.operator.counts import count_table
 from anamo.operator.plan.forecast import Plan, forecast
@@ -98,12 +97,8 @@ def _usual_item(tasks: int) -> Item:
 
 def _check_size(item: Item, request: PlanRequest) -> None:
     """Refuse what the importer refuses."""
-
-    def too_large(tasks: int) -> bool:
-        return tail_limit(replace(item, nested=item.nested[:tasks]), request.table) < SMALLEST_TAIL
-
-    if too_large(item.tasks):
-        fit = bisect_left(range(2, item.tasks), True, key=too_large) + 1
+    if tail_limit(item, request.table) < SMALLEST_TAIL:
+        fit = fitting_tasks(item, request.table)
         raise UsageError(
             f"{request.nested:,} nested tasks with their logs do not fit in DynamoDB's 400 KB: the "
             f"importer would refuse them; {count(fit, 'task')} fit, if their commands have "
@@ -159,9 +154,10 @@ def _indexes(table: WorkflowTable, retry: OperatorRetry) -> tuple[Sequence[Index
     try:
         there = {index.name: index for index in retry(table.indexes)}
     except AccessDenied:
-        # Operators of earlier versions were not given dynamodb:DescribeTable
-        return known, "narrow indexes: dynamodb:DescribeTable is not allowed, so none was asked for"
-    return [there.get(index.name, index) for index in known], "indexes as the table has them"
+        return known, "narrow indexes, since dynamodb:DescribeTable is denied"
+    found = [there.pop(index.name, index) for index in known]
+    without = f", without {', '.join(sorted(there))}" if there else ""
+    return found, f"indexes as the table has them{without}"
 
 
 def _plan(request: PlanRequest, items: int, typical: Item) -> Plan:
