@@ -56,6 +56,10 @@ class InstanceMetadata:
             return response.read().decode() or None if response.status == 200 else None
 
 
+FIRST_ATTEMPTS = 3
+"""Containers that start together on one machine may be throttled by its metadata service."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interruption:
     """The notice that EC2 is reclaiming this Spot instance.
@@ -75,15 +79,15 @@ class SpotNotices:
     The interruption notice comes two minutes ahead; a rebalance recommendation may come earlier,
     and need not be followed by an interruption.
 
-    A service that does not respond the first time is not asked again: a container that cannot reach
-    it (a hop limit of 1) would wait a second at each check. One that has responded is, since it may
-    be slow while tasks use up the machine.
+    A service that has never responded in FIRST_ATTEMPTS requests is not asked again: a container
+    that cannot reach it (a hop limit of 1) would wait a second at each check. One that has
+    responded is, since it may be slow while tasks use up the machine.
     """
 
     def __init__(self) -> None:
         self._metadata = InstanceMetadata()
-        # None until it was asked
-        self._responds: bool | None = None
+        self._responds = False
+        self._attempts = 0
         self._recommended = False
 
     def interruption(self) -> Interruption | None:
@@ -100,8 +104,9 @@ class SpotNotices:
         return self._recommended
 
     def _get(self, path: str) -> str | None:
-        if self._responds is False:
+        if not self._responds and self._attempts >= FIRST_ATTEMPTS:
             return None
+        self._attempts += 1
         value = self._metadata.get(path)
         self._responds = self._responds or self._metadata.reachable
         return value

@@ -164,9 +164,17 @@ def log_key(prefix: str, table: str, item: Item, lock_id: str, first: str | None
     task = task.removesuffix("%") if task[-2:-1] != "%" else task[:-2]
     task = task.replace(".", "%2E") if task in (".", "..") else task
     nested = f"-{_nested_part(first)}" if first else ""
-    return "/".join(
-        [*encoded_prefix(prefix), quote(table), task, f"{item.item_id}-{lock_id}{nested}.log.gz"]
-    )
+    return f"{log_folder(prefix, table)}{task}/{item.item_id}-{lock_id}{nested}.log.gz"
+
+
+def log_folder(prefix: str, table: str) -> str:
+    """What the keys of a table's logs begin with, as far as the last slash.
+
+    Args:
+        prefix: The prefix of all logs.
+        table: The table's name or ARN.
+    """
+    return "/".join([*encoded_prefix(prefix), quote(table), ""])
 
 
 def split_address(address: str, lock_id: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 from anamo.worker.messages import CountLeft, ForceStop, StartNoMore, StopRequest
-from anamo.worker.signals import STOPPING
+from anamo.worker.signals import STOPPING, unblock
 from anamo.worker.turns import Turn
 
 DRAIN_SECONDS = 2.0
@@ -25,6 +25,10 @@ DRAIN_SECONDS = 2.0
 LEAVE_SECONDS = 1.0
 """Seconds from then until a log that is still being packed or uploaded is left behind. Its item
 must be released before the parent kills this process."""
+
+
+LONGEST_WAIT = 86_400.0
+"""Seconds that one call waits at most: poll(2) takes no more than 24 days."""
 
 
 class Control:
@@ -67,7 +71,7 @@ class Control:
         # Without a handler SIGCHLD would not end a wait
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         # The parent blocked them, so that none was lost before
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+        unblock()
 
     def _stop_by_signal(self, number: int) -> None:
         self.own_signal = self.own_signal or number
@@ -100,8 +104,10 @@ class Control:
             os.write(self._alarm, b"\0")
 
     def wait(self, until: float | None) -> None:
-        """Wait for something to happen, at most until a time of the monotonic clock."""
-        timeout = None if until is None else max(until - monotonic(), 0) * 1000
+        """Wait for something to happen, at most until a time of the monotonic clock. It may return
+        before that.
+        """
+        timeout = None if until is None else 1000 * min(max(until - monotonic(), 0), LONGEST_WAIT)
         for descriptor, _ in self._poll.poll(timeout):
             if descriptor == self._pipe:
                 with suppress(BlockingIOError):

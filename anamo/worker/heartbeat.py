@@ -2,7 +2,7 @@
 
 Guaranteed: as long as the process lives and reaches DynamoDB, the leases of its claims do not
 expire; a claim that turns out to be lost is marked as lost, and the main thread is woken. A renewal
-that fails, for whatever reason, is logged and retried until it succeeds.
+that fails, for whatever reason, is reported once and retried until it succeeds.
 """
 
 import logging
@@ -45,6 +45,7 @@ class Heartbeat:
         self._claims = claims
         self._wake = wake
         self._ended = False
+        self._failing: set[Claim] = set()
         self._due = threading.Event()
         start_thread("heartbeat", self._run)
 
@@ -65,7 +66,9 @@ class Heartbeat:
             self._due.clear()
             if self._ended:
                 return
-            renewed = [self._renew(claim) for claim in self._claims()]
+            claims = list(self._claims())
+            self._failing.intersection_update(claims)
+            renewed = [self._renew(claim) for claim in claims]
             # After it was suspended, a machine renews by the time at which that began, until some
             # responses agree on a later one
             settled = all(renewed) and not self._clock.doubtful
@@ -82,8 +85,12 @@ class Heartbeat:
             # Were this thread to end, every later lease would expire under its task
             logger.debug("heartbeat", exc_info=True)
             fault = error if isinstance(error, AnamoError) else internal(error)
-            logger.warning("lease of item %d: %s; trying again", claim.item.item_id, fault)
+            # Once, until a renewal succeeds: DynamoDB may be out of reach for an hour
+            level = logging.INFO if claim in self._failing else logging.WARNING
+            logger.log(level, "lease of item %d: %s; trying again", claim.item.item_id, fault)
+            self._failing.add(claim)
             return False
+        self._failing.discard(claim)
         if not held and claim in self._claims():
             claim.lost = True
             self._wake()

@@ -16,6 +16,7 @@ from anamo.worker.control import Control
 from anamo.worker.options import Options
 from anamo.worker.orphans import reap_left_behind
 from anamo.worker.output_files import OutputFiles
+from anamo.worker.process_tree import Readings
 from anamo.worker.recorder import Recorder
 from anamo.worker.task_process import Outcome, StopReason, TaskProcess
 
@@ -87,8 +88,9 @@ class ItemRun:
             self._recorder.shorten_waits()
         if stop:
             grace = 0 if self._control.force_stop else self._options.grace
+            readings = Readings()
             for process in self._running.values():
-                process.stop(StopReason.SHUTDOWN, grace)
+                process.stop(StopReason.SHUTDOWN, grace, readings)
 
     @property
     def _may_start(self) -> bool:
@@ -138,9 +140,9 @@ class ItemRun:
 
     def _collect(self) -> bool:
         """Hand in the tasks that ended; True if the claim's last result was among them."""
-        ended = []
+        ended, readings = [], Readings()
         for name, process in list(self._running.items()):
-            if outcome := process.poll():
+            if outcome := process.poll(readings):
                 del self._running[name]
                 if self._counts(outcome):
                     ended.append((name, outcome))
@@ -177,11 +179,13 @@ class ItemRun:
 
     def _kill(self) -> None:
         """Kill and reap what still runs: an error ended the run."""
+        readings = Readings()
         for process in self._running.values():
-            process.stop(StopReason.SHUTDOWN, grace=0)
+            process.stop(StopReason.SHUTDOWN, 0, readings)
         while self._running:
+            readings = Readings()
             for name, process in list(self._running.items()):
-                if outcome := process.poll():
+                if outcome := process.poll(readings):
                     outcome.close()
                     del self._running[name]
             reap_left_behind(self._pids())

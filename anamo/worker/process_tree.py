@@ -47,6 +47,23 @@ def descendants() -> list[Descendant]:
     return found
 
 
+class Readings:
+    """Readings of the process table that the tasks of a worker process share in one pass over them.
+
+    One is made when it is first asked for. It takes a tenth of a second where thousands of
+    processes run: made for each of hundreds of tasks, it would use up the time that a stop has.
+    """
+
+    def __init__(self) -> None:
+        self._made: list[list[Descendant]] = []
+
+    def get(self, position: int = 0) -> list[Descendant]:
+        """The first reading, or the next ones: what `descendants` found then."""
+        while len(self._made) <= position:
+            self._made.append(descendants())
+        return self._made[position]
+
+
 def is_alive(process: Process) -> bool:
     """Whether a process still runs; a zombie does not, unless it is one thread of several."""
     try:

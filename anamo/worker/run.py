@@ -24,7 +24,7 @@ from anamo.aws.table_writes import Holder
 from anamo.core.codec import ItemId
 from anamo.core.errors import AnamoError, AwsError, internal
 from anamo.core.item import Item, State
-from anamo.core.log_entry import encoded_prefix
+from anamo.core.log_entry import log_folder
 from anamo.core.text import count
 from anamo.worker import cgroup
 from anamo.worker.claimer import Claimer
@@ -90,7 +90,7 @@ def work(
         find_what_is_left(totals, others)
     totals.consumed = sum((table.meter.consumed for table in tables), totals.consumed)
     logs = LogStore(None, options.bucket)
-    where = [logs.address(_log_folder(options, table)) for table in options.tables]
+    where = [logs.address(log_folder(options.prefix, table)) for table in options.tables]
     summarise(totals, options.tables, monotonic() - began, where, screen.say)
     if totals.failed or totals.items[State.FAILED]:
         screen.say(f"to see why tasks failed: {_typed(options, 'status', options.tables)}")
@@ -150,7 +150,7 @@ def _check(options: Options, signals: Signals, screen: Screen) -> list[WorkflowT
         table.prepare(signals.sleep, screen.say)
     logs = LogStore(session.s3_client(options.region), options.bucket)
     for name in options.tables:
-        check = partial(logs.check, _log_folder(options, name))
+        check = partial(logs.check, log_folder(options.prefix, name))
         RetryPolicy(signals.sleep).retry(check, CHECK_SECONDS, not_retried=NOT_RETRIED)
     return tables
 
@@ -168,11 +168,6 @@ def _as_claims(earlier: Mapping[str, Sequence[Item]]) -> list[ClaimSent]:
         for table, items in earlier.items()
         for item in items
     ]
-
-
-def _log_folder(options: Options, table: str) -> str:
-    """What the keys of a table's logs begin with."""
-    return "/".join([*encoded_prefix(options.prefix), table, ""])
 
 
 def _limits(options: Options, began: float) -> Limits:

@@ -58,6 +58,7 @@ class Signals:
             signal.signal(number, lambda number, frame: self._note(number))
         # So that the end of an adopted process ends a wait
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        unblock()
 
     def _note(self, number: int) -> None:
         if self.first == number and monotonic() < self._came + REPEAT_SECONDS:
@@ -92,6 +93,13 @@ class Signals:
             select.select([self._pipe], [], [], left)
             self.clear()
             self.check()
+
+
+def unblock() -> None:
+    """Unblock the signals that stop, and SIGCHLD, without which the end of a task would not end a
+    wait: whatever started this process may have had them blocked, which exec leaves as it is.
+    """
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOPPING, signal.SIGCHLD})
 
 
 @contextmanager

@@ -16,6 +16,7 @@ task's process shares the worker's memory, which Linux counts.
 import errno
 import logging
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -34,6 +35,7 @@ from anamo.core.log_entry import FAILED, SUCCESSFUL
 from anamo.worker import cgroup
 from anamo.worker.orphans import has_left_behind
 from anamo.worker.output_files import NONE_KEPT, OutputFiles
+from anamo.worker.process_tree import Readings
 from anamo.worker.process_tree import now as boot_seconds
 from anamo.worker.task_processes import TaskProcesses
 
@@ -239,8 +241,9 @@ class TaskProcess:
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
-            # A script without a #! line, which POSIX has execvp run by the shell
-            return spawn(["/bin/sh", *words])
+            # No "#!" line: the shell runs it, as POSIX has execvp do. dash does not look in PATH
+            found = shutil.which(words[0], path=environment.get("PATH", os.defpath))
+            return spawn(["/bin/sh", found or words[0], *words[1:]])
 
     def _refuse(self, exit_code: int, message: str) -> None:
         """End at once, with the message and the exit code of a shell."""
@@ -255,24 +258,26 @@ class TaskProcess:
         """Process id of the first process, and of its session; None if it could not be started."""
         return self._process.pid if self._process else None
 
-    def poll(self) -> Outcome | None:
+    def poll(self, readings: Readings | None = None) -> Outcome | None:
         """Reap the task if it has ended; stop it if its time is over.
 
+        Args:
+            readings: Of the process table, which all tasks share that are polled in one pass.
+
         Returns:
-            The outcome once the task, or all its processes if it was stopped, have ended, else
-            None.
+            The outcome once it has ended, with all its processes if it was stopped; else None.
         """
-        now = monotonic()
+        now, readings = monotonic(), readings or Readings()
         if self._exit is None:
             self._reap(now)
         if self._exit is None:
             if self._timeout is not None and now >= self._begin + self._timeout:
                 self._timeout = None
-                self.stop(StopReason.TIMEOUT, self._grace)
-            self._kill_when_due(now)
-            self._gather_when_due(now)
+                self.stop(StopReason.TIMEOUT, self._grace, readings)
+            self._kill_when_due(now, readings)
+            self._gather_when_due(now, readings)
             return None
-        if self._kill_at is not None and self._others_live(now):
+        if self._kill_at is not None and self._others_live(now, readings):
             return None
         if self._processes:
             self._processes.close()
@@ -299,11 +304,11 @@ class TaskProcess:
         """Seconds since its start."""
         return monotonic() - self._begin
 
-    def _others_live(self, now: float) -> bool:
+    def _others_live(self, now: float, readings: Readings) -> bool:
         """Whether the end of other processes of a stopped task must be waited for."""
-        if not self._processes or not self._processes.are_alive():
+        if not self._processes or not self._processes.are_alive(readings):
             return False
-        self._kill_when_due(now)
+        self._kill_when_due(now, readings)
         assert self._kill_at is not None
         if now < self._kill_at + TASK_KILLED_SECONDS:
             return True
@@ -322,30 +327,32 @@ class TaskProcess:
             if self._seconds < SHORT_SECONDS:
                 self._left_nothing = not has_left_behind(self._sessions() - {pid})
 
-    def stop(self, why: StopReason, grace: float) -> None:
+    def stop(self, why: StopReason, grace: float, readings: Readings | None = None) -> None:
         """Send SIGTERM to its processes now, and SIGKILL later. The caller continues to poll.
 
         Args:
             why: The reason; of several calls, that of the first counts.
             grace: Seconds until SIGKILL; of several calls, the shortest counts.
+            readings: As for `poll`.
         """
         if self._stopped is None:
             self._stopped = why
         kill_at = monotonic() + grace
         if self._kill_at is None:
             if self._processes:
-                self._processes.terminate(all_are_stopped=why is StopReason.SHUTDOWN)
+                everything = why is StopReason.SHUTDOWN
+                self._processes.terminate(readings or Readings(), all_are_stopped=everything)
             self._kill_at = kill_at
         self._kill_at = min(self._kill_at, kill_at)
 
-    def _kill_when_due(self, now: float) -> None:
+    def _kill_when_due(self, now: float, readings: Readings) -> None:
         if self._kill_at is not None and now >= self._kill_at and self._processes:
-            self._processes.kill()
+            self._processes.kill(readings)
 
-    def _gather_when_due(self, now: float) -> None:
+    def _gather_when_due(self, now: float, readings: Readings) -> None:
         if self._cgroup_at is not None and now >= self._cgroup_at and self._processes:
             self._cgroup_at = None
-            self._processes.gather()
+            self._processes.gather(readings)
 
     def next_poll(self) -> float | None:
         """When to poll at the latest, by the monotonic clock; None if SIGCHLD comes in time."""

@@ -10,7 +10,7 @@ Not guaranteed: that such a daemon is found after a timeout, if it has emptied i
 other tasks of the same item run, and the task had no cgroup yet.
 
 Finding them reads the state of every process of the machine, so that is not done until a task is
-stopped, or gets its cgroup.
+stopped, or gets its cgroup, and then once or twice for all tasks (`process_tree.Readings`).
 """
 
 import os
@@ -22,8 +22,8 @@ from anamo.worker import cgroup
 from anamo.worker.process_tree import (
     Descendant,
     Process,
+    Readings,
     began_since,
-    descendants,
     environment_of,
     is_alive,
     send_signal,
@@ -59,34 +59,35 @@ class TaskProcesses:
         self._known: set[Process] = set()
         self._cgroup: cgroup.TaskCgroup | None = None
 
-    def gather(self) -> None:
+    def gather(self, readings: Readings) -> None:
         """Put the task into a cgroup, if cgroups can be made. What it starts meanwhile may miss it,
         and is found as where there are none.
         """
-        found = self._find()
+        found = self._find(readings)
         self._cgroup = cgroup.make(self._session)
         if self._cgroup:
             for process in found:
                 self._cgroup.add(process.pid)
 
-    def terminate(self, *, all_are_stopped: bool) -> None:
+    def terminate(self, readings: Readings, *, all_are_stopped: bool) -> None:
         """Send SIGTERM to each of them.
 
         Args:
+            readings: Those of this pass.
             all_are_stopped: Whether all tasks of this worker process are being stopped.
         """
         self._all_are_stopped = all_are_stopped
-        self._signal(signal.SIGTERM, signal.SIGCONT)
+        self._signal(readings, signal.SIGTERM, signal.SIGCONT)
 
-    def kill(self) -> None:
+    def kill(self, readings: Readings) -> None:
         """Send SIGKILL to each of them."""
         if self._cgroup:
             self._cgroup.kill()
-        self._signal(signal.SIGKILL)
+        self._signal(readings, signal.SIGKILL)
 
-    def _signal(self, *numbers: signal.Signals) -> None:
+    def _signal(self, readings: Readings, *numbers: signal.Signals) -> None:
         # The group at once, so that none of it can escape by forking; each process gets one signal
-        found = [process for process in self._find() if not self._in_group(process)]
+        found = [process for process in self._find(readings) if not self._in_group(process)]
         for number in numbers:
             # It may have ended, or be out of reach (a set-uid program)
             with suppress(ProcessLookupError, PermissionError):
@@ -99,12 +100,12 @@ class TaskProcesses:
             return os.getpgid(process.pid) == self._session
         return True
 
-    def are_alive(self) -> bool:
-        """Whether any of them still runs."""
+    def are_alive(self, readings: Readings) -> bool:
+        """Whether any of them still runs, or ran when this pass began."""
         if self._group_lives() or any(map(is_alive, self._known)) or self._cgroup_pids():
             return True
         # Twice: one reading may miss a process whose parent just ended
-        return bool(self._find() or self._find())
+        return bool(self._find(readings) or self._find(readings, 1))
 
     def pids(self) -> list[int]:
         """Those that were found last and still run."""
@@ -124,8 +125,8 @@ class TaskProcesses:
             return True
         return True
 
-    def _find(self) -> set[Process]:
-        """All of them that run now."""
+    def _find(self, readings: Readings, position: int = 0) -> set[Process]:
+        """All of them, by one of the readings."""
         inside = self._cgroup_pids()
         others = self._sessions() - {self._session}
 
@@ -137,7 +138,7 @@ class TaskProcesses:
                 or (each.session not in others and self._is_its_daemon(each, alone=not others))
             )
 
-        self._known = with_descendants(descendants(), is_root)
+        self._known = with_descendants(readings.get(position), is_root)
         return self._known
 
     def _cgroup_pids(self) -> set[int]:

@@ -45,6 +45,26 @@ def test_a_wait_ends_in_time(control: Control) -> None:
     assert began + 0.01 <= monotonic() < began + LONG
 
 
+def test_a_wait_may_be_longer_than_the_kernel_takes(control: Control) -> None:
+    control.wake()
+    wait_for_a_year = monotonic() + 365 * 86_400
+    control.wait(wait_for_a_year)
+    assert monotonic() < wait_for_a_year
+
+
+def test_the_end_of_a_task_ends_a_wait_although_the_starter_had_it_blocked(
+    request: pytest.FixtureRequest,
+) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    try:
+        control = request.getfixturevalue("control")
+        # To this thread: another one may not have it blocked
+        signal.raise_signal(signal.SIGCHLD)
+        wait(control)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+
+
 @pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_ends_a_wait_and_the_first_one_counts(
     control: Control, number: signal.Signals

@@ -73,6 +73,18 @@ def test_a_heartbeat_goes_on_whatever_a_renewal_raises(
     eventually(lambda: table.renewed >= 2)
 
 
+def test_a_renewal_that_fails_again_and_again_is_reported_once(
+    beat: Callable[..., list[Claim]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "anamo")
+    fault = raising(TransientError("out of reach"))
+    table = Table(fault, fault, fault, lambda: True, fault)
+    beat(table)
+    eventually(lambda: table.renewed)
+    levels = [record.levelname for record in caplog.records if "lease of item 7" in record.message]
+    assert levels == ["WARNING", "INFO", "INFO", "WARNING"]
+
+
 def test_what_the_table_should_learn_is_not_kept_until_the_next_renewal() -> None:
     table: Any = Table()
     claim = Claim(Item(7, "Task", "true", lock_id="1" * 32), 0, table)

@@ -17,7 +17,8 @@ from anamo.aws.metadata import InstanceMetadata, Interruption, SpotNotices
 
 
 @pytest.mark.parametrize(
-    ("answers", "asked"), [([False, False], 1), ([True, False, False, True], 4)]
+    ("answers", "asked"),
+    [(4 * [False], 3), ([False, False, True, False, False], 5), ([True, *4 * [False], True], 6)],
 )
 def test_only_a_service_that_never_answered_is_given_up(
     answers: list[bool], asked: int, monkeypatch: pytest.MonkeyPatch

@@ -168,6 +168,12 @@ def test_a_script_without_a_shebang_is_run_by_the_shell(tmp_path: Path) -> None:
     assert said(outcome) == (f"{script} an argument\n".encode(), b"")
 
 
+def test_a_script_without_a_shebang_is_found_by_the_tasks_path(tmp_path: Path) -> None:
+    script = program(tmp_path / "align", 'echo "$0" "$1"\n')
+    outcome = run("align sample", {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert said(outcome) == (f"{script} sample\n".encode(), b"")
+
+
 def test_arguments_longer_than_the_system_takes_are_126() -> None:
     outcome = run("echo $LONG", {"PATH": os.environ["PATH"], "LONG": "x" * 3_000_000})
     assert outcome.exit_code == 126
@@ -276,7 +282,7 @@ def test_a_grandchild_that_ignores_sigterm_is_killed_with_its_group(tmp_path: Pa
 def test_what_cannot_be_killed_is_said_and_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(TaskProcesses, "are_alive", lambda self: True)
+    monkeypatch.setattr(TaskProcesses, "are_alive", lambda self, readings: True)
     process = TaskProcess("sleep 60", ENVIRONMENT)
     process.stop(StopReason.SHUTDOWN, grace=0)
     assert ended(process).interrupted

@@ -16,6 +16,7 @@ import pytest
 
 from anamo.worker import cgroup, orphans, process_tree, task_process
 from anamo.worker.orphans import PR_SET_CHILD_SUBREAPER, become_subreaper, reap_left_behind
+from anamo.worker.process_tree import Readings
 from anamo.worker.task_process import StopReason, TaskProcess
 from tests.support.cgroups import can_make_cgroups, cgroups_of
 from tests.support.waiting import eventually
@@ -110,6 +111,34 @@ def test_a_daemon_without_environment_is_stopped_with_all_tasks(tasks: Tasks) ->
     tasks.end("Task_1")
     tasks.end("Task_0")
     assert not lives(daemon)
+
+
+def test_all_tasks_that_are_stopped_together_share_two_readings_of_the_process_table(
+    tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = [tasks.start(f"Task_{k}", "true") for k in range(4)]
+    read, descendants = [], process_tree.descendants
+
+    def counted() -> list[process_tree.Descendant]:
+        read.append(True)
+        return descendants()
+
+    monkeypatch.setattr(process_tree, "descendants", counted)
+    readings = Readings()
+    for task in running:
+        task.stop(StopReason.SHUTDOWN, 0, readings)
+    assert len(read) == 1
+
+    def all_have_ended() -> bool:
+        before, readings = len(read), Readings()
+        for name, task in list(tasks.running.items()):
+            if outcome := task.poll(readings):
+                outcome.close()
+                del tasks.running[name]
+        assert len(read) - before <= 2
+        return not tasks.running
+
+    eventually(all_have_ended)
 
 
 def test_a_daemon_without_environment_is_stopped_with_the_only_task(tasks: Tasks) -> None:
