@@ -10,7 +10,7 @@ for a task, as a container runtime does, is no descendant.
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -23,12 +23,25 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 """Resolution of the time at which a process began, which is rounded down."""
 
 
+RECENT_SECONDS = 0.2
+"""How old a reading may be by which signals are sent: little starts meanwhile that it lacks."""
+
+
 class Descendant(NamedTuple):
-    """A living descendant: its parent's process id and its session's."""
+    """A living descendant, as it was when the process table was read.
+
+    Attributes:
+        process: The process.
+        parent: Its parent's process id.
+        session: The process id of its session's leader.
+        environment: The environment that it was started with, of a child of this process in a
+            session of its own; else empty, and where it cannot be read.
+    """
 
     process: Process
     parent: int
     session: int
+    environment: Mapping[str, str]
 
 
 def descendants() -> list[Descendant]:
@@ -43,25 +56,44 @@ def descendants() -> list[Descendant]:
             for process in Process().children(recursive=True):
                 with suppress(psutil.Error, ProcessLookupError):
                     if is_alive(process):
-                        found.append(Descendant(process, process.ppid(), os.getsid(process.pid)))
+                        found.append(_described(process))
     return found
+
+
+def _described(process: Process) -> Descendant:
+    parent, session = process.ppid(), os.getsid(process.pid)
+    apart = parent == os.getpid() and session != os.getsid(0)
+    return Descendant(process, parent, session, _environment_of(process) if apart else {})
 
 
 class Readings:
     """Readings of the process table that the tasks of a worker process share in one pass over them.
 
-    One is made when it is first asked for. It takes a tenth of a second where thousands of
-    processes run: made for each of hundreds of tasks, it would use up the time that a stop has.
+    One takes a tenth of a second where thousands of processes run: made for each of hundreds of
+    tasks, it would use up the time that a stop has. A process that has ended since a reading counts
+    as running in that pass: it may have started others, which the next pass finds.
     """
 
     def __init__(self) -> None:
         self._made: list[list[Descendant]] = []
+        self._made_at = 0.0
 
-    def get(self, position: int = 0) -> list[Descendant]:
-        """The first reading, or the next ones: what `descendants` found then."""
-        while len(self._made) <= position:
-            self._made.append(descendants())
-        return self._made[position]
+    def first_two(self) -> Iterator[list[Descendant]]:
+        """The first reading of this pass and then the second, each made if it is not there yet."""
+        for position in range(2):
+            if len(self._made) <= position:
+                self._read()
+            yield self._made[position]
+
+    def latest(self) -> list[Descendant]:
+        """The latest reading; a new one if there is none of the last RECENT_SECONDS."""
+        if not self._made or time.monotonic() - self._made_at > RECENT_SECONDS:
+            self._read()
+        return self._made[-1]
+
+    def _read(self) -> None:
+        self._made.append(descendants())
+        self._made_at = time.monotonic()
 
 
 def is_alive(process: Process) -> bool:
@@ -95,7 +127,7 @@ def send_signal(process: Process, number: int) -> None:
         process.send_signal(number)
 
 
-def environment_of(process: Process) -> Mapping[str, str]:
+def _environment_of(process: Process) -> Mapping[str, str]:
     """The environment that a process was started with; empty if it cannot be read."""
     with suppress(psutil.Error, OSError):
         return process.environ()

@@ -15,7 +15,7 @@ stopped, or gets its cgroup, and then once or twice for all tasks (`process_tree
 
 import os
 import signal
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 
 from anamo.worker import cgroup
@@ -24,7 +24,6 @@ from anamo.worker.process_tree import (
     Process,
     Readings,
     began_since,
-    environment_of,
     is_alive,
     send_signal,
     with_descendants,
@@ -63,7 +62,7 @@ class TaskProcesses:
         """Put the task into a cgroup, if cgroups can be made. What it starts meanwhile may miss it,
         and is found as where there are none.
         """
-        found = self._find(readings)
+        found = self._find(readings.latest())
         self._cgroup = cgroup.make(self._session)
         if self._cgroup:
             for process in found:
@@ -87,7 +86,9 @@ class TaskProcesses:
 
     def _signal(self, readings: Readings, *numbers: signal.Signals) -> None:
         # The group at once, so that none of it can escape by forking; each process gets one signal
-        found = [process for process in self._find(readings) if not self._in_group(process)]
+        found = [
+            process for process in self._find(readings.latest()) if not self._in_group(process)
+        ]
         for number in numbers:
             # It may have ended, or be out of reach (a set-uid program)
             with suppress(ProcessLookupError, PermissionError):
@@ -105,7 +106,7 @@ class TaskProcesses:
         if self._group_lives() or any(map(is_alive, self._known)) or self._cgroup_pids():
             return True
         # Twice: one reading may miss a process whose parent just ended
-        return bool(self._find(readings) or self._find(readings, 1))
+        return any(map(self._find, readings.first_two()))
 
     def pids(self) -> list[int]:
         """Those that were found last and still run."""
@@ -125,8 +126,8 @@ class TaskProcesses:
             return True
         return True
 
-    def _find(self, readings: Readings, position: int = 0) -> set[Process]:
-        """All of them, by one of the readings."""
+    def _find(self, reading: Sequence[Descendant]) -> set[Process]:
+        """All of them, by a reading of the process table."""
         inside = self._cgroup_pids()
         others = self._sessions() - {self._session}
 
@@ -138,7 +139,7 @@ class TaskProcesses:
                 or (each.session not in others and self._is_its_daemon(each, alone=not others))
             )
 
-        self._known = with_descendants(readings.get(position), is_root)
+        self._known = with_descendants(reading, is_root)
         return self._known
 
     def _cgroup_pids(self) -> set[int]:
@@ -152,6 +153,5 @@ class TaskProcesses:
         orphan = each.parent == os.getpid() and each.session != os.getsid(0)
         if not orphan or not began_since(each.process, self._since):
             return False
-        environment = environment_of(each.process)
-        marks = [environment.get(name) for name in MARKS]
+        marks = [each.environment.get(name) for name in MARKS]
         return marks == self._marks if any(marks) else alone or self._all_are_stopped

@@ -11,6 +11,7 @@ import pytest
 from anamo.aws.table_admin import workflow_indexes
 from anamo.aws.update import GROUP_LIMIT
 from anamo.core.item import Item, nested_item, single_item
+from anamo.core.item_size import fitting_tasks
 from anamo.operator.plan.forecast import DOUBLING_SECONDS, PROCESSES, Forecast, Plan, forecast
 from anamo.operator.plan.item_life import TABLE, group_size, item_life
 from anamo.operator.plan.lines import WIDTH, Basis, plan_lines
@@ -71,7 +72,9 @@ def test_short_nested_tasks_take_the_units_that_the_documents_say() -> None:
     taken = [units_a_task(50, seconds) for seconds in (0.001, 0.2, 0.9)]
     assert [round(units, 1) for units in taken] == [0.4, 1.3, 2.9]
     assert round(units_a_task(50, 0.2, at_once=2), 1) == 0.9
-    assert units_a_task(900, 0.2) < 14 < units_a_task(920, 0.2)
+    most = fitting_tasks(nested(1_000), "Table")
+    assert 555 < most < 575
+    assert units_a_task(most, 0.2) < 14
 
 
 def test_nested_items_of_long_tasks_are_cheaper_up_to_the_number_that_the_documents_say() -> None:

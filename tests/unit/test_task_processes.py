@@ -18,6 +18,7 @@ from anamo.worker import cgroup, orphans, process_tree, task_process
 from anamo.worker.orphans import PR_SET_CHILD_SUBREAPER, become_subreaper, reap_left_behind
 from anamo.worker.process_tree import Readings
 from anamo.worker.task_process import StopReason, TaskProcess
+from anamo.worker.task_processes import TaskProcesses
 from tests.support.cgroups import can_make_cgroups, cgroups_of
 from tests.support.waiting import eventually
 
@@ -139,6 +140,44 @@ def test_all_tasks_that_are_stopped_together_share_two_readings_of_the_process_t
         return not tasks.running
 
     eventually(all_have_ended)
+
+
+@pytest.fixture
+def daemon_of_ended_task(tasks: Tasks) -> tuple[psutil.Process, TaskProcesses]:
+    """A daemon whose task has ended while another runs, and what finds it."""
+    first, second = tasks.start("Task_0", DAEMON), tasks.start("Task_1", "true")
+    daemon = tasks.daemon("Task_0")
+    assert first.pid
+    os.kill(first.pid, signal.SIGKILL)
+    tasks.end("Task_0")
+    marks = {"PYANAMO_LOCK_ID": "a" * 32, "PYANAMO_NESTED_TASK": "Task_0"}
+    return daemon, TaskProcesses(first.pid, 0.0, marks, lambda: {second.pid or 0})
+
+
+def test_what_ended_after_a_reading_counts_as_running_until_the_next(
+    daemon_of_ended_task: tuple[psutil.Process, TaskProcesses],
+) -> None:
+    """It may have started something that the reading lacks."""
+    daemon, processes = daemon_of_ended_task
+    readings = Readings()
+    assert len(list(readings.first_two())) == 2
+    daemon.kill()
+    daemon.wait()
+    assert processes.are_alive(readings)
+    assert not processes.are_alive(Readings())
+
+
+def test_what_only_the_second_reading_shows_is_killed(
+    daemon_of_ended_task: tuple[psutil.Process, TaskProcesses], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon, processes = daemon_of_ended_task
+    made = iter([[], process_tree.descendants()])
+    readings = Readings()
+    with monkeypatch.context() as missed:
+        missed.setattr(process_tree, "descendants", lambda: next(made))
+        assert processes.are_alive(readings)
+    processes.kill(readings)
+    assert eventually(lambda: not lives(daemon))
 
 
 def test_a_daemon_without_environment_is_stopped_with_the_only_task(tasks: Tasks) -> None:
