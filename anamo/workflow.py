@@ -93,8 +93,9 @@ class Workflow:
         found.check()
         return found
 
-    def _target(self, names: tuple[str, ...]) -> Target:
-        return Target(self._found.tables, [*dict.fromkeys(names)], {}, {})
+    def _target(self, names: tuple[str | int, ...]) -> Target:
+        # An itemID may be given as the number that a task has
+        return Target(self._found.tables, [*dict.fromkeys(map(str, names))], {}, {})
 
     # Import
 
@@ -125,6 +126,8 @@ class Workflow:
             UsageError: The file cannot be read, or is standard input; or a line is bad. Nothing
                 was written.
         """
+        if not separator or nested == "":
+            raise UsageError("a separator is empty")
         layout = task_file.Layout(separator, nested)
         if isinstance(source, (str, Path)):
             if str(source) == "-":
@@ -149,7 +152,7 @@ class Workflow:
             table.name: count_table(table, self._retry, pace=True) for table in self._found.tables
         }
 
-    def records(self, *names: str, state: str | None = None) -> Iterator[tuple[str, Record]]:
+    def records(self, *names: str | int, state: str | None = None) -> Iterator[tuple[str, Record]]:
         """The items, each with the name of its table; in no particular order within a table.
 
         Args:
@@ -161,7 +164,7 @@ class Workflow:
         """
         return tasks.records(self._target(names), state, self._retry, logger.info)
 
-    def tasks(self, *names: str, state: str | None = None) -> Iterator[Task]:
+    def tasks(self, *names: str | int, state: str | None = None) -> Iterator[Task]:
         """The tasks of these items, ready for `pandas.DataFrame`; as `records`."""
         return tasks.tasks(self._target(names), state, self._retry, logger.info)
 
@@ -169,7 +172,7 @@ class Workflow:
 
     def requeue(
         self,
-        *names: str,
+        *names: str | int,
         state: str | None = None,
         nested: str = FAILED_ONES,
         force: bool = False,

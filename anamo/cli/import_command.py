@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -199,7 +200,9 @@ def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
         new = f"{count(totals.new, 'item')} new" + (
             " and held" if arguments.hold and totals.new else ""
         )
-        print(f"{table}: {new}, {there}{old}{duplicates(found, table)}")
+        # Where nobody reads on, such as `| head -1`, the other tables are imported all the same
+        with suppress(BrokenPipeError):
+            print(f"{table}: {new}, {there}{old}{duplicates(found, table)}")
         say_old(table, totals, say)
         complete = complete and not totals.left
     return ExitStatus.OK if complete else ExitStatus.ITEMS_LEFT

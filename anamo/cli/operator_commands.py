@@ -187,10 +187,9 @@ def _status(
 
 def _refuse_contradictions(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     shown = {"--watch": arguments.watch is not None, "--html": arguments.html is not None}
-    for flag, given in shown.items():
-        if given and arguments.output != "table":
-            made.error(f"{flag} is for people: leave out --output")
     for flag, given in {**shown, "--check": arguments.check}.items():
+        if given and arguments.output != "table":
+            made.error(f"{flag} has one form only: leave out --output")
         if given and (arguments.names or arguments.names_from):
             made.error(f"{flag} covers whole tables: do not name items")
     forms = {"--by-task": arguments.by_task, "--state": arguments.state, "--check": arguments.check}

@@ -116,12 +116,14 @@ def cause(entry: LogEntry) -> str:
 def _outcome(entry: LogEntry) -> dict[str, Any]:
     why = cause(entry)
     killed = _KILLED.fullmatch(why)
+    # An entry has 0 for what was not measured: of an item that was given up, or of another tool
+    ran = entry.succeeded or entry.exit_code or entry.seconds or entry.max_rss_mb
     return {
         "cause": why,
-        "exit_code": entry.exit_code,
+        "exit_code": entry.exit_code if ran else None,
         "signal": int(killed[1]) if killed else None,
-        "seconds": entry.seconds,
-        "max_rss_mb": entry.max_rss_mb,
+        "seconds": entry.seconds or None,
+        "max_rss_mb": entry.max_rss_mb or None,
         "log": entry.s3,
         "log_range": entry.s3_range,
         "tags": _tags(entry),

@@ -33,7 +33,12 @@ def stdout_console() -> "Console":
     # Imported here: rich takes 0.1 s, which --output json does not need
     from rich.console import Console
 
-    return Console(
+    class StdoutConsole(Console):
+        def on_broken_pipe(self) -> None:
+            # Not rich's own exit with 1, which means something else here
+            raise BrokenPipeError
+
+    return StdoutConsole(
         highlight=False,
         markup=False,
         emoji=False,

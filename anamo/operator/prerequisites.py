@@ -9,6 +9,7 @@ for items that are imported into an earlier step later on.
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from anamo.aws.retry import UNATTENDED_SECONDS, OperatorRetry
@@ -96,8 +97,10 @@ class Prerequisites:
         while True:
             result = self._resume(say_once)
             if result.resumed or result.waiting != waiting:
-                print(time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()))
-                print(*result.lines, sep="\n", flush=True)
+                moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+                # Where nobody reads the lines, such as `| head -1`, items are resumed all the same
+                with suppress(BrokenPipeError):
+                    print(moment, *result.lines, sep="\n", flush=True)
             if not result.waiting:
                 return
             waiting = result.waiting

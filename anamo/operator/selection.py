@@ -132,7 +132,8 @@ def each_once(found: ByName) -> Iterator[tuple[str, Record]]:
 
 
 def named_items(target: Target, projection: Projection, retry: OperatorRetry) -> dict[str, ByName]:
-    """The items that names mean, by table and name; none where a table lacks a name.
+    """The items that names mean, by table and name; none where a table lacks a name. A name that is
+    a taskID in one of the tables is no itemID in the others.
 
     Args:
         target: The tables and the names.
@@ -142,11 +143,20 @@ def named_items(target: Target, projection: Projection, retry: OperatorRetry) ->
     Raises:
         AwsError: A request failed.
     """
+    read = _read_all if len(target.names) > MANY else _read_each
+    found = {table.name: read(table, target.names, projection, retry) for table in target.tables}
+    task_ids = {
+        name
+        for by_name in found.values()
+        for name, records in by_name.items()
+        if any(record.item.task_id == name for record in records)
+    }
     return {
-        table.name: _read_all(table, target.names, projection, retry)
-        if len(target.names) > MANY
-        else _read_each(table, target.names, projection, retry)
-        for table in target.tables
+        table: {
+            name: [each for each in records if each.item.task_id == name or name not in task_ids]
+            for name, records in by_name.items()
+        }
+        for table, by_name in found.items()
     }
 
 

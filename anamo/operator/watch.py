@@ -3,6 +3,7 @@
 On a terminal the lines are updated in place; otherwise each refresh prints a new block of lines.
 """
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -44,6 +45,7 @@ def watch_counts(
                 live.update(shown, refresh=True)
             else:
                 output.print_rich(shown)
+                sys.stdout.flush()
             if not any(counts.left for counts in tables):
                 return
             sleep(max(seconds - took, PAUSE_FACTOR * took))

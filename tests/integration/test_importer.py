@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from anamo.core.codec import decode, encode
 from anamo.core.item import NULL, Item, State, nested_item, new_values
 from tests.support.proxy import Forward, Proxy, Reply, Request, on
-from tests.support.scripts import Scripts
+from tests.support.scripts import ROOT, Scripts
 from tests.support.table import KEY_TYPES, Table
 from tests.support.task_files import PROGRAM, Importer, counts, lines, said, through
 
@@ -86,6 +88,20 @@ def test_lines_go_to_the_tables_they_name(
         f"{two.name}: 2 items new, 0 there already; 1 duplicate line\n"
     )
     assert (len(one.items()), len(two.items())) == (3, 2)
+
+
+def test_all_tables_are_filled_although_nobody_reads_the_lines(
+    scripts: Scripts, make_table: Callable[[], Table], tmp_path: Path
+) -> None:
+    """Such as `| head -1` where Python does not hold output back."""
+    tables = [make_table() for _ in range(3)]
+    file = tmp_path / "tasks.txt"
+    file.write_text("".join(lines(table.name, range(2)) for table in tables))
+    names = " ".join(table.name for table in tables)
+    command = f"{sys.executable} {ROOT / PROGRAM} -t {names} -d {file} -s '|' -n , | true"
+    ended = scripts.run("bash", "-o", "pipefail", "-c", command, env={"PYTHONUNBUFFERED": "1"})
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [len(table.items()) for table in tables] == [2, 2, 2]
 
 
 def test_one_bad_table_of_two_and_nothing_is_written(import_file: Importer, table: Table) -> None:

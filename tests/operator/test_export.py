@@ -178,6 +178,8 @@ def test_the_library_raises_what_the_commands_say(
         steps.requeue("S7")
     with pytest.raises(UsageError, match="which items"):
         steps.requeue()
+    with pytest.raises(UsageError, match="no item has the taskID or itemID 123"):
+        steps.requeue(123)
     with pytest.raises(UsageError, match="no item is in state failing"):
         list(steps.tasks(state="failing"))
     with pytest.raises(AnamoError, match="nowhere"):

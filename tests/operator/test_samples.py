@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from tests.operator.conftest import held
 from tests.operator.test_requeue import SCRIPT, always, unguarded
 from tests.support import workflow
 from tests.support.proxy import dropping_reply, on
+from tests.support.scripts import ROOT, Scripts
 from tests.support.table import Table
 from tests.support.waiting import eventually
 
@@ -407,6 +409,40 @@ def test_watching_prints_what_is_new_and_when(start: Run, small: Any) -> None:
         f"{call.name}: resumed 1 item",
     ]
     assert len([line for line in lines if line.endswith("UTC")]) == 3
+
+
+def test_watching_resumes_although_nobody_reads_the_lines(scripts: Scripts, small: Any) -> None:
+    """Such as `| head -1`."""
+    align = small(workflow.item("A", "done"), workflow.item("B", "todo"))
+    call = small(workflow.item("A", "held"), workflow.item("B", "held"))
+    script = ROOT / "pyanamo.py"
+    watch = f"resume -t {call.name} --after {align.name} --watch 0.1"
+    command = f"{sys.executable} {script} {watch} | true"
+    watching = scripts.start("bash", "-o", "pipefail", "-c", command)
+    eventually(lambda: "todo" in {item["ItemState"] for item in call.items()})
+    workflow.put_all(align.client, align, [workflow.item("B", "done")])
+    assert watching.wait().returncode == 0
+    assert {item["ItemState"] for item in call.items()} == {"todo"}
+
+
+def test_a_sample_that_nobody_reads_to_its_end_ends_with_0(scripts: Scripts, small: Any) -> None:
+    table = small(*(workflow.item(f"S{number}", "done", 3) for number in range(100)))
+    names = " ".join(f"S{number}" for number in range(100))
+    command = f"{sys.executable} {ROOT / 'pyanamo.py'} status -t {table.name} {names} | true"
+    ended = scripts.run("bash", "-o", "pipefail", "-c", command)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_task_id_of_one_table_is_no_item_id_of_another(run: Run, small: Any) -> None:
+    """Another tool numbers its items from 1, and samples may have numbers for names."""
+    align = small(workflow.item("7", "done"))
+    call = small(workflow.item("12", "done", itemID=7))
+    ended = run("pyanamo.py", "remove", "-t", align.name, call.name, "7", "--yes")
+    assert ended.returncode == 0
+    assert f"table {call.name}: no item has the taskID or itemID 7" in ended.stderr
+    assert (align.items(), len(call.items())) == ([], 1)
+    assert run("pyanamo.py", "remove", "-t", call.name, "7", "--yes").returncode == 0
+    assert call.items() == []
 
 
 # A nested task that is given up

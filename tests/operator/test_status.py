@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import stat
@@ -214,6 +215,16 @@ def test_a_report_that_cannot_be_written_leaves_nothing_behind(
     assert [path.name for path in folder.iterdir()] == ["report.html"]
 
 
+def test_a_report_takes_the_place_of_a_file_only(run: Run, table: Table, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in ("/dev/stdout", str(pipe)):
+        ended = run("pyanamo.py", "status", "-t", table.name, "--html", path)
+        assert ended.returncode == 2
+        assert f"{path} cannot be written: it is not a regular file" in ended.stderr
+    assert pipe.is_fifo()
+
+
 def without_pages(request: Any, forward: Any) -> Reply | None:
     """Answer each query as if its first page were all there is."""
     reply = forward(request)
@@ -281,7 +292,8 @@ def test_throttling_slows_down_and_changes_nothing(
     [
         (["status", "-t", "Nowhere"], 3, "table Nowhere does not exist in us-east-1"),
         (["status", "-t", "{}", "--state", "wat"], 2, "no item is in state wat; states: todo"),
-        (["status", "-t", "{}", "--watch", "--output", "json"], 2, "--watch is for people"),
+        (["status", "-t", "{}", "--watch", "--output", "json"], 2, "--watch has one form only"),
+        (["status", "-t", "{}", "--check", "--output", "json"], 2, "--check has one form only"),
         (["status", "-t", "{}", "--html", "/nowhere/x.html"], 2, "cannot be written"),
         (["logs", "-t", "Nowhere", "x"], 3, "table Nowhere does not exist"),
         (["logs", "-t", "{}"], 2, "whose logs?"),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from contextlib import redirect_stdout, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +13,7 @@ from anamo.core.errors import Unreachable
 from anamo.operator import check
 from anamo.operator.check import Gate, Verdict
 from anamo.operator.counts import TableCounts
+from tests.support.unread_stdout import unread_stdout
 
 
 def test_lines_are_printed_again_only_where_they_have_changed(
@@ -62,11 +61,5 @@ def test_a_gate_whose_lines_nobody_reads_says_the_truth_all_the_same(
     """Such as `status --check | head -1`."""
     monkeypatch.setattr(check, "count_table", lambda *_: TableCounts("Align", Counter(todo=1)))
     tables: Any = [SimpleNamespace(name="Align")]
-    read, write = os.pipe()
-    os.close(read)
-    closed = os.fdopen(write, "w")
-    with redirect_stdout(closed):
+    with unread_stdout():
         assert Gate(tables, OperatorRetry(print), print).check() is Verdict.LEFT
-    # What could not be written is still in its buffer
-    with suppress(BrokenPipeError):
-        closed.close()

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
+from anamo.core.log_entry import abandoned_entry
 from anamo.core.record import Record
 from anamo.core.task import COLUMNS, Task, tasks_of
 from tests.support import workflow
@@ -74,6 +75,16 @@ def test_a_signal_is_told_from_an_exit_code_of_the_same_number() -> None:
 def test_a_failed_task_without_a_status_has_its_exit_code_as_the_cause() -> None:
     (row,) = rows(**workflow.item("S7", "failed", Log={"Status": "", "Exit_Code": 3}))
     assert row["cause"] == "exit 3"
+
+
+def test_what_was_not_measured_is_empty_and_not_0() -> None:
+    """Of an item that was given up, or of another tool's."""
+    nothing = {"exit_code": None, "seconds": None, "max_rss_mb": None}
+    (row,) = rows(**workflow.item("S7", "failed", Log={"Status": "Execution Failed"}))
+    assert {name: row[name] for name in nothing} == nothing
+    abandoned = abandoned_entry(11).to_values()
+    (row,) = rows(**workflow.item("S7", "failed", Log=abandoned))
+    assert {name: row[name] for name in nothing} == {**nothing, "exit_code": 137}
 
 
 def test_tags_are_columns_and_none_of_them_takes_the_place_of_another_column() -> None:

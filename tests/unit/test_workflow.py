@@ -29,6 +29,8 @@ def test_bad_lines_are_refused_before_any_request(capsys: pytest.CaptureFixture[
         steps.import_tasks("no-such-file.txt", "|")
     with pytest.raises(UsageError, match="standard input is not read here"):
         steps.import_tasks("-", "|")
+    with pytest.raises(UsageError, match="a separator is empty"):
+        steps.import_tasks(["S7|Align|seq 1"], "")
     assert capsys.readouterr() == ("", "")
 
 

@@ -1,5 +1,6 @@
 """Writes the report's file, once or at intervals, each time from the tables."""
 
+import errno
 import math
 import os
 import time
@@ -113,6 +114,8 @@ def _replace(target: Path, content: bytes) -> None:
     is opened with O_EXCL, under a name that cannot be guessed. Until it is whole, it is the user's
     alone; then it has the permissions of any other new file.
     """
+    if target.exists() and (target.parent == Path("/dev") or not _is_replaceable(target)):
+        raise OSError(errno.EINVAL, "it is not a regular file")
     with NamedTemporaryFile(dir=target.parent, prefix=".pyanamo-", delete=False) as part:
         try:
             part.write(content)
@@ -122,6 +125,11 @@ def _replace(target: Path, content: bytes) -> None:
         except BaseException:
             Path(part.name).unlink()
             raise
+
+
+def _is_replaceable(target: Path) -> bool:
+    # The system's own message says of a folder that it is one
+    return target.is_file() or target.is_dir()
 
 
 def _umask() -> int:
