@@ -114,7 +114,7 @@ def _replace(target: Path, content: bytes) -> None:
     is opened with O_EXCL, under a name that cannot be guessed. Until it is whole, it is the user's
     alone; then it has the permissions of any other new file.
     """
-    if target.exists() and (target.parent == Path("/dev") or not _is_replaceable(target)):
+    if not is_replaceable(target):
         raise OSError(errno.EINVAL, "it is not a regular file")
     with NamedTemporaryFile(dir=target.parent, prefix=".pyanamo-", delete=False) as part:
         try:
@@ -127,9 +127,13 @@ def _replace(target: Path, content: bytes) -> None:
             raise
 
 
-def _is_replaceable(target: Path) -> bool:
-    # The system's own message says of a folder that it is one
-    return target.is_file() or target.is_dir()
+def is_replaceable(target: Path) -> bool:
+    """Whether a report may take the place of what is there: not of a pipe or a device, nor of a
+    name in /dev such as /dev/stdout, whatever that leads to. Of a folder, the system says so.
+    """
+    if target.parent == Path("/dev"):
+        return False
+    return not target.exists() or target.is_file() or target.is_dir()
 
 
 def _umask() -> int:
