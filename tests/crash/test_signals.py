@@ -6,14 +6,15 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support.fleet import Fleet, children
+from tests.support.fleet import Fleet, children, tree
 from tests.support.proxy import Forward, Holding, Proxy, Reply, Request, failing, on
-from tests.support.scripts import ROOT
+from tests.support.scripts import ROOT, Running
 from tests.support.waiting import eventually
 
 
@@ -63,7 +64,7 @@ def test_a_signal_to_the_whole_group_counts_once(fleet: Fleet, tmp_path: Path) -
     mark = tmp_path / "told"
     fleet.add([f"bash -c 'trap \"sleep 1; touch {mark}; exit 0\" TERM; echo; sleep 60 & wait'"])
     worker = fleet.start("-i", "2")
-    eventually(lambda: fleet.table.states()["locked"] == 1 and worker_has_task(worker.pid))
+    eventually(lambda: fleet.table.states()["locked"] == 1 and has_task(worker))
     os.killpg(worker.pid, signal.SIGTERM)
     assert worker.wait().returncode == 143
     # The task had its grace, ended by itself and well: that is on record
@@ -71,11 +72,14 @@ def test_a_signal_to_the_whole_group_counts_once(fleet: Fleet, tmp_path: Path) -
     assert fleet.table.states() == {"done": 1}
 
 
-def worker_has_task(pid: int) -> bool:
+def has_task(worker: Running) -> bool:
     """Whether a task of the worker runs a `sleep`."""
-    return any(
-        process.name() == "sleep" for process in psutil.Process(pid).children(recursive=True)
-    )
+    for process in tree(worker):
+        # A worker process that has nothing to do may end meanwhile
+        with suppress(psutil.NoSuchProcess):
+            if process.name() == "sleep":
+                return True
+    return False
 
 
 def test_a_task_that_ignores_sigterm_is_killed_after_the_grace(
@@ -287,5 +291,10 @@ def inner(pid: int) -> int:
 
 def zombies(pid: int) -> list[int]:
     """Children of a process that nobody has waited for."""
-    found = psutil.Process(pid).children()
-    return [each.pid for each in found if each.status() == psutil.STATUS_ZOMBIE]
+    found = []
+    for process in psutil.Process(pid).children():
+        # It may be waited for meanwhile
+        with suppress(psutil.NoSuchProcess):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
