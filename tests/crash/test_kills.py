@@ -6,12 +6,12 @@ import os
 import random
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 
 import pytest
 
 from tests.support.both_kinds import both_kinds
-from tests.support.fleet import Fleet, busy, children, kill_machine
+from tests.support.fleet import Fleet, busy
+from tests.support.rounds import kill_everything, kill_one_process, kill_the_parent, terminate
 from tests.support.scripts import Running
 from tests.support.waiting import eventually
 
@@ -19,30 +19,6 @@ ITEMS = 60
 QUICK_ROUNDS = range(1)
 LONG_ROUNDS = range(1, 20)
 KILLS = 5
-
-
-def kill_one_process(worker: Running, draw: random.Random) -> None:
-    """SIGKILL for one of the -i processes; the worker goes on."""
-    if processes := children(worker):
-        with suppress(ProcessLookupError):
-            os.kill(draw.choice(processes).pid, signal.SIGKILL)
-
-
-def kill_the_parent(worker: Running, _draw: random.Random) -> None:
-    """SIGKILL for the parent alone; its processes notice."""
-    worker.signal(signal.SIGKILL)
-    worker.process.wait()
-
-
-def kill_everything(worker: Running, _draw: random.Random) -> None:
-    """SIGKILL for the worker with all it started."""
-    kill_machine(worker)
-
-
-def terminate(worker: Running, _draw: random.Random) -> None:
-    """SIGTERM for the worker."""
-    worker.signal(signal.SIGTERM)
-
 
 Blow = Callable[[Running, random.Random], None]
 KILLING: list[Blow] = [kill_one_process, kill_the_parent, kill_everything]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 
 from tests.support.both_kinds import both_kinds
-from tests.support.fleet import Fleet, tree
+from tests.support.fleet import Fleet, kill_machine
 from tests.support.proxy import Proxy, failing
 from tests.support.scripts import Running
 from tests.support.waiting import eventually
@@ -19,14 +17,6 @@ ONCE = "bash -c 'mkdir {folder}/begun 2>/dev/null && sleep 600; true'"
 
 def once(fleet: Fleet) -> str:
     return ONCE.replace("{folder}", str(fleet.folder))
-
-
-def lose(worker: Running) -> None:
-    """Kill a worker with all it started, as the loss of its machine does."""
-    for process in tree(worker):
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-    worker.wait()
 
 
 def locked(fleet: Fleet) -> bool:
@@ -55,7 +45,7 @@ def test_a_worker_that_waits_takes_over_what_others_lose(fleet: Fleet) -> None:
     first = fleet.start("--lease", "2")
     eventually(lambda: locked(fleet), 60)
     waiting = fleet.start("--wait", "-i", "2", "--lease", "2")
-    lose(first)
+    kill_machine(first)
     ended = waiting.wait(120)
     assert ended.returncode == 0, ended.stderr
     assert fleet.table.states() == {"done": 1}
@@ -83,7 +73,7 @@ def test_the_next_attempt_of_a_batch_job_takes_over_at_once(fleet: Fleet) -> Non
     fleet.add([once(fleet)])
     first = attempt(fleet, 1)
     eventually(lambda: locked(fleet), 60)
-    lose(first)
+    kill_machine(first)
     ended = attempt(fleet, 2, "job-7:3", "-i", "2").wait()
     assert ended.returncode == 0, ended.stderr
     (item,) = fleet.table.items()
@@ -95,7 +85,7 @@ def test_another_job_leaves_it_until_its_lease_ends(fleet: Fleet) -> None:
     fleet.add([once(fleet)])
     first = attempt(fleet, 1)
     eventually(lambda: locked(fleet), 60)
-    lose(first)
+    kill_machine(first)
     ended = attempt(fleet, 2, "job-8:3").wait()
     assert "other workers hold 1 item" in ended.stderr
     assert fleet.table.states() == {"locked": 1}
@@ -105,7 +95,7 @@ def test_a_limit_before_the_take_over_leaves_the_attempt_unfinished(fleet: Fleet
     fleet.add([once(fleet)])
     first = attempt(fleet, 1)
     eventually(lambda: locked(fleet), 60)
-    lose(first)
+    kill_machine(first)
     ended = attempt(fleet, 2, "job-7:3", "-w", "0").wait()
     assert ended.returncode == 75, ended.stderr
     assert "work remains: start another worker" in ended.stderr

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.test_ending import attempt, lose
+from tests.integration.test_ending import attempt
 from tests.support.both_kinds import both_kinds
-from tests.support.fleet import Fleet
+from tests.support.fleet import Fleet, kill_machine
 from tests.support.proxy import Proxy
 from tests.support.scripts import Scripts
 from tests.support.table import Table
@@ -80,7 +80,7 @@ def test_the_next_attempt_takes_over_in_all_tables_and_first(fleet: Fleet, secon
     killed = attempt(fleet, 1, "job-7:3", *both)
     eventually((fleet.folder / second.table.name).exists, 60)
     eventually((fleet.folder / fleet.table.name).exists, 60)
-    lose(killed)
+    kill_machine(killed)
     limited = attempt(fleet, 2, "job-7:3", *both, "-w", "0").wait()
     assert limited.returncode == 75, limited.stderr
     ended = attempt(fleet, 3, "job-7:3", *both).wait()
