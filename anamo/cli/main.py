@@ -38,6 +38,10 @@ class ExitStatus(IntEnum):
     INTERRUPTED = 128 + signal.SIGINT
     TERMINATED = 128 + signal.SIGTERM
 
+    def __str__(self) -> str:
+        # As in Python 3.11 and later; 3.10 says ExitStatus.OK
+        return str(self.value)
+
 
 COMPLETING = "_ARGCOMPLETE"
 """The variable by which a shell asks for completions, with the command line in COMP_LINE."""
