@@ -5,18 +5,15 @@ wait at once; signal handlers set a flag and do nothing else.
 """
 
 import math
-import os
 import select
-import signal
 from collections.abc import Callable
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Lock
 from time import monotonic
 from typing import Any
 
 from anamo.worker.messages import CountLeft, ForceStop, StartNoMore, StopRequest
-from anamo.worker.signals import STOPPING, unblock
+from anamo.worker.signals import Alarm
 from anamo.worker.turns import Turn
 
 DRAIN_SECONDS = 2.0
@@ -59,19 +56,10 @@ class Control:
         self._grace = grace
         self._end_by = math.inf
         self._sending = Lock()
-        self._pipe, self._alarm = os.pipe()
+        self._alarm = Alarm(self._stop_by_signal)
         self._poll = select.poll()
-        os.set_blocking(self._pipe, False)
-        os.set_blocking(self._alarm, False)
-        self._poll.register(self._pipe, select.POLLIN)
-        self._poll.register(self._parent.fileno(), select.POLLIN)
-        signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
-        for number in STOPPING:
-            signal.signal(number, lambda number, frame: self._stop_by_signal(number))
-        # Without a handler SIGCHLD would not end a wait
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        # The parent blocked them, so that none was lost before
-        unblock()
+        self._poll.register(self._alarm, select.POLLIN)
+        self._poll.register(self._parent, select.POLLIN)
 
     def _stop_by_signal(self, number: int) -> None:
         self.own_signal = self.own_signal or number
@@ -100,8 +88,7 @@ class Control:
 
     def wake(self) -> None:
         """End the main thread's wait; any thread may call it."""
-        with suppress(BlockingIOError):
-            os.write(self._alarm, b"\0")
+        self._alarm.ring()
 
     def wait(self, until: float | None) -> None:
         """Wait for something to happen, at most until a time of the monotonic clock. It may return
@@ -109,9 +96,8 @@ class Control:
         """
         timeout = None if until is None else 1000 * min(max(until - monotonic(), 0), LONGEST_WAIT)
         for descriptor, _ in self._poll.poll(timeout):
-            if descriptor == self._pipe:
-                with suppress(BlockingIOError):
-                    os.read(self._pipe, 4096)
+            if descriptor == self._alarm.fileno():
+                self._alarm.clear()
             else:
                 self._receive()
 

@@ -1,4 +1,4 @@
-"""Signals to the parent process.
+"""The signals that stop a process of the worker, and those to the parent process.
 
 Guaranteed: once `Signals` is made, a signal that stops the process sets a flag and does nothing
 else, also in a process with PID 1, where a signal without a handler would be ignored.
@@ -7,7 +7,7 @@ else, also in a process with PID 1, where a signal without a handler would be ig
 import os
 import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
 
@@ -38,6 +38,42 @@ class Interrupted(Exception):
         self.number = number
 
 
+class Alarm:
+    """A descriptor that is readable once a signal came or `ring` was called. Made by the main
+    thread; it handles signals from then on.
+
+    Args:
+        on_stop: Called with the number of each signal that stops the process.
+    """
+
+    def __init__(self, on_stop: Callable[[int], object]) -> None:
+        self._pipe, self._bell = os.pipe()
+        os.set_blocking(self._pipe, False)
+        os.set_blocking(self._bell, False)
+        signal.set_wakeup_fd(self._bell, warn_on_full_buffer=False)
+        for number in STOPPING:
+            signal.signal(number, lambda number, frame: on_stop(number))
+        # Without a handler, the end of a child or of an adopted process would not end a wait
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        # Whatever started this process may have had them blocked, and exec leaves that as it is;
+        # a worker process is forked with them blocked, so that none is lost before this
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOPPING, signal.SIGCHLD})
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._pipe
+
+    def ring(self) -> None:
+        """Make the descriptor readable; any thread may call it."""
+        with suppress(BlockingIOError):
+            os.write(self._bell, b"\0")
+
+    def clear(self) -> None:
+        """Make the descriptor unreadable until the next signal or call of `ring`."""
+        with suppress(BlockingIOError):
+            os.read(self._pipe, 4096)
+
+
 class Signals:
     """The signals that this process received. Made by the main thread.
 
@@ -50,15 +86,7 @@ class Signals:
         self.first: int | None = None
         self.count = 0
         self._came = 0.0
-        self._pipe, alarm = os.pipe()
-        os.set_blocking(self._pipe, False)
-        os.set_blocking(alarm, False)
-        signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
-        for number in STOPPING:
-            signal.signal(number, lambda number, frame: self._note(number))
-        # So that the end of an adopted process ends a wait
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        unblock()
+        self._alarm = Alarm(self._note)
 
     def _note(self, number: int) -> None:
         if self.first == number and monotonic() < self._came + REPEAT_SECONDS:
@@ -69,12 +97,11 @@ class Signals:
 
     def fileno(self) -> int:
         """A descriptor that is readable once a signal came."""
-        return self._pipe
+        return self._alarm.fileno()
 
     def clear(self) -> None:
         """Make the descriptor unreadable until the next signal comes."""
-        with suppress(BlockingIOError):
-            os.read(self._pipe, 4096)
+        self._alarm.clear()
 
     def check(self) -> None:
         """Check that no signal came that stops the process.
@@ -90,16 +117,9 @@ class Signals:
         until = monotonic() + seconds
         self.check()
         while (left := until - monotonic()) > 0:
-            select.select([self._pipe], [], [], left)
+            select.select([self._alarm], [], [], left)
             self.clear()
             self.check()
-
-
-def unblock() -> None:
-    """Unblock the signals that stop, and SIGCHLD, without which the end of a task would not end a
-    wait: whatever started this process may have had them blocked, which exec leaves as it is.
-    """
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOPPING, signal.SIGCHLD})
 
 
 @contextmanager
