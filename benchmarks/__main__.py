@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,8 @@ def main() -> int:
     parser.add_argument("--no-peers", action="store_true", help="floors and PyAnamo only")
     parser.add_argument("--wide", action="store_true", help="all again on wide indexes")
     given = parser.parse_args()
+    # As an exception, so that what was started is ended, and the folder removed
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     size = QUICK if given.quick else Size()
     size.rounds = given.rounds or size.rounds
     size.peers = not given.no_peers

@@ -49,6 +49,10 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: Path) ->
     watchdog.start()
     try:
         _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        # The measurement is being stopped: what it timed would go on without a database
+        _kill_group(process.pid)
+        raise
     finally:
         watchdog.cancel()
     wall = time.perf_counter() - began

@@ -37,6 +37,14 @@ unpack_debian() (
   done
 )
 
+# Until the benchmark ends: two of them would disturb each other's figures
+mkdir -p "$prepared"
+exec {lock}>"$prepared/lock"
+if ! flock --nonblock "$lock"; then
+  echo "Another benchmark is running in this clone: wait until it has ended." >&2
+  exit 1
+fi
+
 prepare_venv "$venv" requirements.txt benchmarks/requirements.txt
 prepare_engine "$prepared" "$venv"
 prepare_debian
