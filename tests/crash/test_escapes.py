@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.support.cgroups import can_make_cgroups, cgroups_of
 from tests.support.fleet import Fleet, children
+from tests.support.processes import lives
 from tests.support.scripts import Running
 from tests.support.waiting import eventually
 
@@ -61,12 +61,8 @@ class Witnesses:
 
     def alive(self) -> list[str]:
         """The forms of those that live."""
-        found = []
-        for form, pid in map(str.split, self._lines("started")):
-            with suppress(psutil.NoSuchProcess):
-                if psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE:
-                    found.append(form)
-        return sorted(found)
+        started = map(str.split, self._lines("started"))
+        return sorted(form for form, pid in started if lives(int(pid)))
 
     def side_by_side(self) -> list[str]:
         """The forms of those that found another one alive."""

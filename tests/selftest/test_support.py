@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from tests.support.environment import environment, scrub
 from tests.support.moto_server import SCRIPT
+from tests.support.processes import lives
 from tests.support.scripts import Scripts
 from tests.support.table import Table
 from tests.support.waiting import eventually
@@ -71,15 +71,7 @@ def test_a_grandchild_in_a_session_of_its_own_is_ended_too(tmp_path: Path) -> No
         child.wait()
         grandchild = int(child.stdout)
         assert scripts.alive() == [grandchild]
-    eventually(lambda: has_ended(grandchild))
-
-
-def has_ended(pid: int) -> bool:
-    """Whether a process has ended; it is a zombie until whoever adopted it waits for it."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    eventually(lambda: not lives(grandchild))
 
 
 def test_eventually_waits_and_gives_up() -> None:

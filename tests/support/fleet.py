@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from tests.support.history import Ledger
+from tests.support.processes import lives
 from tests.support.scripts import ROOT, Running, Scripts
 from tests.support.table import Table
 from tests.support.task_files import import_here
@@ -55,7 +56,7 @@ class Fleet:
 
 def children(running: Running) -> list[psutil.Process]:
     """The worker processes of a worker."""
-    return _living(psutil.Process(running.pid).children())
+    return [child for child in psutil.Process(running.pid).children() if lives(child.pid)]
 
 
 def busy(running: Running) -> list[psutil.Process]:
@@ -73,17 +74,9 @@ def tree(running: Running) -> list[psutil.Process]:
     """A worker with its worker processes and its tasks."""
     with suppress(psutil.NoSuchProcess):
         parent = psutil.Process(running.pid)
-        return [parent, *_living(parent.children(recursive=True))]
+        children = parent.children(recursive=True)
+        return [parent, *(child for child in children if lives(child.pid))]
     return []
-
-
-def _living(processes: list[psutil.Process]) -> list[psutil.Process]:
-    living = []
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            if process.status() != psutil.STATUS_ZOMBIE:
-                living.append(process)
-    return living
 
 
 def kill_machine(running: Running) -> None:

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -20,6 +19,7 @@ from anamo.worker.process_tree import Readings
 from anamo.worker.task_process import StopReason, TaskProcess
 from anamo.worker.task_processes import TaskProcesses
 from tests.support.cgroups import can_make_cgroups, cgroups_of
+from tests.support.processes import lives
 from tests.support.waiting import eventually
 
 DAEMON = 'setsid bash -c "echo \\$\\$ >> $PIDS; exec sleep 600" &'
@@ -90,18 +90,12 @@ def tasks(tmp_path: Path) -> Iterator[Tasks]:
         tasks.end(name)
 
 
-def lives(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
-
-
 def test_a_daemon_is_stopped_with_its_own_task_only(tasks: Tasks) -> None:
     first, _ = tasks.start("Task_0", DAEMON), tasks.start("Task_1", DAEMON)
     mine, anothers = tasks.daemon("Task_0"), tasks.daemon("Task_1")
     first.stop(StopReason.TIMEOUT, grace=0)
     tasks.end("Task_0")
-    assert (lives(mine), lives(anothers)) == (False, True)
+    assert (lives(mine.pid), lives(anothers.pid)) == (False, True)
 
 
 def test_a_daemon_without_environment_is_stopped_with_all_tasks(tasks: Tasks) -> None:
@@ -111,7 +105,7 @@ def test_a_daemon_without_environment_is_stopped_with_all_tasks(tasks: Tasks) ->
         task.stop(StopReason.SHUTDOWN, grace=0)
     tasks.end("Task_1")
     tasks.end("Task_0")
-    assert not lives(daemon)
+    assert not lives(daemon.pid)
 
 
 def test_all_tasks_that_are_stopped_together_share_two_readings_of_the_process_table(
@@ -177,7 +171,7 @@ def test_what_only_the_second_reading_shows_is_killed(
         missed.setattr(process_tree, "descendants", lambda: next(made))
         assert processes.are_alive(readings)
     processes.kill(readings)
-    assert eventually(lambda: not lives(daemon))
+    assert eventually(lambda: not lives(daemon.pid))
 
 
 def test_a_daemon_without_environment_is_stopped_with_the_only_task(tasks: Tasks) -> None:
@@ -185,7 +179,7 @@ def test_a_daemon_without_environment_is_stopped_with_the_only_task(tasks: Tasks
     daemon = tasks.daemon("Task_0")
     task.stop(StopReason.TIMEOUT, grace=0)
     tasks.end("Task_0")
-    assert not lives(daemon)
+    assert not lives(daemon.pid)
 
 
 def test_a_daemon_that_an_earlier_task_left_behind_runs_on(tasks: Tasks) -> None:
@@ -201,7 +195,7 @@ def test_a_daemon_that_an_earlier_task_left_behind_runs_on(tasks: Tasks) -> None
     tasks.daemon("Task_1")
     later.stop(StopReason.SHUTDOWN, grace=0)
     tasks.end("Task_1")
-    assert lives(daemon)
+    assert lives(daemon.pid)
 
 
 def in_its_cgroup(tasks: Tasks, name: str, script: str, go: Path) -> TaskProcess:
@@ -264,7 +258,7 @@ def test_a_daemon_without_environment_is_found_in_the_cgroup_of_its_task(
     daemon = tasks.daemon("Task_0")
     task.stop(StopReason.TIMEOUT, grace=0)
     tasks.end("Task_0")
-    assert lives(daemon) is not has_cgroup
+    assert lives(daemon.pid) is not has_cgroup
 
 
 @pytest.mark.usefixtures("_cgroups_at_once")
@@ -281,7 +275,7 @@ def test_what_no_look_finds_is_killed_with_the_cgroup(
         blind.setattr(process_tree, "is_alive", lambda process: False)
         task.stop(StopReason.TIMEOUT, grace=0)
         tasks.end("Task_0")
-    assert lives(daemon) is not has_cgroup
+    assert lives(daemon.pid) is not has_cgroup
 
 
 @pytest.mark.usefixtures("_cgroups_at_once")
@@ -295,7 +289,7 @@ def test_the_cgroup_of_a_task_goes_with_it_and_what_it_left_behind_stays(
     os.kill(task.pid, signal.SIGKILL)
     tasks.end("Task_0")
     assert cgroups_of(os.getpid()) == []
-    assert lives(daemon)
+    assert lives(daemon.pid)
 
 
 @pytest.mark.usefixtures("_cgroups_at_once")
