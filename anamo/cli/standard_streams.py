@@ -55,14 +55,14 @@ def discard_stdout() -> None:
 
 
 @contextmanager
-def unwaiting_stderr(program: str) -> Iterator[None]:
+def non_blocking_stderr(program: str) -> Iterator[None]:
     """A context in which writing to stderr never waits; `program` stands before messages."""
     reserve()
     before = sys.stderr
     if not _is_descriptor(before, 2):
         yield
         return
-    stream = UnwaitingStream(program, 2)
+    stream = NonBlockingStream(program, 2)
     sys.stderr = stream
     try:
         yield
@@ -78,7 +78,7 @@ def _is_descriptor(stream: Any, number: int) -> bool:
     return False
 
 
-class UnwaitingStream(io.TextIOBase):
+class NonBlockingStream(io.TextIOBase):
     """A text stream whose writes never wait for whoever reads it.
 
     What cannot be written at once is kept for later. What comes when KEPT bytes are kept is dropped
@@ -95,7 +95,7 @@ class UnwaitingStream(io.TextIOBase):
         super().__init__()
         self._program = program
         self._descriptor = descriptor
-        self._out = _without_waiting(descriptor)
+        self._out = _non_blocking(descriptor)
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLOUT)
         self._process = os.getpid()
@@ -179,7 +179,7 @@ class UnwaitingStream(io.TextIOBase):
         self._size = self._dropped = 0
 
 
-def _without_waiting(descriptor: int) -> int:
+def _non_blocking(descriptor: int) -> int:
     """The descriptor opened again such that writing does not wait, where that is possible.
 
     Setting O_NONBLOCK on the descriptor itself would set it for all processes that share it.

@@ -10,7 +10,7 @@ from anamo.cli import arguments as types
 from anamo.cli import operator_commands
 from anamo.cli.console import Messages, configure_logging, to_stderr
 from anamo.cli.main import ExitStatus, completed_words, run
-from anamo.cli.standard_streams import unwaiting_stderr
+from anamo.cli.standard_streams import non_blocking_stderr
 from anamo.core.errors import UsageError
 from anamo.core.pacing import LEASE_SECONDS
 from anamo.worker.options import Options
@@ -309,7 +309,7 @@ def main(words: list[str], program: str = SCRIPT) -> int:
     asked = completed_words(words)
     if asked and not asked[0].startswith("-"):
         return run(operator_commands.parser(program), operator_commands.main, words)
-    with unwaiting_stderr(program):
+    with non_blocking_stderr(program):
         return run(parser(program), work_through, types.without_aliases(words, ORIGINAL_FLAGS))
 
 

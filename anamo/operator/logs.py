@@ -211,12 +211,10 @@ def _selected(
         say: Called with messages about names that a table lacks, or items in another state.
         others: A message is added for each item without the nested task.
     """
-
-    def skip(message: str) -> None:
-        say(f"{message}; left out")
-
     states = [request.state] if request.state else []
-    for table, record in selected_items(target, states, projection, retry, say, skip):
+    for table, record in selected_items(
+        target, states, projection, retry, say, lambda message: say(f"{message}; left out")
+    ):
         if not request.nested or record.tasks_named(request.nested):
             yield table, record
             continue

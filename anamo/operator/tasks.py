@@ -53,14 +53,12 @@ def _selected(
     target: Target, state: str | None, retry: OperatorRetry, say: Callable[[str], object]
 ) -> Iterator[tuple[str, Record]]:
     """The items that were named, or are in a state."""
-
-    def skip(message: str) -> None:
-        say(f"{message}; left out")
-
     states = [state] if state else []
     # While it is read, an item that changes its state may be listed in both
     seen: set[tuple[str, ItemId]] = set()
-    for table, listed in selected_items(target, states, Projection.WHOLE, retry, say, skip):
+    for table, listed in selected_items(
+        target, states, Projection.WHOLE, retry, say, lambda message: say(f"{message}; left out")
+    ):
         record: Record | None = listed
         if not listed.item.is_nested and not listed.item.script:
             # It has changed its state since an index listed it that does not hold it whole

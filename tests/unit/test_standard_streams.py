@@ -11,7 +11,7 @@ from time import monotonic
 
 import pytest
 
-from anamo.cli.standard_streams import KEPT, UnwaitingStream, unwaiting_stderr
+from anamo.cli.standard_streams import KEPT, NonBlockingStream, non_blocking_stderr
 from tests.support.waiting import eventually
 
 LINE = "x" * 999
@@ -35,14 +35,14 @@ def text(reader: int) -> str:
     return read.decode().replace("\r\n", "\n")
 
 
-def fill(stream: UnwaitingStream) -> None:
+def fill(stream: NonBlockingStream) -> None:
     """Say more than the reader's end and the stream can hold."""
     for _ in range(4 * KEPT // len(LINE)):
         print(LINE, file=stream)
 
 
 def test_what_is_said_is_written_at_once(ends: tuple[int, int]) -> None:
-    stream = UnwaitingStream("program", ends[1])
+    stream = NonBlockingStream("program", ends[1])
     print("one", file=stream)
     assert eventually(lambda: text(ends[0])) == "one\n"
     print("begun", end="", file=stream)
@@ -51,7 +51,7 @@ def test_what_is_said_is_written_at_once(ends: tuple[int, int]) -> None:
 
 
 def test_nobody_waits_and_what_was_dropped_is_counted(ends: tuple[int, int]) -> None:
-    stream = UnwaitingStream("program", ends[1])
+    stream = NonBlockingStream("program", ends[1])
     fill(stream)
     read = ""
 
@@ -72,19 +72,19 @@ def test_nobody_waits_and_what_was_dropped_is_counted(ends: tuple[int, int]) -> 
 
 
 def test_waiting_for_a_reader_ends(ends: tuple[int, int]) -> None:
-    stream = UnwaitingStream("program", ends[1])
+    stream = NonBlockingStream("program", ends[1])
     fill(stream)
     stream.drain(0.01)
 
 
 def test_the_descriptor_that_others_share_waits_as_before(ends: tuple[int, int]) -> None:
-    UnwaitingStream("program", ends[1])
+    NonBlockingStream("program", ends[1])
     assert os.get_blocking(ends[1])
 
 
 def test_a_reader_that_is_gone_is_no_error() -> None:
     reader, writer = os.pipe()
-    stream = UnwaitingStream("program", writer)
+    stream = NonBlockingStream("program", writer)
     os.close(reader)
     print("one", file=stream)
     began = monotonic()
@@ -97,13 +97,13 @@ def test_a_file_is_written_on_where_it_ends(tmp_path_factory: pytest.TempPathFac
     path = tmp_path_factory.mktemp("file") / "log"
     path.write_text("before\n")
     with path.open("a") as file:
-        print("after", file=UnwaitingStream("program", file.fileno()))
+        print("after", file=NonBlockingStream("program", file.fileno()))
     assert path.read_text() == "before\nafter\n"
 
 
 def test_a_forked_process_does_not_say_again_what_its_parent_said() -> None:
     reader, writer = os.pipe()
-    stream = UnwaitingStream("program", writer)
+    stream = NonBlockingStream("program", writer)
     fill(stream)
     if (child := os.fork()) == 0:
         os.read(reader, 1 << 16)
@@ -116,6 +116,6 @@ def test_a_forked_process_does_not_say_again_what_its_parent_said() -> None:
 
 
 def test_a_stream_in_the_place_of_stderr_stays(capsys: pytest.CaptureFixture[str]) -> None:
-    with unwaiting_stderr("program"):
+    with non_blocking_stderr("program"):
         print("one", file=sys.stderr)
     assert capsys.readouterr().err == "one\n"
