@@ -39,7 +39,10 @@ TOO_MANY_PROCESSES = (
     "'ulimit -u NUMBER' raises the user's limit"
 )
 
-_TOO_LITTLE_SPACE = "free some space there, or set TMPDIR to a folder of a larger disk"
+_TOO_LITTLE_SPACE = (
+    "free some space, or, if the folder for temporary files is full, "
+    "set TMPDIR to one on a larger disk"
+)
 
 _ADVICE = {
     errno.EMFILE: "this process may open more files after 'ulimit -n NUMBER'",
