@@ -1,13 +1,14 @@
 """`pyanamo.py logs --follow`: what tasks print, until their items have ended.
 
-Guaranteed: every byte of a stream is written once and in order, however many checks that takes; the
-last bytes come from the whole log. Not guaranteed: what a task printed within one interval beyond
-what its worker puts in S3; a message says how much that is.
+Guaranteed: every byte of a stream is written once and in order, however many checks that takes, and
+however often S3 breaks off; the last bytes come from the whole log. Not guaranteed: what a task
+printed within one interval beyond what its worker puts in S3; a message says how much that is.
 """
 
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from anamo.aws.retry import UNATTENDED_SECONDS, OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
 from anamo.core.codec import ItemId
-from anamo.core.errors import LogMissing
+from anamo.core.errors import LogMissing, TransientError
 from anamo.core.item import SINGLE, State
 from anamo.core.log_entry import LogEntry
 from anamo.core.record import ENDED, Record
@@ -43,7 +44,7 @@ class Follower:
 
     Args:
         client: A boto3 client of S3.
-        retry: Sends the requests to DynamoDB.
+        retry: Sends the requests; what it is given to read a log may be called again.
         request: What to show of each log; `tail` is only about where to begin.
         write: Writes what is new.
         say: Prints a message.
@@ -108,10 +109,10 @@ class Follower:
             # What ran before is not followed
             earlier = first and not record.has_ended(name)
             if name in wanted and log not in self._whole and not earlier:
-                self._write_whole(table.name, record, name, entry)
+                self._retry(partial(self._write_whole, table.name, record, name, entry))
             self._whole.add(log)
         if record.item.log_so_far and state not in ENDED:
-            self._write_so_far(table.name, record, wanted)
+            self._retry(partial(self._write_so_far, table.name, record, wanted))
         self._note_state(table.name, record)
         return state in (State.TODO, State.LOCKED)
 
@@ -200,15 +201,24 @@ class Follower:
                 f"{name}: {begin - written:,} bytes of {stream[3]} left out; "
                 "they are in the whole log"
             )
+            self._written[stream] = begin
         new = self._counted(stream, pieces, begin, max(written, begin))
         if tail is not None:
-            last = Tail(tail)
-            for piece in new:
-                last.add(piece)
-            new = iter([last.lines()])
+            new = iter([self._last_lines(stream, new, tail)])
         first = next(filter(None, new), b"")
         if first:
             self._write(chain([first], new), self._heading(stream, record))
+
+    def _last_lines(self, stream: Stream, pieces: Iterable[bytes], tail: int) -> bytes:
+        last = Tail(tail)
+        try:
+            for piece in pieces:
+                last.add(piece)
+        except TransientError:
+            # Nothing is written yet, and the next attempt begins anew
+            self._written.pop(stream, None)
+            raise
+        return last.lines()
 
     def _heading(self, stream: Stream, record: Record) -> str:
         return f"{self._name(stream[0], record, stream[2])} {stream[3]}"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from anamo.aws.log_store import LogStore
-from anamo.core.errors import LogMissing
+from anamo.aws.retry import OperatorRetry
+from anamo.core.errors import LogMissing, TransientError
 from anamo.core.record import Record
 from anamo.operator import follow
 from anamo.operator.follow import Follower
@@ -32,6 +33,7 @@ class Stage:
         self.headings: list[str] = []
         self.ended: list[str] = []
         self.said: list[str] = []
+        self.breaks_after: int | None = None
         stage = self
 
         def read(_: LogStore, key: str, __: str) -> Iterator[bytes]:
@@ -39,7 +41,11 @@ class Stage:
             if key not in objects:
                 raise LogMissing(key)
             # In pieces that end anywhere
-            yield from (bytes([each]) for each in objects[key])
+            for position, each in enumerate(objects[key]):
+                if position == stage.breaks_after:
+                    stage.breaks_after = None
+                    raise TransientError("bucket logs: out of order")
+                yield bytes([each])
 
         monkeypatch.setattr(LogStore, "read", read)
         monkeypatch.setattr(follow, "FOLLOW_SECONDS", 0)
@@ -50,7 +56,7 @@ class Stage:
 
     def follow(self, request: LogsRequest | None = None, *, with_table: bool = False) -> None:
         stage: Any = self
-        retry: Any = lambda request: request()  # noqa: E731
+        retry = OperatorRetry(self.said.append, sleep=lambda seconds: None)
         writer: Any = Writer(self)
         follower = Follower(
             None, retry, request or asked(), writer, self.said.append,
@@ -69,7 +75,8 @@ class Writer:
 
     def __call__(self, pieces: Iterator[bytes], heading: str) -> None:
         self._stage.headings.append(heading)
-        self._stage.written += b"".join(pieces)
+        for piece in pieces:
+            self._stage.written += piece
 
     def end(self, heading: str) -> None:
         self._stage.ended.append(heading)
@@ -165,6 +172,30 @@ def test_a_tail_is_where_it_begins_and_stderr_can_be_all(stage: Stage) -> None:
     stage.looks, stage.written = looks, b""
     stage.follow(asked(stderr=True))
     assert stage.written == b"a\nb\nc\nd\n"
+
+
+RUNNING, ENDED = log(b"3\n4\n", b"a\n", begins=4), log(b"1\n2\n3\n4\n5\n", b"a\nb\n")
+
+
+@pytest.mark.parametrize("breaks_in", [SO_FAR, WHOLE])
+@pytest.mark.parametrize("tail", [None, 1])
+def test_where_s3_breaks_off_it_goes_on(stage: Stage, breaks_in: str, tail: int | None) -> None:
+    looks = [(item("locked"), {SO_FAR: RUNNING}), (item("done"), {WHOLE: ENDED})]
+    if breaks_in == WHOLE:
+        # Not left out: the log of an item that has ended when it is first looked at is not written
+        looks[0] = (item("locked"), {})
+    stage.looks = [*looks]
+    stage.follow(asked(tail=tail))
+    expected, said = stage.written, stage.said
+    assert expected
+    for position in range(len(RUNNING if breaks_in == SO_FAR else ENDED)):
+        stage.looks, stage.written, stage.said = [*looks], b"", []
+        stage.breaks_after = position
+        stage.follow(asked(tail=tail))
+        assert stage.written == expected
+        fault = next(line for line in stage.said if "out of order; trying again for" in line)
+        stage.said.remove(fault)
+        assert stage.said == said
 
 
 @pytest.mark.parametrize("end", [None, item("held")])
