@@ -128,6 +128,10 @@ class Claimer:
         """
         return self.last_won() or self._take_over_from_earlier_attempt()
 
+    def search_leases_from(self, item_id: ItemId) -> None:
+        """Begin to search for ended leases at an item whose lease is known to have ended."""
+        self._leases = EndedLeases(self.table, self._random, item_id)
+
     def claim_by_table(self) -> Item | None:
         """As `claim`, by what the table itself holds, for when the index gives no claim.
 

@@ -25,18 +25,26 @@ NEVER = 1 << 60
 class EndedLeases:
     """The locked items of one table, page after page.
 
+    Args:
+        table: The table.
+        draw: Where random numbers come from.
+        start: An item to begin at, where one is known whose lease has ended; None for a random
+            place.
+
     Attributes:
         locked: How many items were locked when `next_page` last returned; at least, unless
             `complete`.
         complete: Whether it saw all of them.
     """
 
-    def __init__(self, table: WorkflowTable, draw: random.Random) -> None:
+    def __init__(
+        self, table: WorkflowTable, draw: random.Random, start: ItemId | None = None
+    ) -> None:
         self.locked = 0
         self.complete = False
         self._table = table
         self._random = draw
-        self._start: ItemId | None = None
+        self._start = start
         self._found: dict[ItemId, Item] = {}
         self._seen = 0
 

@@ -26,6 +26,11 @@ read; also from one read of the table to the next, and how long workers that rac
 leave the table alone."""
 
 
+SPREAD_SECONDS = 3.0
+"""By how much the idle times of a worker's processes may differ and still count as one: they start
+one after another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """An item that was claimed, and its table."""
@@ -148,9 +153,9 @@ class Finder:
     @property
     def agrees(self) -> bool:
         """Whether nothing is left for this process either, given that another has found nothing:
-        its own idle time is over, and it is not yet to take over what it inherited.
+        its own idle time is over, or nearly so, and it is not yet to take over what it inherited.
         """
-        return not self._awaits() and self._waited() >= self._idle_timeout
+        return not self._awaits() and self._waited() >= self._idle_timeout - SPREAD_SECONDS
 
     @property
     def pause(self) -> float:

@@ -7,13 +7,14 @@ process claims.
 
 import logging
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import monotonic
 
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_writes import Holder
+from anamo.core.codec import ItemId
 from anamo.core.errors import AccessDenied, Throttled, TransientError
 from anamo.core.item import Item
 from anamo.core.pacing import TABLE_PAGES
@@ -103,6 +104,14 @@ class OtherWorkers:
         own = [*unfinished, *self._earlier]
         return sum((reader.state(own, closely=closely) for reader in self._readers), TablesState())
 
+    @property
+    def ended(self) -> Mapping[str, ItemId]:
+        """An item of each table whose lease had ended when the table was last read; the tables
+        without one are absent.
+        """
+        found = {reader.name: reader.ended for reader in self._readers}
+        return {name: item_id for name, item_id in found.items() if item_id is not None}
+
     def wait(self, unfinished: Collection[ClaimSent], rest: Callable[[float], bool]) -> bool:
         """Wait until an item may be claimed.
 
@@ -135,9 +144,16 @@ class OtherWorkers:
 
 
 class _Reader:
-    """Reads one table."""
+    """Reads one table.
+
+    Attributes:
+        name: The table's name.
+        ended: An item whose lease had ended when `state` was last called, if it saw one.
+    """
 
     def __init__(self, table: WorkflowTable, holder: Holder, draw: random.Random) -> None:
+        self.name = table.name
+        self.ended: ItemId | None = None
         self._table = table
         self._holder = holder
         self._leases = EndedLeases(table, draw)
@@ -147,7 +163,8 @@ class _Reader:
         """What the table holds. An index that lags lists items as todo that others have claimed, so
         the table itself is read where waiting would be over, if it is small enough.
         """
-        mine = [claim for claim in own if claim.table == self._table.name]
+        mine = [claim for claim in own if claim.table == self.name]
+        self.ended = None
         if closely and (state := self._read_all(mine)):
             return state
         locked = self._leases.next_page(NEVER)
@@ -166,9 +183,11 @@ class _Reader:
         locks = {claim.lock_id for claim in mine}
         there = {item.lock_id for item in locked}
         others = [i for i in locked if i.lock_id not in locks and not self._holder.held_before(i)]
-        leases = [item.lease_expires for item in others if item.lease_expires is not None]
         past = self._table.clock.surely_past()
-        live = [expires for expires in leases if expires >= past]
+        leases = {i.item_id: i.lease_expires for i in others if i.lease_expires is not None}
+        live = [expires for expires in leases.values() if expires >= past]
+        ended = (item_id for item_id, expires in leases.items() if expires < past)
+        self.ended = next(ended, self.ended)
         own = len(others) < len(locked)
         if not own and not complete:
             own = any(claim.lock_id not in there and self._holds(claim) for claim in mine)
@@ -182,7 +201,8 @@ class _Reader:
 
     def _read_all(self, mine: Sequence[ClaimSent]) -> TablesState | None:
         """What the table itself holds; None if it is too large, or cannot be read, and what was
-        read of it shows nothing to claim.
+        read of it shows nothing to claim. Where it is throttled, the next call reads it from its
+        beginning: what was read before may no longer be true.
         """
         if self._is_large:
             return None

@@ -81,6 +81,7 @@ class WorkerTotals:
         lost_logs: Paths of those that somebody deleted since.
         unfinished: The claims that processes left behind, or did not take over in time.
         lost: What became of processes that died and were not replaced.
+        waits: Whether it was to wait for what other workers hold (--wait).
         stopped: Whether a limit or a signal ended it.
         ended_early: Whether a limit, a signal or an error ended it.
         work_left: Whether it ended while there was work to take.
@@ -102,6 +103,7 @@ class WorkerTotals:
     lost_logs: list[str] = field(default_factory=list)
     unfinished: set[ClaimSent] = field(default_factory=set)
     lost: list[str] = field(default_factory=list)
+    waits: bool = False
     stopped: bool = False
     ended_early: bool = False
     work_left: bool = False
@@ -213,7 +215,8 @@ def _locked_by_others(totals: WorkerTotals) -> str:
     if totals.locked_until is not None and totals.locked_until <= LAST_SECOND:
         end = datetime.fromtimestamp(totals.locked_until, timezone.utc)
         until = f" (leases end by {end:%H:%M:%S} UTC)"
-    return f"other workers hold {items}{until}; use --wait to take over items if those workers die"
+    advice = "" if totals.waits else "; use --wait to take over items if those workers die"
+    return f"other workers hold {items}{until}{advice}"
 
 
 def item_cost(totals: WorkerTotals) -> str:

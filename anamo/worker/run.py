@@ -6,7 +6,7 @@ small object has been written where the logs of each of them go.
 
 import logging
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -73,9 +73,9 @@ def work(
     holder = Holder(instance_id(), options.lease, job_attempt())
     earlier = left_by_earlier_attempt(tables, holder, RetryPolicy(signals.sleep))
     cgroup.remove_empty()
-    run_process = partial(_process, options, holder, earlier)
-    pool = Pool(run_process, options.processes, signals, _limits(options, began), screen, metrics)
     others = OtherWorkers(tables, holder, _as_claims(earlier))
+    run_process = partial(_process, options, holder, earlier, others)
+    pool = Pool(run_process, options.processes, signals, _limits(options, began), screen, metrics)
     screen.start(partial(count_left, tables))
     try:
         totals = pool.run()
@@ -85,18 +85,26 @@ def work(
         totals.errors.append(str(fault))
     finally:
         screen.close()
+    totals.waits = options.wait
     totals.errors += _refusals(totals.refused, options)
     if signals.first is None:
         find_what_is_left(totals, others)
     totals.consumed = sum((table.meter.consumed for table in tables), totals.consumed)
+    _report(totals, options, monotonic() - began, screen.say)
+    return totals
+
+
+def _report(
+    totals: WorkerTotals, options: Options, seconds: float, say: Callable[[str], object]
+) -> None:
+    """Say what was done in so many seconds, and each error once."""
     logs = LogStore(None, options.bucket)
     where = [logs.address(log_folder(options.prefix, table)) for table in options.tables]
-    summarise(totals, options.tables, monotonic() - began, where, screen.say)
+    summarise(totals, options.tables, seconds, where, say)
     if totals.failed or totals.items[State.FAILED]:
-        screen.say(f"to see why tasks failed: {_typed(options, 'status', options.tables)}")
+        say(f"to see why tasks failed: {_typed(options, 'status', options.tables)}")
     for error in dict.fromkeys([*totals.errors, *totals.lost]):
-        screen.say(error)
-    return totals
+        say(error)
 
 
 def _refusals(refused: Mapping[tuple[str, ItemId], tuple[str, str]], options: Options) -> list[str]:
@@ -129,7 +137,7 @@ def find_what_is_left(totals: WorkerTotals, others: OtherWorkers) -> None:
         closely = totals.ended_early or bool(totals.unfinished)
         state = others.read_tables(totals.unfinished, closely=closely)
     except AwsError as fault:
-        logger.debug("reading the tables: %s", fault)
+        logger.warning("what other workers hold is not known: %s", fault)
         totals.locked_by_others = 0
         totals.work_left = totals.work_left or totals.ended_early or bool(totals.unfinished)
     else:
@@ -162,6 +170,32 @@ def _tables(options: Options) -> list[WorkflowTable]:
     return [WorkflowTable(client, name, clock, renew) for name in options.tables]
 
 
+def make_claimers(
+    tables: Sequence[WorkflowTable],
+    holder: Holder,
+    in_flight: InFlightClaims,
+    earlier: Mapping[str, Sequence[Item]],
+    ended: Mapping[str, ItemId],
+) -> list[Claimer]:
+    """The claimers of a worker process, one for each table.
+
+    Args:
+        tables: The tables.
+        holder: Who claims.
+        in_flight: Notified of each claim.
+        earlier: Items of each table that an earlier attempt of this AWS Batch job holds.
+        ended: An item of each table whose lease the parent has seen to have ended: in a large
+            table, a search from a random place would hardly come upon it.
+    """
+    claimers = []
+    for table in tables:
+        claimer = Claimer(table, holder, in_flight, earlier=earlier.get(table.name, ()))
+        if table.name in ended:
+            claimer.search_leases_from(ended[table.name])
+        claimers.append(claimer)
+    return claimers
+
+
 def _as_claims(earlier: Mapping[str, Sequence[Item]]) -> list[ClaimSent]:
     return [
         ClaimSent(table, item.item_id, item.lock_id, 0.0)
@@ -188,6 +222,7 @@ def _process(
     options: Options,
     holder: Holder,
     earlier: Mapping[str, Sequence[Item]],
+    others: OtherWorkers,
     connection: "Connection[Any, Any]",
     inherited: Collection[ClaimSent],
 ) -> None:
@@ -203,10 +238,8 @@ def _process(
         logs = LogStore(s3(), options.bucket, renew_client=partial(s3, renew=True))
         in_flight = InFlightClaims(control.send, inherited)
         holder = holder.as_process()
-        claimers = [
-            Claimer(table, holder, in_flight, earlier=earlier.get(table.name, ()))
-            for table in tables
-        ]
+        # `others` is as the parent had it when it forked this process
+        claimers = make_claimers(tables, holder, in_flight, earlier, others.ended)
         finished = Worker(options, holder, control, claimers, logs, in_flight).run()
     except AnamoError as error:
         finished = Finished(str(error))

@@ -1,10 +1,11 @@
 """Turns at searching the tables: of a worker's processes that find nothing, one at a time searches.
 
-Guaranteed: what an idle worker asks of DynamoDB does not grow with -i. A process whose turn ends
-with a claim hands it to the next, which searches at once. A process ends because of another one's
-search only if all that this rests on was read after the process itself, or one that it replaces,
-had last given an item back; where nothing was ever claimed, one search is enough for all. The turn
-of a process that dies goes to the next. Not guaranteed: any order.
+Guaranteed: what an idle worker asks of DynamoDB does not grow with -i, but for the three queries by
+which each process finds that the index lists nothing. A process whose turn ends with a claim hands
+it to the next, which searches at once. A process ends because of another one's search only if all
+that this rests on was read after the process itself, or one that it replaces, had last given an
+item back; where nothing was ever claimed, one search is enough for all. The turn of a process that
+dies goes to the next. Not guaranteed: any order.
 """
 
 import math

@@ -27,12 +27,12 @@ from anamo.core.item import Item
 from anamo.worker import claimer, ended_leases
 from anamo.worker.claimer import Claimer
 from anamo.worker.ended_leases import EndedLeases
-from anamo.worker.finder import ASK_SECONDS, Finder, Found
+from anamo.worker.finder import ASK_SECONDS, SPREAD_SECONDS, Finder, Found
 from anamo.worker.in_flight_claims import ClaimSent, InFlightClaims
 from anamo.worker.loop import Worker
 from anamo.worker.other_workers import LONGEST_PAUSE, OtherWorkers
 from anamo.worker.progress import WorkerTotals
-from anamo.worker.run import find_what_is_left
+from anamo.worker.run import find_what_is_left, make_claimers
 from anamo.worker.turns import Turn, TurnAsked, TurnEnded, Turns
 
 HOLDER = Holder("i-me", 600)
@@ -50,6 +50,11 @@ class Time:
 
     def __call__(self) -> float:
         return self.now
+
+    def rest(self, seconds: float) -> bool:
+        """Let so many seconds pass, as a parent that waits."""
+        self.now += seconds
+        return True
 
 
 class FakeTable(WorkflowTable):
@@ -218,13 +223,13 @@ def test_nothing_is_left_only_if_no_table_has_anything() -> None:
     assert not found.over
 
 
-def test_a_process_agrees_only_once_its_own_idle_timeout_is_over() -> None:
+def test_a_process_agrees_only_once_its_own_idle_timeout_is_nearly_over() -> None:
     time = Time()
     found = finder(time, FakeTable("A", time), idle=60)
     found.begin()
     assert not found.agrees
     assert found.claim() is None
-    time.now += 59
+    time.now += 60 - SPREAD_SECONDS - 1
     assert not found.agrees
     time.now += 1
     assert found.agrees
@@ -390,13 +395,31 @@ def test_what_others_lose_is_seen_while_waiting() -> None:
     table = FakeTable("A", time, locked=held_by_others(3))
     table.held[2] = locked(2, 1000)
     others = OtherWorkers([FakeTable("B", time), table], HOLDER, draw=random.Random(1), clock=time)
-
-    def rest(seconds: float) -> bool:
-        time.now += seconds
-        return True
-
-    assert others.wait((), rest)
+    assert others.wait((), time.rest)
     assert 1000 <= time.now <= 1000 + LONGEST_PAUSE + 1
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_in_a_large_table_processes_find_the_ended_lease_that_their_parent_saw(
+    is_told: bool,
+) -> None:
+    found = 0
+    for seed in range(20):
+        time = Time()
+        table = LargeTable("A", time, locked=held_by_others(20_000))
+        which = random.Random(seed).randint(1, 20_000)
+        table.held[which] = locked(which, 1000)
+        others = OtherWorkers([table], HOLDER, draw=random.Random(seed), clock=time)
+        assert others.wait((), time.rest)
+        assert 1000 < time.now <= 1000 + 20 * LONGEST_PAUSE
+        assert others.ended == {"A": which}
+        in_flight = InFlightClaims(lambda message: None, ())
+        ended = others.ended if is_told else {}
+        process = Finder(make_claimers([table], HOLDER, in_flight, {}, ended), 0.0, clock=time)
+        if item := find(process, time):
+            assert taken(item) == ("A", which)
+            found += 1
+    assert (found == 20) is is_told
 
 
 def test_what_is_left_behind_is_told_by_table_and_lock() -> None:

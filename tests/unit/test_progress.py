@@ -69,6 +69,12 @@ def test_an_empty_table_is_said() -> None:
     ]
 
 
+def test_a_worker_that_waits_is_not_advised_to_wait() -> None:
+    assert summary(WorkerTotals(locked_by_others=2, waits=True)) == [
+        "table Testing: nothing to do; other workers hold 2 items"
+    ]
+
+
 def test_a_lease_of_another_tool_in_milliseconds_has_no_time_of_day() -> None:
     tally = WorkerTotals(locked_by_others=1, locked_until=1_800_000_000_000.0)
     assert summary(tally) == [
