@@ -103,6 +103,36 @@ def test_a_heartbeat_takes_two_write_units(table: Table, ours: WorkflowTable, ki
     assert written(ours) - before == (2 if kind == NARROW else 4)
 
 
+def test_wide_indexes_bill_each_kb_again_as_often_as_status_says(
+    table: Table, ours: WorkflowTable, kind: str
+) -> None:
+    """A new item is in two indexes before its claim, one of earlier versions in all four."""
+    item = single_item("Sample-17", "x" * 8 * 1024)
+    earlier = {**new_values(single_item("Sample-18", "x" * 8 * 1024)), "lockID": "NULL"}
+    earlier |= {"InstanceID": "NULL", "Log_Length": 0}
+    put_units(table, item)
+    table.client.put_item(TableName=table.name, Item=encode(earlier))
+    took: list[float] = []
+
+    def note(changed: bool) -> None:
+        assert changed
+        took.append(written(ours) - sum(took))
+
+    mine = claimed(table, ours, item)
+    note(True)
+    note(ours.renew(mine.item_id, mine.lock_id, replace(HOLDER, lease=900)))
+    note(ours.finish(mine, State.DONE, entry(mine, None), 1))
+    theirs = claimed(table, ours, Item.from_values(earlier))
+    note(True)
+    note(ours.renew(theirs.item_id, theirs.lock_id, replace(HOLDER, lease=900)))
+    size = 9
+    in_indexes = [5, 3, 7, 7, 3] if kind == WIDE else [0, 0, 0, 0, 0]
+    print(took)
+    for units, times in zip(took, in_indexes, strict=True):
+        # Narrow entries take a unit each, however large the item
+        assert size * (1 + times) <= units <= size * (1 + times) + 8
+
+
 @pytest.mark.parametrize(("group", "most"), [(2, 160), (1, 300)], ids=["-n 2", "-n 1"])
 def test_fifty_nested_tasks_of_a_second_take_less_than_three_hundred_write_units(
     table: Table, ours: WorkflowTable, kind: str, group: int, most: float

@@ -330,7 +330,7 @@ def test_every_form_says_once_which_indexes_are_wide_and_what_they_cost(
             assert ended.returncode == 0, ended.stderr
             [line] = [line for line in ended.stderr.splitlines() if "its indexes hold" in line]
             assert said in line
-            assert "is billed up to 4 more times" in line
+            assert "up to 7 more times when its state changes and 3 more with a heartbeat" in line
 
 
 @pytest.mark.parametrize("command", ["status", "logs", "requeue", "remove"])
