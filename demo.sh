@@ -1,10 +1,6 @@
 #!/usr/bin/env bash
 # The example of the README from end to end, on a local DynamoDB and S3: no AWS account is needed,
-# and nothing stays but the virtual environment in .demo/.
-#   ./demo.sh                runs the example
-#   ./demo.sh --shell        opens a shell in which commands of the README can be tried
-#   ./demo.sh --keep FOLDER  the same; tables and logs stay in the folder
-# A command after these runs in place of the shell.
+# and nothing stays but the virtual environment in .demo/. Arguments: see --help.
 set -euo pipefail
 from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -55,8 +51,15 @@ EOF
   bash --noprofile --rcfile "$work/bashrc" || true
 }
 
+help="usage: ./demo.sh [--shell [COMMAND ...] | --keep FOLDER [COMMAND ...]]
+
+Runs the example of the README on a local DynamoDB and S3.
+  --shell        open a shell instead, in which commands of the README can be tried
+  --keep FOLDER  the same; tables and logs stay in the folder
+  COMMAND        run this in place of the shell"
+
 usage() {
-  echo "usage: ./demo.sh [--shell [COMMAND ...] | --keep FOLDER [COMMAND ...]]" >&2
+  echo "$help" >&2
   exit 2
 }
 
@@ -64,6 +67,10 @@ usage() {
 venv=$PWD/.demo/shell more=(demo/requirements-shell.txt) kept=
 case ${1-} in
   "") venv=$PWD/.demo/venv more=() ;;
+  -h | --help)
+    echo "$help"
+    exit
+    ;;
   --shell) shift ;;
   --keep)
     [[ ${2-} && $2 != -* ]] || usage

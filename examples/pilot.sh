@@ -12,7 +12,10 @@ export PYANAMO SCRATCH
 
 prepare() {
   aws s3 cp --only-show-errors --recursive "$REFERENCE" "$SCRATCH/reference"
-  bwa index "$SCRATCH/reference/genome.fa" 2>"$SCRATCH/bwa-index.log"
+  bwa index "$SCRATCH/reference/genome.fa" 2>"$SCRATCH/bwa-index.log" || {
+    cat "$SCRATCH/bwa-index.log" >&2
+    return 1
+  }
   samtools faidx "$SCRATCH/reference/genome.fa"
 }
 

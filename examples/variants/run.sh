@@ -10,10 +10,21 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PYANAMO=${here%/examples/variants}
-mkdir -p "${1:?needs a folder for the data}"
+if (($# != 1)); then
+  echo "usage: examples/variants/run.sh FOLDER" >&2
+  exit 2
+fi
+mkdir -p "$1"
 DATA=$(cd "$1" && pwd)
 bucket=${BUCKET:-${S3_BUCKET:?is not set: BUCKET is where logs and the reference go}}
 export DATA SCRATCH=$DATA/scratch REFERENCE=s3://$bucket/reference
+
+for program in bwa samtools bcftools aws; do
+  if ! command -v "$program" >/dev/null; then
+    echo "$program is not installed: see the head of $here/run.sh" >&2
+    exit 1
+  fi
+done
 
 import() { python3 "$PYANAMO/import-items-generic.py" -d - -s '|' --create-table "$@"; }
 pilot() { "$PYANAMO/examples/pilot.sh" -b "$bucket" -i 2 -n 2 "$@"; }

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from demo.local_aws import Serialised, local_aws
+import pytest
+
+from demo.local_aws import ENDS, Serialised, local_aws
+from tests.support.scripts import ROOT
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -47,6 +52,17 @@ def test_that_test_can_fail() -> None:
     meeting = Meeting()
     call_twice_at_once(meeting)
     assert meeting.overlapped
+
+
+@pytest.mark.parametrize(("most", "ends"), [(1 << 50, False), (1 << 20, True)])
+def test_a_server_that_has_taken_much_memory_says_so_and_ends(most: int, ends: bool) -> None:
+    program = "from demo.local_aws import Limited; Limited(lambda *_: [], {})({{}}, None)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program.format(most)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == int(ends)
+    assert (ENDS in ended.stderr) is ends
 
 
 def test_the_server_is_serialised() -> None:
