@@ -5,6 +5,7 @@ import difflib
 import math
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from anamo import __version__
+from anamo.cli import help_text
 from anamo.core.errors import UsageError
 from anamo.core.log_entry import PREFIX_LIMIT, encoded_prefix
 from anamo.core.text import is_table_name, printable
@@ -26,7 +28,8 @@ BUCKET = "PYANAMO_BUCKET"
 """The variable with the bucket for the logs, as -b takes it, if there is no -b."""
 
 ENVIRONMENT = f"""defaults from the environment, set once per project:
-  export {TABLES}="Align Call" {BUCKET}=my-bucket AWS_DEFAULT_REGION=us-east-1"""
+  export {TABLES}="Align Call" {BUCKET}=my-bucket
+  export AWS_DEFAULT_REGION=us-east-1"""
 """The paragraph of --help about them."""
 
 
@@ -75,30 +78,20 @@ class Parser(argparse.ArgumentParser):
         """Its arguments. argparse itself has no public list of them."""
         return self._actions
 
+    def format_help(self) -> str:
+        """The text of --help, as wide as the terminal."""
+        description, epilog = self.description, self.epilog
+        width = shutil.get_terminal_size().columns - 2
+        self.description = help_text.wrapped(description or "", width)
+        self.epilog = help_text.wrapped(epilog or "", width)
+        shown = super().format_help()
+        self.description, self.epilog = description, epilog
+        return shown
+
     def error(self, message: str) -> NoReturn:
         """Say where the help is and, last, what is wrong; exit with 2."""
-        usage = f"usage: {as_typed(self.prog)} --help"
+        usage = f"usage: {help_text.as_typed(self.prog)} --help"
         self.exit(2, f"{self.prog}: {usage}\n{self.prog}: {printable(message)}\n")
-
-
-def as_typed(prog: str) -> str:
-    """A program's name, and perhaps a command's, as they are typed to start it."""
-    return f"python {prog}" if prog.partition(" ")[0].endswith(".py") else prog
-
-
-def as_started(text: str, program: str) -> str:
-    """Help text as it is right for the program that was started.
-
-    Args:
-        text: Names the scripts of a checkout, as `python pyanamo.py`.
-        program: What was started: such a script, or a command that an installation made.
-    """
-    return re.sub(r"python (pyanamo|import-items-generic)\.py", as_typed(program), text)
-
-
-def original_flags_help(aliases: Mapping[str, str]) -> str:
-    """The paragraph of --help that names the original's long flags."""
-    return f"the original's long flags work too:\n  {' '.join(aliases)}"
 
 
 def without_aliases(words: Sequence[str], aliases: Mapping[str, str]) -> list[str]:

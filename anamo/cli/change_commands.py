@@ -48,7 +48,7 @@ def _add_retry(add_parser: AddParser) -> None:
 def _add_requeue(add_parser: AddParser) -> None:
     example = """  python pyanamo.py requeue -t Call --state failed
   python pyanamo.py requeue -t Align Call Filter Sample7 Sample9
-  python pyanamo.py requeue -t Call --state failed --names-from samples.txt --yes
+  python pyanamo.py requeue -t Call --state failed --names-from names.txt --yes
   python pyanamo.py requeue -t Call --state locked     after workers were lost"""
     more = f"""Failed nested tasks run again and done ones do not; with --nested all, and in items
 that are done, all do. An item that is locked is freed once its lease has ended, or if it has none;

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
+from anamo.cli import help_text
 from anamo.cli.main import ExitStatus
 from anamo.core.errors import UsageError
 from anamo.operator.output import tsv_cell
@@ -61,7 +62,7 @@ def add_command(
     program = made.prog.partition(" ")[0]
     lines = "\n".join(f"  {code.value:<5}{meaning}" for code, meaning in sorted(codes.items()))
     epilog = f"example:\n{example}\n\n{more}\n\nexit codes:\n{lines}"
-    made.epilog = types.as_started(epilog, program)
+    made.epilog = help_text.as_started(epilog, program)
     types.add_common_flags(made)
     return made
 

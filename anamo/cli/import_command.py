@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
+from anamo.cli import help_text
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus, run
 from anamo.cli.progress_bar import progress_bar
@@ -32,8 +33,8 @@ FIRST = 5
 """Command lines of a table that --dry-run shows."""
 
 EPILOG = rf"""task file, one item per line:
-  TaskID|Table|Task Script|arguments          with -n: one nested task per argument
-  TaskID|Table|Task Script[|Argument]         without -n: one task
+  TaskID|Table|Task Script|arguments     with -n: one nested task per argument
+  TaskID|Table|Task Script[|Argument]    without -n: one task
 
 No shell runs a Task Script: for pipes, redirections, wildcards and the like, write
   bash -c 'sort S7.txt > S7.sorted'
@@ -42,7 +43,8 @@ or with nested arguments (without the _, the argument is $0, not $1)
 
 examples:
   echo 'Task-7|Testing|seq|7,2,3' > tasks.txt
-  python import-items-generic.py -t Testing -d tasks.txt -s '|' -n ',' --create-table
+  python import-items-generic.py -t Testing -d tasks.txt -s '|' -n ',' \
+    --create-table
   python import-items-generic.py -t Align --csv samples.csv --id '{{sample}}' \
     --script 'bash align.sh {{fastq1}} {{fastq2}} {{sample}}' --nested-over chr1,chr2
 
@@ -51,7 +53,7 @@ A corrected line is a new item; the old item stays, unless --replace is given.
 
 {types.ENVIRONMENT}
 
-{types.original_flags_help(ORIGINAL_FLAGS)}
+{help_text.original_flags_help(ORIGINAL_FLAGS)}
 
 exit codes:
   0    imported
@@ -67,7 +69,7 @@ def parser(program: str = SCRIPT) -> types.Parser:
     made = types.Parser(
         prog=program,
         description="Fill workflow tables from a task file or a sample sheet.",
-        epilog=types.as_started(EPILOG, program),
+        epilog=help_text.as_started(EPILOG, program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
-from anamo.cli import change_commands
+from anamo.cli import change_commands, help_text
 from anamo.cli.command_parser import READS, WORDS, AddParser, add_command, add_words, words
 from anamo.cli.console import Messages
 from anamo.cli.main import ExitStatus
@@ -45,19 +45,24 @@ LAG = """Counts come from an index of the table, which lags behind it by a momen
 workers use changes while it is read. DynamoDB bills every entry of the index that is read;
 in tables of earlier versions, an entry is a whole item."""
 
-FIELDS = """fields of --output json, a list with an object per table:
-  table, todo, locked, done, failed, held (items), other states under their own names, total,
-  tasks {todo, done, failed, total} (each nested task; a single item counts as one),
-  workers (instances that hold a live lease), expired (locked items without one)
-fields of --output tsv, after a line of headings:
-  the same in this order, tasks as tasks_todo to tasks_total; held and other states as name=number
-  in `other`
-with names of samples, an object an item, or in TSV a line a task: table, taskID, itemID, state,
-  attempts, instance, claimed, ended; of each task: task, argument, task_state, cause, exit_code,
-  seconds, max_rss_mb, stderr (its last line), log, log_range
-with --by-task: taskID, and for each table the states of its items
-with --state: table, itemID, taskID, state, tasks_ended, tasks_total, instance, since, exit_codes,
-  stderr (its last line)"""
+STILL_TO_COME = """The table of a later step may not be there yet: where the words after -t are
+tables and otherwise nothing that is known, those that are missing are reported, the others are
+shown, and the exit code is 3."""
+
+FIELDS = """Fields of --output json, a list with an object per table: table, todo, locked, done,
+failed, held (items), other states under their own names, total, tasks {todo, done, failed, total}
+(each nested task; a single item counts as one), workers (instances that hold a live lease), expired
+(locked items without one).
+
+Fields of --output tsv, after a line of headings: the same in this order, tasks as tasks_todo to
+tasks_total; held and other states as name=number in `other`.
+
+With names of samples, an object an item, or in TSV a line a task: table, taskID, itemID, state,
+attempts, instance, claimed, ended; of each task: task, argument, task_state, cause, exit_code,
+seconds, max_rss_mb, stderr (its last line), log, log_range.
+
+With --by-task: taskID, and for each table the states of its items. With --state: table, itemID,
+taskID, state, tasks_ended, tasks_total, instance, since, exit_codes, stderr (its last line)."""
 
 
 def parser(program: str) -> types.Parser:
@@ -85,7 +90,7 @@ def main(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
 
 STATUS_EXAMPLE = """  python pyanamo.py status -t Align Call Filter -r us-east-1
   python pyanamo.py status -t Align Call Filter Sample7
-  python pyanamo.py status -t Align Call Filter --by-task --where Align=done,Call=todo
+  python pyanamo.py status -t Align Call --by-task --where Align=done,Call=todo
   python pyanamo.py status -t Align --watch 30
   python pyanamo.py status -t Align Call Filter --html report.html
   python pyanamo.py status -t Align Call Filter --watch 60 --html report.html
@@ -98,7 +103,7 @@ def _add_status(add_parser: AddParser) -> None:
         "status",
         "Show the progress of the steps.",
         STATUS_EXAMPLE,
-        f"{LAG}\n\n{WORDS}\n\n{FIELDS}",
+        f"{LAG}\n\n{STILL_TO_COME}\n\n{WORDS}\n\n{FIELDS}",
         STATUS_CODES,
     )
     add = made.add_argument
@@ -162,7 +167,7 @@ def _status(
     from anamo.operator.hints import Hints
     from anamo.operator.status import Status
 
-    program = types.as_started("python pyanamo.py", say.program)
+    program = help_text.as_started("python pyanamo.py", say.program)
     hints = Hints(program, arguments.region, types.environment_bucket() or "BUCKET")
     whole_tables = arguments.check or arguments.html or arguments.watch is not None
     samples = not whole_tables
@@ -263,7 +268,8 @@ def _logs(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
 
 PLAN_EXAMPLE = """  python pyanamo.py plan -t Align --workers 500 --task-time 90s
   python pyanamo.py plan -t Align --workers 500 --task-time 90s --items 1000000
-  python pyanamo.py plan -t Call --workers 64 --task-time 10m --items 400 --nested 24 -n 4"""
+  python pyanamo.py plan -t Call --workers 64 --task-time 10m \\
+    --items 400 --nested 24 -n 4"""
 
 BASIS = """Without --items, the table is counted as `status` does, and one of its items stands for
 all. With --items, AWS is not asked. It is arithmetic on what DynamoDB bills and on the limits that
@@ -344,11 +350,11 @@ EXPORT_EXAMPLE = """  python pyanamo.py export -t Align Call > tasks.tsv
   python pyanamo.py export -t Align --state failed --output json
   python pyanamo.py export -t Align --output parquet > tasks.parquet"""
 
-COLUMNS = """columns of all three forms:
-  table, taskID, itemID, task and argument (of a nested task), script, state (of the item),
-  task_state, cause, exit_code, signal, seconds, max_rss_mb, attempts, instance, claimed, ended,
-  log (S3 address), log_range, and tag_KEY for each KEY=VALUE that a task has printed after
-  `PyAnamo:` and a tab; other such lines are in `tag`
+COLUMNS = """Columns of all three forms: table, taskID, itemID, task and argument (of a nested
+task), script, state (of the item), task_state, cause, exit_code, signal, seconds, max_rss_mb,
+attempts, instance, claimed, ended, log (S3 address), log_range, and tag_KEY for each KEY=VALUE that
+a task has printed after `PyAnamo:` and a tab; other such lines are in `tag`.
+
 What is not known is empty, null in JSON and Parquet. In TSV, an apostrophe stands before what a
 spreadsheet would take for a formula. JSON is a list with an object on each line; Parquet needs the
 package pyarrow. For a task that is to run again, cause to max_rss_mb, log and tags are those of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anamo.cli import arguments as types
-from anamo.cli import operator_commands
+from anamo.cli import help_text, operator_commands
 from anamo.cli.console import Messages, configure_logging, to_stderr
 from anamo.cli.main import ExitStatus, completed_words, run
 from anamo.cli.standard_streams import non_blocking_stderr
@@ -39,12 +39,13 @@ ORIGINAL_FLAGS = {
 EPILOG = f"""example:
   python pyanamo.py -t Testing -b my-bucket -r us-east-1 -i 2 -n 4
 
-progress, and what to do about failures:
-  python pyanamo.py {{status,logs,export,plan,requeue,retry,remove,hold,resume}} --help
+progress, and what to do about failures, by one of the commands status, logs, export, plan, requeue,
+retry, remove, hold and resume:
+  python pyanamo.py COMMAND --help
 
 {types.ENVIRONMENT}
 
-{types.original_flags_help(ORIGINAL_FLAGS)}
+{help_text.original_flags_help(ORIGINAL_FLAGS)}
 
 exit codes:
   0    nothing left to take, no item failed here
@@ -64,7 +65,7 @@ def parser(program: str = SCRIPT) -> types.Parser:
     made = types.Parser(
         prog=program,
         description="Take items from workflow tables, run their tasks, record the outcome.",
-        epilog=types.as_started(EPILOG, program),
+        epilog=help_text.as_started(EPILOG, program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -232,7 +233,7 @@ def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
         region=arguments.region,
         prefix=prefix,
         program=str(program_folder()),
-        command=types.as_started("python pyanamo.py", say.program),
+        command=help_text.as_started("python pyanamo.py", say.program),
         processes=arguments.items,
         nested=arguments.nested,
         idle_timeout=arguments.idle_timeout,

@@ -211,6 +211,20 @@ def test_a_command_that_is_not_there_is_guessed(words: list[str], said: str) -> 
     assert second.startswith(f"pyanamo.py: {said}")
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_help_is_as_wide_as_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    commands = operator_commands.parser("pyanamo.py").commands
+    for parser in (worker_command.parser(), import_command.parser(), *commands.values()):
+        shown = parser.format_help()
+        longest = max(map(len, shown.splitlines()))
+        assert columns - 10 <= longest < columns, shown
+        # Nothing else has changed, also on the second call
+        assert shown.split() == parser.format_help().split()
+        assert parser.epilog
+        assert " ".join(parser.epilog.split()) in " ".join(shown.split())
+
+
 def test_a_usage_error_names_the_help_of_the_command() -> None:
     assert started("pyanamo.py", "status").stderr == (
         "pyanamo.py status: usage: python pyanamo.py status --help\n"
@@ -378,9 +392,8 @@ def test_the_originals_long_flags_mean_what_they_did() -> None:
         ("pyanamo.py", flags),
         ("import-items-generic.py", import_command.ORIGINAL_FLAGS),
     ):
-        assert f"the original's long flags work too:\n  {' '.join(named)}\n" in (
-            started(script, "--help").stdout
-        )
+        shown = " ".join(started(script, "--help").stdout.split())
+        assert f"The original's long flags work too: {', '.join(named)}. " in shown
 
 
 @pytest.mark.parametrize(
