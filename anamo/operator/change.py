@@ -355,7 +355,7 @@ def change(
     retry = OperatorRetry(say)
     result = Change(request, find_target(words, retry), retry, say, progress_bar).run()
     for table, items in result.changed.items():
-        part = f" {request.nested.word} from" if request.nested.is_one else ""
+        part = f" nested task {request.nested.word} of" if request.nested.is_one else ""
         # The exit code answers also where nobody reads the lines
         with suppress(BrokenPipeError):
             print(sentence(request.action, table, items, part))
@@ -369,7 +369,7 @@ def sentence(action: Action, table: str, items: int, part: str = "") -> str:
         action: What was done.
         table: The table's name.
         items: The number of items.
-        part: What of the items was changed, such as " chr4 from"; "" for all of it.
+        part: What of the items was changed, such as " nested task chr4 of"; "" for all of it.
     """
     return f"{table}: {_DONE[action]}{part} {count(items, 'item')}"
 

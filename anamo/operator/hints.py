@@ -48,24 +48,30 @@ class Hints:
             hints.insert(0, ("read the stderr of one of them", read))
         return hints
 
-    def after_counting(self, counts: TableCounts) -> list[Hint]:
-        """What to do about expired leases and held items of a table."""
+    def after_counting(self, counts: TableCounts, earlier: str | None = None) -> list[Hint]:
+        """What to do about expired leases and held items of a table.
+
+        Args:
+            counts: The table's counts.
+            earlier: The table of the step before; None if it is the first.
+        """
         hints = []
         if counts.expired:
-            them = "it" if counts.expired == 1 else "them all"
+            them = "it" if counts.expired == 1 else "them"
             reason = (
-                f"{count(counts.expired, 'locked item')} without a live lease; workers take over "
-                f"expired leases, or requeue {them}"
+                f"{count(counts.expired, 'locked item')} of {counts.table}, lease expired; workers "
+                f"take {them} over, or requeue {them} now"
             )
             hints.append((reason, self.command("requeue", [counts.table], "--state", "locked")))
         held = counts.items[State.HELD.value]
         if held:
-            them = "it" if held == 1 else "all of them"
+            # Not all: what has failed in the step before must not go on
+            them = f"those that are done in {earlier}" if earlier else "all" if held > 1 else "it"
             reason = (
-                f"{count(held, 'held item')}, which no worker takes; resume {them}, or with "
-                "--after STEP those that are done in STEP"
+                f"{count(held, 'held item')} of {counts.table}, not to be claimed; resume {them}"
             )
-            hints.append((reason, self.command("resume", [counts.table])))
+            after = ["--after", earlier] if earlier else []
+            hints.append((reason, self.command("resume", [counts.table], *after)))
         return hints
 
     def start_workers(self, steps: Sequence[TableCounts]) -> list[Hint]:

@@ -9,7 +9,7 @@ from typing import Any
 from anamo.aws.retry import UNATTENDED_SECONDS, OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
-from anamo.core.errors import AccessDenied, TableMissing, TableUnusable
+from anamo.core.errors import AccessDenied, AwsError, TableMissing, TableUnusable
 from anamo.core.item import State
 from anamo.core.record import Record
 from anamo.core.text import count
@@ -87,9 +87,7 @@ class Status:
         if not target.tables:
             target.check()
         for name, fault in target.faults.items():
-            also = name in no_samples and isinstance(fault, (TableMissing, TableUnusable))
-            nor = ", and no item of the tables before it has that taskID or itemID" if also else ""
-            say(f"{fault}{nor}")
+            say(f"{fault}{_beside(fault, samples=samples, looked_up=name in no_samples)}")
         for table in target.tables:
             self._note_wide_indexes(table)
 
@@ -232,3 +230,18 @@ class Status:
         """Show the steps every `seconds`, in place, until no item is todo or locked."""
         self._retry.fault_seconds = UNATTENDED_SECONDS
         watch_counts(lambda: self._counts(pace=True), seconds)
+
+
+def _beside(fault: AwsError, *, samples: bool, looked_up: bool) -> str:
+    """What a word that cannot be read as a table is not, either; "" where that does not matter.
+
+    Args:
+        fault: Why it cannot be read as a table.
+        samples: Whether words may be names of samples.
+        looked_up: Whether it was looked for among the samples.
+    """
+    if not isinstance(fault, (TableMissing, TableUnusable)):
+        return ""
+    if looked_up:
+        return ", and no item of the tables before it has that taskID or itemID"
+    return "" if samples else "; --check, --html and --watch take tables only, no samples"

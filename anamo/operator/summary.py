@@ -158,9 +158,11 @@ def print_steps(steps: Sequence[tuple[TableCounts, Failures]], hints: Hints) -> 
     output.print_rich(counts_table(every, output.stdout_console()))
     for line in pace_lines(every):
         output.print_rich(output.escaped(line))
+    earlier = None
     for counts, failures in steps:
         print_failures(failures, counts.table, hints)
-        print_hints(hints.after_counting(counts))
+        print_hints(hints.after_counting(counts, earlier))
+        earlier = counts.table
     print_hints(hints.start_workers(every))
 
 

@@ -135,6 +135,18 @@ def test_hints_begin_with_the_program_as_it_was_started() -> None:
     assert known == "pyanamo -t Align -b logs"
 
 
+def test_held_items_are_resumed_after_the_step_before() -> None:
+    """Resuming all would start those that have failed there, too."""
+    counts = TableCounts("Call", Counter(held=3))
+    hints = Hints("pyanamo", None)
+    assert hints.after_counting(counts) == [
+        ("3 held items of Call, not to be claimed; resume all", "pyanamo resume -t Call")
+    ]
+    [(reason, resume)] = hints.after_counting(counts, "Align")
+    assert reason.endswith("; resume those that are done in Align")
+    assert resume == "pyanamo resume -t Call --after Align"
+
+
 def test_one_hint_starts_a_worker_on_all_tables_that_lack_one() -> None:
     steps = [
         TableCounts("Align", Counter(todo=1)),

@@ -457,7 +457,7 @@ def test_a_nested_task_that_fails_is_taken_out_of_its_item(
     words = ["remove", "-t", table.name, "--nested"]
     ended = typing(*words, "chr4", "S1", typed="y\n")
     assert f"Remove nested task chr4 of 1 failed item of table {table.name}?" in ended.stdout
-    assert f"{table.name}: removed chr4 from 1 item" in ended.stdout
+    assert f"{table.name}: removed nested task chr4 of 1 item" in ended.stdout
     before = {item["taskID"]: item for item in table.items()}
     assert before["S1"]["ItemState"] == "done"
     assert sorted(before["S1"]["TaskScript"]) == ["Task_0", "Task_1", "Task_2", "Task_4"]

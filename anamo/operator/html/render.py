@@ -57,7 +57,9 @@ def render(
     }
     samples = ReportData(steps)
     return environment.get_template("report.html").render(
-        steps=[_step(k, step, hints) for k, step in enumerate(steps)],
+        steps=[
+            _step(k, step, hints, steps[k - 1].name if k else None) for k, step in enumerate(steps)
+        ],
         samples=samples,
         states=samples.counts(),
         every="every step" + ("" if all_steps else " of the tables shown"),
@@ -98,8 +100,10 @@ def _overall(steps: Sequence[StepData]) -> Facts:
     return facts
 
 
-def _step(position: int, step: StepData, hints: Hints) -> dict[str, Any]:
-    """What the report says of a step: its bar, divided among the kinds of items, and its facts."""
+def _step(position: int, step: StepData, hints: Hints, earlier: str | None) -> dict[str, Any]:
+    """What the report says of a step: its bar, divided among the kinds of items, and its facts;
+    `earlier` is the step before.
+    """
     kinds = step.kind_counts()
     parts = [
         {"kind": kind if kind in item_row.KINDS else "other", "word": kind, "count": number}
@@ -112,7 +116,7 @@ def _step(position: int, step: StepData, hints: Hints) -> dict[str, Any]:
         "percent": percent(kinds["done"], step.counts.items.total()),
         "facts": _facts(step),
         "forecast": str(step.counts.pace).removeprefix(f"{step.name}: "),
-        "hints": hints.after_counting(step.counts),
+        "hints": hints.after_counting(step.counts, earlier),
     }
 
 
