@@ -59,7 +59,7 @@ Runs the example of the README on a local DynamoDB and S3.
   COMMAND        run this in place of the shell"
 
 usage() {
-  echo "$help" >&2
+  echo "${help%%$'\n'*}" >&2
   exit 2
 }
 

@@ -21,7 +21,7 @@ export DATA SCRATCH=$DATA/scratch REFERENCE=s3://$bucket/reference
 
 for program in bwa samtools bcftools aws; do
   if ! command -v "$program" >/dev/null; then
-    echo "$program is not installed: see the head of $here/run.sh" >&2
+    echo "$program is not installed: apt-get install bwa samtools bcftools, and the AWS CLI" >&2
     exit 1
   fi
 done

@@ -82,6 +82,13 @@ def test_on_a_terminal_the_shell_has_a_prompt(scripts: Scripts, checkout: Path) 
     assert scripts.alive() == []
 
 
+def test_help_says_what_each_flag_does(scripts: Scripts, checkout: Path) -> None:
+    ended = scripts.run("bash", checkout / "demo.sh", "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "--shell " in ended.stdout
+    assert "--keep FOLDER " in ended.stdout
+
+
 def test_another_flag_is_a_usage_error(scripts: Scripts, checkout: Path) -> None:
     ended = scripts.run("bash", checkout / "demo.sh", "--shall")
     assert (ended.returncode, ended.stdout) == (2, "")
