@@ -20,7 +20,7 @@ def test_bad_lines_are_refused_before_any_request(capsys: pytest.CaptureFixture[
     steps = Workflow("Align", region="nowhere")
     with pytest.raises(UsageError, match="line:2: the task id is empty"):
         steps.import_tasks(["S7|Align|seq 1", "|Align|seq 1"], "|")
-    with pytest.raises(UsageError, match="line:1: table 'Call' is not one of those"):
+    with pytest.raises(UsageError, match="line:1: the line names table Call, but -t only Align"):
         steps.import_tasks(["S7|Call|seq|1,2\n"], "|", ",")
     # A line break inside a line begins another, as in a file
     with pytest.raises(UsageError, match="line:2: 1 field instead of 3"):
