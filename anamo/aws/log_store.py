@@ -41,6 +41,9 @@ PROBE = ".pyanamo-probe"
 _PROBE_TEXT = b"A worker that starts writes this to see whether it can write logs here.\n"
 
 
+_NEW_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+"""A name that S3 takes for a new bucket; old ones of us-east-1 may have others."""
+
 _GZIP = 16 + zlib.MAX_WBITS
 """What zlib is told to expect gzip by."""
 
@@ -157,6 +160,10 @@ class LogStore:
             with self._faults():
                 self._put_bytes(folder + PROBE, _PROBE_TEXT, "text/plain")
         except BucketMissing as missing:
+            if not _NEW_BUCKET.fullmatch(self.bucket):
+                raise BucketMissing(
+                    f"{missing}: it is no valid name of a bucket (3 to 63 of a-z 0-9 . -)"
+                ) from missing
             region = self._client.meta.region_name
             command = f"aws s3 mb s3://{self.bucket} --region {region}"
             raise BucketMissing(f"{missing}; to create it: {command}") from missing
@@ -272,7 +279,7 @@ class LogStore:
 
     def _fault(self, error: ClientError | BotoCoreError, key: str) -> AwsError:
         code = error_code(error)
-        if code == "NoSuchBucket":
+        if code in ("NoSuchBucket", "InvalidBucketName"):
             return BucketMissing(f"bucket {self.bucket} does not exist")
         if key and code in ("404", "NoSuchKey", "416", "InvalidRange"):
             return LogMissing(f"{self.address(key)}: the log no longer exists in S3")

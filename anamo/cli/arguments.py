@@ -89,9 +89,9 @@ class Parser(argparse.ArgumentParser):
         return shown
 
     def error(self, message: str) -> NoReturn:
-        """Say where the help is and, last, what is wrong; exit with 2."""
-        usage = f"usage: {help_text.as_typed(self.prog)} --help"
-        self.exit(2, f"{self.prog}: {usage}\n{self.prog}: {printable(message)}\n")
+        """Say what is wrong and where the help is; exit with 2."""
+        help_line = f"see {help_text.as_typed(self.prog)} --help"
+        self.exit(2, f"{self.prog}: {printable(message)}\n{self.prog}: {help_line}\n")
 
 
 def without_aliases(words: Sequence[str], aliases: Mapping[str, str]) -> list[str]:

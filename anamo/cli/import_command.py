@@ -143,23 +143,27 @@ LINES = {"data": "-d/--data", "separator": "-s/--separator", "nested_separator":
 """Flags of task files; the first two are required."""
 
 
+def check_flags(made: types.Parser, arguments: argparse.Namespace) -> None:
+    """End with a usage error if flags are missing, or do not go together."""
+    form, other = (LINES, SHEET) if arguments.csv is None else (SHEET, LINES)
+    missing = [form[name] for name in [*form][:2] if getattr(arguments, name) is None]
+    if missing:
+        made.error(f"the following arguments are required: {', '.join(missing)}")
+    needless = [flag for name, flag in other.items() if getattr(arguments, name) is not None]
+    if needless:
+        which = "without" if arguments.csv is None else "with"
+        made.error(f"{', '.join(needless)}: not used {which} --csv")
+
+
 def read_tasks(arguments: argparse.Namespace) -> "TaskFile":
     """Read the task file or the sample sheet.
 
     Raises:
-        UsageError: Flags are missing, or do not go together; or the file has invalid lines.
+        UsageError: A sample sheet is for several tables; or the file has invalid lines.
     """
     from anamo.importer import sample_sheet, task_file
 
     tables = types.tables(arguments)
-    form, other = (LINES, SHEET) if arguments.csv is None else (SHEET, LINES)
-    missing = [form[name] for name in [*form][:2] if getattr(arguments, name) is None]
-    if missing:
-        raise UsageError(f"the following arguments are required: {', '.join(missing)}")
-    needless = [flag for name, flag in other.items() if getattr(arguments, name) is not None]
-    if needless:
-        which = "without" if arguments.csv is None else "with"
-        raise UsageError(f"{', '.join(needless)}: not used {which} --csv")
     if arguments.csv is None:
         layout = task_file.Layout(
             arguments.separator, arguments.nested_separator, arguments.literal
@@ -173,8 +177,9 @@ def read_tasks(arguments: argparse.Namespace) -> "TaskFile":
     return sample_sheet.read(arguments.csv, template)
 
 
-def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
-    """Read the task file, then import it."""
+def import_file(made: types.Parser, arguments: argparse.Namespace, say: Messages) -> ExitStatus:
+    """Read the task file, then import it; `made` is the command line's parser."""
+    check_flags(made, arguments)
     found = read_tasks(arguments)
     warn(found.warnings, say)
     if arguments.dry_run:
@@ -197,11 +202,9 @@ def import_file(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
         states = ", ".join(
             f"{number:,} {state}" for state, number in sorted(totals.existing.items())
         )
-        there = f"{totals.existing.total():,} there already" + (f" ({states})" if states else "")
+        there = f"{totals.existing.total():,} already there" + (f" ({states})" if states else "")
         old = f", {count(totals.replaced, 'old item')} removed" if totals.replaced else ""
-        new = f"{count(totals.new, 'item')} new" + (
-            " and held" if arguments.hold and totals.new else ""
-        )
+        new = count(totals.new, "new item") + (" (held)" if arguments.hold and totals.new else "")
         # Where nobody reads on, such as `| head -1`, the other tables are imported all the same
         with suppress(BrokenPipeError):
             print(f"{table}: {new}, {there}{old}{duplicates(found, table)}")
@@ -265,7 +268,9 @@ def main(words: list[str], program: str = SCRIPT) -> int:
     Returns:
         The exit code.
     """
-    return run(parser(program), import_file, types.without_aliases(words, ORIGINAL_FLAGS))
+    made = parser(program)
+    command = partial(import_file, made)
+    return run(made, command, types.without_aliases(words, ORIGINAL_FLAGS))
 
 
 def console_script() -> int:

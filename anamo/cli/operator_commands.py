@@ -153,8 +153,8 @@ def _add_status(add_parser: AddParser) -> None:
         type=types.duration,
         const=IDLE_SECONDS,
         metavar="TIME",
-        help="with --check: wait until nothing is left, or no worker has held an item for this "
-        f"long (default: {IDLE_SECONDS:.0f} s)",
+        help="with --check: wait until nothing is left, or no worker has worked on an item for "
+        f"this long (default: {IDLE_SECONDS:.0f} s)",
     )
     made.set_defaults(call=lambda *given: _status(made, *given))
 
@@ -194,7 +194,7 @@ def _refuse_contradictions(made: argparse.ArgumentParser, arguments: argparse.Na
     shown = {"--watch": arguments.watch is not None, "--html": arguments.html is not None}
     for flag, given in {**shown, "--check": arguments.check}.items():
         if given and arguments.output != "table":
-            made.error(f"{flag} has one form only: leave out --output")
+            made.error(f"{flag} cannot be combined with --output")
         if given and (arguments.names or arguments.names_from):
             made.error(f"{flag} covers whole tables: do not name items")
     forms = {"--by-task": arguments.by_task, "--state": arguments.state, "--check": arguments.check}
@@ -286,7 +286,7 @@ def _at_most(most: float, kind: Callable[[str], float]) -> Callable[[str], float
     def parse(text: str) -> float:
         number = kind(text)
         if number > most:
-            raise argparse.ArgumentTypeError(f"is more than {most:,.0f}")
+            raise argparse.ArgumentTypeError(f"{text} is more than {most:,.0f}")
         return number
 
     return parse
@@ -323,12 +323,14 @@ def _plan(
     made: argparse.ArgumentParser, arguments: argparse.Namespace, say: Messages
 ) -> ExitStatus:
     if arguments.items is None:
-        for flag, given in (("--nested", arguments.nested > 1), ("--wide", arguments.wide)):
-            if given:
-                made.error(f"{flag} goes with --items: without it, the table says so itself")
+        if arguments.nested > 1:
+            made.error("--nested needs --items; without it, nested tasks are counted in the table")
+        if arguments.wide:
+            made.error("--wide needs --items; without it, the table's indexes are looked up")
     table, *others = types.tables(arguments)
     if others:
-        made.error(f"plan takes one table: run it for {table} and for {others[0]} separately")
+        given = ", ".join([table, *others])
+        made.error(f"plan takes one table and no samples; it was given {given}")
     from anamo.operator.plan.plan import PlanRequest, print_plan
 
     request = PlanRequest(

@@ -4,14 +4,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from anamo.cli import arguments as types
 from anamo.cli import help_text, operator_commands
 from anamo.cli.console import Messages, configure_logging, to_stderr
 from anamo.cli.main import ExitStatus, completed_words, run
 from anamo.cli.standard_streams import non_blocking_stderr
-from anamo.core.errors import UsageError
+from anamo.core.errors import TableMissing, UsageError
 from anamo.core.pacing import LEASE_SECONDS
 from anamo.worker.options import Options
 from anamo.worker.signals import Signals
@@ -60,9 +60,47 @@ exit codes:
   143  stopped by SIGTERM"""
 
 
+class WorkerParser(types.Parser):
+    """The worker's command line: an error of one that names a command later on says where the
+    command belongs.
+    """
+
+    _words: Sequence[str] = ()
+
+    def parse_known_args(  # type: ignore[override]  # its overloads are for other namespaces
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse the command line."""
+        self._words = args or ()
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where the help is; exit with 2."""
+        takes_one = {
+            flag
+            for action in self.actions
+            if action.nargs is None
+            for flag in action.option_strings
+        }
+        pairs = zip(["", *self._words], self._words, strict=False)
+        # A bucket may be named like a command
+        words = [word for before, word in pairs if before not in takes_one]
+        hint = command_first(words, self.prog)
+        super().error(f"{message}; {hint}" if hint else message)
+
+
+def command_first(words: Sequence[str], program: str) -> str:
+    """What to type where one of the words is a command; "" if none is."""
+    commands = operator_commands.parser(program).commands
+    command = next((word for word in words if word in commands), None)
+    if command is None:
+        return ""
+    return f"a command comes first: {help_text.as_typed(program)} {command} ..."
+
+
 def parser(program: str = SCRIPT) -> types.Parser:
     """The worker's command line; `program` is what was started."""
-    made = types.Parser(
+    made = WorkerParser(
         prog=program,
         description="Take items from workflow tables, run their tasks, record the outcome.",
         epilog=help_text.as_started(EPILOG, program),
@@ -250,7 +288,13 @@ def work_through(arguments: argparse.Namespace, say: Messages) -> ExitStatus:
     shown = screen(say.program, quiet=arguments.quiet, with_table=len(tables) > 1)
     # Log messages, too, are printed above a live line
     configure_logging(arguments, shown.say)
-    totals = work(options, signals, shown, begun_metrics(tables, arguments.metrics))
+    metrics = begun_metrics(tables, arguments.metrics)
+    try:
+        totals = work(options, signals, shown, metrics)
+    except TableMissing as missing:
+        # -t takes several words, so that it takes a command for a table
+        hint = command_first(tables, say.program)
+        raise TableMissing(f"{missing} ({hint})" if hint else str(missing)) from missing
     return exit_status(totals, signals.first, fail_ok=arguments.fail_ok)
 
 

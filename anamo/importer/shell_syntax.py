@@ -8,6 +8,7 @@ import re
 from contextlib import suppress
 
 from anamo.core import command_line
+from anamo.core.text import in_words
 
 LONGEST_FORM = 100
 """Characters of a suggested command line; a longer one is shown as `bash -c '…'`."""
@@ -86,13 +87,16 @@ def warning(script: str) -> str | None:
     if not _SUSPICIOUS.search(script):
         return None
     bare = _QUOTED.sub("_", script)
-    found = _PATTERN.search(bare)
+    found = list(dict.fromkeys(match[0] for match in _PATTERN.finditer(bare)))
     # In double quotes a shell runs it; but so may the program whose code it is part of
     if not found and not _CODE_FLAG.search(bare):
-        found = _SUBSTITUTION.search(_PLAIN.sub("_", script))
+        match = _SUBSTITUTION.search(_PLAIN.sub("_", script))
+        found = [match[0]] if match else []
     if not found:
         return None
-    return f"{found[0]} is passed literally: no shell expands it (write bash -c '…')"
+    verb, them = ("is", "it") if len(found) == 1 else ("are", "them")
+    said = f"{in_words(found, 'and')} {verb} passed literally: no shell expands {them}"
+    return f"{said} (write bash -c '…')"
 
 
 def _in_shell(script: str, argument: str | None) -> str:

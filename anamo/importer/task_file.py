@@ -15,7 +15,7 @@ from anamo.core.codec import ItemId
 from anamo.core.errors import UsageError
 from anamo.core.item import TASK_ID_LIMIT, Item, nested_item, single_item
 from anamo.core.item_size import SMALLEST_TAIL, fitting_tasks, tail_limit, text_size
-from anamo.core.text import count
+from anamo.core.text import count, in_words, is_table_name
 from anamo.importer import shell_syntax
 
 SHOWN = 20
@@ -227,7 +227,8 @@ def item_of(fields: list[str], layout: Layout, tables: Sequence[str]) -> tuple[s
     if text_size(task_id) > TASK_ID_LIMIT:
         raise BadLine(f"the task id is longer than {TASK_ID_LIMIT:,} bytes")
     if table not in tables:
-        raise OtherFields(f"table {table!r} is not one of those that -t names: {', '.join(tables)}")
+        named = table if is_table_name(table) else repr(table)
+        raise OtherFields(f"the line names table {named}, but -t only {in_words(tables, 'and')}")
     script = rest[0]
     if not script:
         raise BadLine("the Task Script is empty")

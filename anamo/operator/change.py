@@ -24,6 +24,7 @@ from anamo.core.errors import UsageError
 from anamo.core.item import State
 from anamo.core.record import Record
 from anamo.core.text import count, in_words
+from anamo.operator.confirmation import confirmed
 from anamo.operator.nested_choice import NestedChoice
 from anamo.operator.selection import check_state, first_lines, selected_items
 from anamo.operator.target import Target, Words, find_target
@@ -256,8 +257,7 @@ class Change:
         question = self._question(selected)
         if not sys.stdin.isatty():
             raise UsageError(f"{question} stdin is not a terminal: pass --yes; nothing was changed")
-        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        return confirmed(question)
 
     def _question(self, selected: Mapping[WorkflowTable, Sequence[Record]]) -> str:
         items = ", ".join(

@@ -87,7 +87,7 @@ class Gate:
             if states != seen or any(each.workers for each in counts):
                 seen, since = states, self._clock()
             elif self._clock() - since > idle_limit:
-                self._say(f"no worker has held the remaining items for {idle_limit:.0f} s")
+                self._say(_idle(idle_limit, states[State.HELD.value]))
                 return self._judge(counts)
             self._sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -120,6 +120,17 @@ class Gate:
 def _left(items: Counter[str]) -> int:
     """Items that are neither done nor failed; those in a state of another tool too."""
     return items.total() - items[State.DONE.value] - items[State.FAILED.value]
+
+
+def _idle(seconds: float, held: int) -> str:
+    """Why it waits no longer, and what lets held items go on."""
+    said = f"no worker has worked on the remaining items for {seconds:.0f} s"
+    if not held:
+        return said
+    them = "1 of them is held, and `resume` releases it"
+    return (
+        f"{said}; {them if held == 1 else f'{held:,} of them are held, and `resume` releases them'}"
+    )
 
 
 def _sentence(items: Counter[str]) -> str:

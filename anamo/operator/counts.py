@@ -46,9 +46,9 @@ class TableCounts:
     items: Counter[str] = field(default_factory=Counter)
     tasks: Counter[str] = field(default_factory=Counter)
     expired: int = 0
-    units: float = 0.0
-    instances: set[str] = field(default_factory=set)
-    pace: Pace = field(init=False)
+    units: float = field(default=0.0, repr=False)
+    instances: set[str] = field(default_factory=set, repr=False)
+    pace: Pace = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Begin with a pace of nothing."""

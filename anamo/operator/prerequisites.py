@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from anamo.aws.retry import UNATTENDED_SECONDS, OperatorRetry
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_reads import Projection
+from anamo.core.errors import UsageError
 from anamo.core.item import State
 from anamo.core.text import count
 from anamo.operator.change import Action, Change, ChangeRequest, ProgressBar, sentence
@@ -49,6 +50,10 @@ class Prerequisites:
         earlier: Names of the tables of the earlier steps.
         say: Prints a message.
         progress_bar: Shows the progress of the change of a table.
+
+    Raises:
+        UsageError: A table is its own earlier step.
+        AwsError: A request failed.
     """
 
     def __init__(
@@ -62,6 +67,12 @@ class Prerequisites:
         self._target = find_target(words, self._retry)
         steps = Words([[table] for table in earlier], [], words.region)
         self._earlier = find_target(steps, self._retry)
+        own = {*earlier} & {*(table.name for table in self._target.tables), *self._target.faults}
+        if own:
+            raise UsageError(
+                f"--after {min(own)}: items of {min(own)} would wait for themselves; give the "
+                "tables of earlier steps"
+            )
         self._say = say
         self._progress_bar = progress_bar
 

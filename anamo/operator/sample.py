@@ -112,7 +112,7 @@ def _facts(record: Record, *, leased: bool) -> str:
         ended = record.tasks - states[State.TODO.value]
         failed = states[State.FAILED.value]
         facts.append(f"{ended:,} of {count(record.tasks, 'nested task')} ended")
-        facts += [f"{failed:,} of them failed"] if failed else []
+        facts += [f"{failed:,} failed"] if failed else []
     if record.state in (State.LOCKED, *ENDED) and record.locked != NULL:
         facts.append(f"claimed {output.readable_time(record.locked)}")
     if record.state == State.LOCKED and not leased:

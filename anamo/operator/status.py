@@ -195,7 +195,10 @@ class Status:
             if record.state == state:
                 items.append(listing.listed_item(table, record))
                 failures[table].add(record)
-        listing.print_items(items, self._form)
+        if items or self._form != "table":
+            listing.print_items(items, self._form)
+        if not items:
+            self._say(f"no item is {state}")
         if self._form == "table" and state == State.FAILED:
             for name, found in failures.items():
                 summary.print_failures(found, name, self._hints)

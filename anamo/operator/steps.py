@@ -50,7 +50,7 @@ def parse_conditions(texts: Sequence[str], tables: Sequence[str]) -> list[Condit
         if not equals or not table or not state:
             raise UsageError(f"--where: {text!r} is not like Align=done,Call=todo")
         if table not in tables:
-            raise UsageError(f"--where: {table} is not one of the tables {', '.join(tables)}")
+            raise UsageError(f"--where: no table {table} among those of -t: {', '.join(tables)}")
         found.append((table, state))
     return found
 
@@ -126,8 +126,10 @@ class Samples:
         total, done = found.total(), found["done"]
         if not total:
             return ""
-        where = " in every step" if self._every > 1 else ""
-        where += "" if all_steps else " of the tables shown"
+        several = self._every > 1
+        where = " in every step" if several else ""
+        if not all_steps:
+            where += " of the tables shown" if several else " in the table shown"
         verb = "is" if 1 in (done, total) else "are"
         others = ("failed", "unfinished", IMPORTED_DONE)
         more = "".join(f"; {found[each]:,} {each}" for each in others if found[each])

@@ -208,8 +208,12 @@ class PrometheusFile:
         try:
             draft.write_text(self._text(measured), encoding="utf-8")
             draft.replace(self._path)
+        except OSError as error:
+            # By the name that the user gave it
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
         finally:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink()
 
     def _text(self, measured: ByTable) -> str:
         worker = _quoted(self._path.stem)

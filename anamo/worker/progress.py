@@ -179,12 +179,12 @@ def summarise(
         say(f"{named} {', '.join(tables)}: {what}{others}")
         _say_whether_work_remains(totals, say)
         return
-    items = _states(totals.items)
+    items = _states(totals.items) or "none"
     again = f", {totals.again:,} to be retried" if totals.again else ""
     say(f"items: {items}; tasks: {totals.done:,} done, {totals.failed:,} failed{again}")
     if len(tables) > 1:
         for table in tables:
-            say(f"table {table}: {_states(totals.by_table[table])}")
+            say(f"table {table}: {_states(totals.by_table[table]) or _why_nothing(totals)}")
     say(f"{seconds:.1f} s; logs in {', '.join(logs)}")
     if totals.items and totals.consumed.requests:
         logger.info("%s", item_cost(totals))
@@ -199,7 +199,13 @@ def summarise(
 
 def _states(items: Counter[str]) -> str:
     counts = [f"{number:,} {_plainly(state)}" for state, number in sorted(items.items())]
-    return ", ".join(counts) or "nothing"
+    return ", ".join(counts)
+
+
+def _why_nothing(totals: WorkerTotals) -> str:
+    """What is said of a table of which no item ended here: there may have been some to take."""
+    begun = totals.stopped or totals.ended_early or totals.work_left or totals.errors
+    return "no item ended" if begun else "nothing to do"
 
 
 def _say_whether_work_remains(totals: WorkerTotals, say: Callable[[str], object]) -> None:

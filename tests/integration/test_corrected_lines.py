@@ -91,7 +91,7 @@ def test_replace_takes_the_old_item_away(import_file: Importer, table: Table, st
     ended = import_file(table.name, content, "--replace")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == (
-        f"{table.name}: 1 item new, 1 there already (1 todo), 1 old item removed\n"
+        f"{table.name}: 1 new item, 1 already there (1 todo), 1 old item removed\n"
     )
     assert commands(table) == Counter({("Sample1", "echo right"): 1, ("Sample2", "echo good"): 1})
     (new,) = [item for item in table.items() if item["taskID"] == "Sample1"]
@@ -117,7 +117,7 @@ def test_a_replacement_whose_reply_is_lost_is_sent_again_as_it_was(
     right = line(table, "Sample1", "right")
     ended = import_file(table.name, right, "--replace", env=through(proxy.url))
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == f"{table.name}: 1 item new, 0 there already, 1 old item removed\n"
+    assert ended.stdout == f"{table.name}: 1 new item, 0 already there, 1 old item removed\n"
     assert proxy.operations["TransactWriteItems"] == 3
     assert list(commands(table)) == [("Sample1", "echo right")]
 
@@ -129,11 +129,11 @@ def test_replace_works_after_an_import_without_it(import_file: Importer, table: 
     import_file.fill(table, right)
     ended = import_file(table.name, right, "--replace")
     assert ended.stdout == (
-        f"{table.name}: 0 items new, 1 there already (1 todo), 1 old item removed\n"
+        f"{table.name}: 0 new items, 1 already there (1 todo), 1 old item removed\n"
     )
     assert list(commands(table)) == [("Sample1", "echo right")]
     assert import_file(table.name, right, "--replace").stdout == (
-        f"{table.name}: 0 items new, 1 there already (1 todo)\n"
+        f"{table.name}: 0 new items, 1 already there (1 todo)\n"
     )
 
 
@@ -149,7 +149,7 @@ def test_what_a_worker_holds_is_not_replaced(import_file: Importer, table: Table
     assert message.startswith(held)
     assert message.endswith("the old item was kept and the new command was not imported")
     assert ended.returncode == 1
-    assert ended.stdout == f"{table.name}: 1 item new, 0 there already\n"
+    assert ended.stdout == f"{table.name}: 1 new item, 0 already there\n"
     assert commands(table) == Counter({("Sample1", "echo wrong"): 1, ("Sample2", "echo good"): 1})
 
 
@@ -166,12 +166,12 @@ def test_more_than_a_transaction_takes_is_not_replaced(import_file: Importer, ta
         "old ones first; the old item was kept and the new command was not imported"
     )
     assert ended.returncode == 1
-    assert ended.stdout == f"{table.name}: 1 item new, 0 there already, 1 old item removed\n"
+    assert ended.stdout == f"{table.name}: 1 new item, 0 already there, 1 old item removed\n"
     assert commands(table) == Counter({("Sample1", "echo wrong"): 1, ("Sample2", "echo right"): 1})
     (old,) = [item for item in table.items() if item["taskID"] == "Sample1"]
     table.client.delete_item(TableName=table.name, Key=encode({"itemID": old["itemID"]}))
     ended = import_file(table.name, content, "--replace")
-    assert ended.stdout == f"{table.name}: 12 items new, 1 there already (1 todo)\n"
+    assert ended.stdout == f"{table.name}: 12 new items, 1 already there (1 todo)\n"
 
 
 def test_items_of_a_task_id_that_is_left_count_as_there_already(
@@ -183,7 +183,7 @@ def test_items_of_a_task_id_that_is_left_count_as_there_already(
     make(table, old, "locked", lease=FAR)
     ended = import_file(table.name, good + line(table, "Sample1", "right"), "--replace")
     assert ended.returncode == 1
-    assert ended.stdout == f"{table.name}: 0 items new, 2 there already (2 todo)\n"
+    assert ended.stdout == f"{table.name}: 0 new items, 2 already there (2 todo)\n"
 
 
 def of_task_index(behaviour: Behaviour) -> Behaviour:

@@ -118,7 +118,7 @@ def test_the_example_works_word_for_word(
     example: Any, testing: Table, s3_client: S3Client, bucket: str
 ) -> None:
     assert '"TableName": "Testing"' in example(MAKE)[0]
-    assert example(IMPORT) == ("Testing: 16 items new, 0 there already\n", "")
+    assert example(IMPORT) == ("Testing: 16 new items, 0 already there\n", "")
     said = example(WORK)[1]
     assert "items: 16 done; tasks: 48 done, 0 failed" in said
     assert f"logs in s3://{bucket}/PyAnamo/Testing/" in said
@@ -126,7 +126,7 @@ def test_the_example_works_word_for_word(
 
     before = testing.items()
     assert "table Testing: nothing to do" in example(WORK_IN_PARALLEL)[1]
-    assert example(IMPORT)[0] == "Testing: 0 items new, 16 there already (16 done)\n"
+    assert example(IMPORT)[0] == "Testing: 0 new items, 16 already there (16 done)\n"
     assert testing.items() == before
 
 
@@ -154,7 +154,7 @@ def test_the_first_lines_of_the_readme_work_when_they_are_pasted(
     assert ended.returncode == 0, ended.stderr
     assert (downloaded / "venv" / "bin" / "python").exists()
     assert (downloaded / "pip-arguments").read_text() == "install -r requirements.txt awscli\n"
-    assert "Testing: 16 items new, 0 there already\n" in ended.stdout
+    assert "Testing: 16 new items, 0 already there\n" in ended.stdout
     assert "table Testing: created" in ended.stderr
     assert "items: 16 done; tasks: 48 done, 0 failed" in ended.stderr
     check_results(testing, s3_client, "pyanamo-123456789012")

@@ -37,7 +37,7 @@ def test_bad_lines_are_named_and_nothing_is_written(
     assert (ended.returncode, ended.stdout) == (2, "")
     first, second, count = said(ended)
     assert ".txt:301: 3 fields instead of 4 " in first
-    assert ".txt:302: table 'Else' is not one of those that -t names: " in second
+    assert ".txt:302: the line names table Else, but -t only " in second
     assert count == "2 invalid lines; nothing was written"
     assert proxy.requests == []
     assert table.items() == []

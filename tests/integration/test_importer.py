@@ -31,7 +31,7 @@ def raw(table: Table) -> dict[str, Any]:
 def test_what_is_imported_is_what_the_file_says(import_file: Importer, table: Table) -> None:
     ended = import_file(table.name, lines(table.name, range(1, 251)))
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == f"{table.name}: 250 items new, 0 there already\n"
+    assert ended.stdout == f"{table.name}: 250 new items, 0 already there\n"
     items = [nested_item(f"Task-{k}", [f"seq {k}", "seq 2", "seq 3"]) for k in range(1, 251)]
     found = raw(table)
     assert len({image["lockID"]["S"] for image in found.values()}) == 3, "transactions"
@@ -46,7 +46,7 @@ def test_importing_twice_adds_nothing(import_file: Importer, table: Table) -> No
     import_file(table.name, content)
     before = raw(table)
     again = import_file(table.name, content)
-    assert again.stdout == f"{table.name}: 0 items new, 20 there already (20 todo)\n"
+    assert again.stdout == f"{table.name}: 0 new items, 20 already there (20 todo)\n"
     assert raw(table) == before
 
 
@@ -54,7 +54,7 @@ def test_an_extended_file_adds_what_is_new(import_file: Importer, table: Table) 
     import_file.fill(table, lines(table.name, range(150)))
     before = raw(table)
     longer = import_file(table.name, lines(table.name, range(-20, 180)))
-    assert longer.stdout == f"{table.name}: 50 items new, 150 there already (150 todo)\n"
+    assert longer.stdout == f"{table.name}: 50 new items, 150 already there (150 todo)\n"
     assert raw(table).items() >= before.items()
     assert len(raw(table)) == 200
 
@@ -72,7 +72,7 @@ def test_done_failed_and_locked_items_stay_byte_for_byte(
     before = raw(table)
     again = import_file(table.name, content + lines(table.name, [100, 101]))
     assert again.stdout == (
-        f"{table.name}: 2 items new, 100 there already (25 done, 25 failed, 25 locked, 25 todo)\n"
+        f"{table.name}: 2 new items, 100 already there (25 done, 25 failed, 25 locked, 25 todo)\n"
     )
     assert raw(table).items() >= before.items()
 
@@ -84,8 +84,8 @@ def test_lines_go_to_the_tables_they_name(
     content = lines(one.name, range(3)) + lines(two.name, range(2)) + lines(two.name, [1])
     ended = import_file(one.name, content, "-t", one.name, two.name)
     assert ended.stdout == (
-        f"{one.name}: 3 items new, 0 there already\n"
-        f"{two.name}: 2 items new, 0 there already; 1 duplicate line\n"
+        f"{one.name}: 3 new items, 0 already there\n"
+        f"{two.name}: 2 new items, 0 already there; 1 duplicate line\n"
     )
     assert (len(one.items()), len(two.items())) == (3, 2)
 

@@ -414,7 +414,12 @@ def test_wrong_usage_ends_with_2(flags: list[str], said: str, fleet: Fleet) -> N
 
 def test_what_aws_refuses_ends_with_3_and_one_line(fleet: Fleet) -> None:
     cases = [
-        (["-t", "NoSuchTable", "-b", fleet.bucket], {}, "table NoSuchTable does not exist"),
+        (["-t", "NoSuchTable", "-b", fleet.bucket], {}, "NoSuchTable does not exist in us-east-1:"),
+        (
+            ["-t", fleet.table.name, "status", "-b", fleet.bucket],
+            {},
+            "in us-east-1 (a command comes first: python pyanamo.py status ...): check -t and -r",
+        ),
         (
             ["-t", fleet.table.name, "-b", "no-such-bucket"],
             {},

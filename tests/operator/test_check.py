@@ -88,7 +88,14 @@ def test_waiting_ends_when_nobody_works_on_what_is_left(run: Run, small: Any) ->
     table = small(DONE, held("Lost", seconds=-100))
     ended = run("pyanamo.py", "status", "-t", table.name, "--check", "--wait", "1")
     assert ended.returncode == 75
-    assert "no worker has held the remaining items for 1 s" in ended.stderr
+    assert "no worker has worked on the remaining items for 1 s\n" in ended.stderr
+
+
+def test_waiting_for_held_items_ends_with_how_to_release_them(run: Run, small: Any) -> None:
+    first, second = small(DONE, workflow.item("A", "held")), small(workflow.item("A", "held"))
+    ended = run("pyanamo.py", "status", "-t", first.name, second.name, "--check", "--wait", "1")
+    assert ended.returncode == 75
+    assert ended.stderr.endswith("items for 1 s; 2 of them are held, and `resume` releases them\n")
 
 
 def test_waiting_goes_on_while_a_worker_holds_something(

@@ -127,7 +127,7 @@ def test_the_library_imports_counts_iterates_and_requeues_as_the_commands_do(
     # By the command line: the same lines are the same items
     text = "".join(f"S{k}|{table.name}|false|1,2\n" for k in range(30))
     words = ("import-items-generic.py", "-t", table.name, "-d", "-", "-s", "|", "-n", ",")
-    assert "0 items new, 30 there already" in run(*words, stdin=text).stdout
+    assert "0 new items, 30 already there" in run(*words, stdin=text).stdout
     counts = steps.counts()[table.name]
     assert (counts.items, counts.tasks) == (Counter(todo=30), Counter(todo=60))
     _fail_some(table, 3)

@@ -30,7 +30,7 @@ def test_an_import_with_hold_adds_items_that_no_worker_takes(
     ended = run(*imported, "--hold", stdin=lines)
     assert (ended.returncode, ended.stdout) == (
         0,
-        f"{table.name}: 2 items new and held, 0 there already\n",
+        f"{table.name}: 2 new items (held), 0 already there\n",
     )
     assert table.states() == {"held": 2}
     assert run("pyanamo.py", "-t", table.name, "-b", bucket).returncode == 0
@@ -141,6 +141,14 @@ def test_an_earlier_step_that_does_not_exist_is_an_error(run: Run, small: Any, s
     assert ended.returncode == 3
     assert "table NoSuchTable does not exist" in ended.stderr
     assert call.states() == {state: 1}
+
+
+def test_a_step_does_not_wait_for_itself(run: Run, small: Any) -> None:
+    align, call = small(workflow.item("A", "done")), small(workflow.item("A", "held"))
+    ended = run("pyanamo.py", "resume", "-t", call.name, "--after", align.name, call.name)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"--after {call.name}: items of {call.name} would wait for themselves" in ended.stderr
+    assert call.states() == {"held": 1}
 
 
 def test_where_nothing_is_held_there_is_nothing_to_do(run: Run, small: Any) -> None:

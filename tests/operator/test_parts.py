@@ -207,7 +207,7 @@ def test_conditions_are_of_steps_and_states() -> None:
     for text, said in (
         ("Align", "is not like"),
         ("=done", "is not like"),
-        ("X=done", "is not one of the tables"),
+        ("X=done", "no table X among those of -t: Align, Call"),
     ):
         with pytest.raises(UsageError, match=said):
             parse_conditions([text], tables)

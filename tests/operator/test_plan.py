@@ -32,6 +32,11 @@ def plan(run: Run, table: str, *words: str, **more: Any) -> str:
     return shown
 
 
+def said(shown: str) -> str:
+    """What is printed, without its line breaks."""
+    return " ".join(shown.split())
+
+
 def number(shown: str, name: str) -> float:
     """The number behind a name at the beginning of a line."""
     found = re.search(rf"^{name} +(?:up to )?([0-9,.]+)", shown, re.MULTILINE)
@@ -46,14 +51,16 @@ def test_a_table_is_counted_and_one_of_its_items_stands_for_all(run: Run, table:
     assert "7 items to do, 2 tasks each" in shown
     # However many there are: each item is one worker's
     assert number(shown, "workers") == 7
-    assert number(shown, "worker hours") == 0
+    assert number(shown, "worker hours") == 0.4
     # A claim, a record and a finish; 0.9 renewals of two units each
     assert 7 * 14 < number(shown, "write units") < 7 * 20
 
 
 def test_held_items_are_yet_to_be_done(run: Run, table: Table) -> None:
     workflow.put_all(table.client, table, [workflow.item(f"Later{k}", "held") for k in range(3)])
-    assert "3 items to do, 1 task each" in plan(run, table.name, *FLAGS)
+    shown = plan(run, table.name, *FLAGS)
+    assert "3 items to do, 1 task each" in shown
+    assert "3 items are held, and are counted as if resumed now" in shown
 
 
 def test_a_table_that_is_done_needs_nothing(run: Run, table: Table) -> None:
@@ -71,8 +78,8 @@ def test_it_fits_into_sixty_columns_and_prints_what_it_assumes(run: Run) -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--items", "1000000000001"), "--items: is more than 1,000,000,000,000"),
-        (("--items", "3", "--price", "1000001"), "--price: is more than 1,000,000"),
+        (("--items", "1000000000001"), "--items: 1000000000001 is more than 1,000,000,000,000"),
+        (("--items", "3", "--price", "1000001"), "--price: 1000001 is more than 1,000,000"),
         (("--items", "3", "--nested", "100000000"), "tasks fit"),
     ],
 )
@@ -104,7 +111,7 @@ def test_it_refuses_the_items_that_the_importer_refuses(run: Run, tmp_path: Path
 def test_it_takes_one_table(run: Run) -> None:
     ended = run("pyanamo.py", "plan", "-t", "Align", "Call", *FLAGS, "--items", "3")
     assert ended.returncode == 2
-    assert "plan takes one table: run it for Align and for Call separately" in ended.stderr
+    assert "plan takes one table and no samples; it was given Align, Call" in ended.stderr
 
 
 def test_items_that_are_locked_stand_for_all_where_none_is_todo(
@@ -114,7 +121,7 @@ def test_items_that_are_locked_stand_for_all_where_none_is_todo(
     workflow.put_all(dynamodb_client, table, locked)
     shown = plan(run, table.name, *FLAGS)
     assert "3 items to do, 4 tasks each" in shown
-    assert "one of 3 items stands for all" in shown
+    assert "every item is taken to be like the median of the 3 that were read" in said(shown)
 
 
 def test_it_says_that_no_item_could_be_read(
@@ -126,7 +133,7 @@ def test_it_says_that_no_item_could_be_read(
     empty = Reply.of({"Responses": {}, "UnprocessedKeys": {}})
     proxy.behaviour = on("BatchGetItem", lambda request, forward: empty)
     shown = plan(run, table.name, *FLAGS, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
-    assert "no item could be read: a usual single one stands for all" in shown
+    assert "no item could be read: every item is taken to be a usual single one" in said(shown)
 
 
 def test_it_says_that_it_may_not_ask_for_the_indexes(
@@ -136,6 +143,7 @@ def test_it_says_that_it_may_not_ask_for_the_indexes(
     proxy = make_proxy(dynamodb)
     proxy.behaviour = on("DescribeTable", failing("AccessDeniedException"))
     shown = plan(run, table.name, *FLAGS, env={"AWS_ENDPOINT_URL_DYNAMODB": proxy.url})
+    assert "every item is taken to be like the one that was read" in said(shown)
     assert "narrow indexes, since dynamodb:DescribeTable is denied" in shown
     assert "indexes as the table has them" in plan(run, table.name, *FLAGS)
 
@@ -163,7 +171,7 @@ def test_the_price_is_that_of_the_command_line(run: Run) -> None:
 def test_what_the_table_says_itself_is_not_taken_from_flags(run: Run) -> None:
     ended = run("pyanamo.py", "plan", "-t", "Tab", *FLAGS, "--wide")
     assert ended.returncode == 2
-    assert "--wide goes with --items" in ended.stderr
+    assert "--wide needs --items; without it, the table's indexes are looked up" in ended.stderr
 
 
 def test_a_single_item_takes_what_a_test_counts_on_the_database(run: Run, table: Table) -> None:
@@ -176,5 +184,5 @@ def test_without_a_table_a_plan_says_how_to_do_without(run: Run) -> None:
     ended = run("pyanamo.py", "plan", "-t", "Missing", *FLAGS)
     assert ended.returncode == 3
     (line,) = ended.stderr.splitlines()
-    assert "table Missing does not exist" in line
-    assert "--items N plans without a table" in line
+    how = "check -t and -r, or plan without a table with --items N"
+    assert line == f"pyanamo.py: table Missing does not exist in us-east-1: {how}"

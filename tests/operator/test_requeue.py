@@ -101,6 +101,16 @@ def test_somebody_is_asked(typing: Run, small: Any) -> None:
         assert table.states() == {state: 1}
 
 
+def test_the_message_after_ctrl_d_begins_a_line(typing: Run, small: Any) -> None:
+    table = small(half_failed())
+    ended = typing("requeue", "-t", table.name, "--state", "failed", typed="\x04")
+    assert ended.returncode == 1
+    question, said = ended.stdout.splitlines()[-2:]
+    assert question.endswith("[y/N] ")
+    assert said == "pyanamo.py: nothing was changed"
+    assert table.states() == {"failed": 1}
+
+
 @pytest.mark.parametrize("command", ["requeue", "remove"])
 def test_nobody_to_ask_is_refused(run: Run, small: Any, command: str) -> None:
     table = small(half_failed())

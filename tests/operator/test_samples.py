@@ -148,6 +148,8 @@ def test_one_missing_table_does_not_hide_the_others(
     )
     assert written.returncode == 3
     assert "done in every step of the tables shown" in report.read_text()
+    one = run("pyanamo.py", "status", "-t", align, "Missing").stdout.splitlines()[-1]
+    assert one.partition(";")[0].endswith("done in the table shown")
 
 
 def test_names_come_from_a_file_or_from_another_command(
@@ -197,7 +199,7 @@ def test_a_sample_is_shown_through_every_step(run: Run, steps: list[Table]) -> N
     assert lines[1].split()[:2] == [tables[0], "done"]
     call = next(position for position, line in enumerate(lines) if tables[1] in line)
     for said in (
-        "  failed  5 of 5 nested tasks ended, 1 of them failed, claimed 2026-01-31 09:30:00, ended",
+        "  failed  5 of 5 nested tasks ended, 1 failed, claimed 2026-01-31 09:30:00, ended",
         ", on i-0a1b2c3d4e5f60001, 1 attempt, item ",
     ):
         assert said in lines[call]

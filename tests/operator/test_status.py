@@ -158,6 +158,15 @@ def test_items_of_a_state_say_what_there_is_to_know(run: Run, small: Any) -> Non
     assert "1 failed task, by cause" in run("pyanamo.py", *words).stdout
 
 
+def test_a_state_without_items_is_said_to_have_none(run: Run, small: Any) -> None:
+    words = ["status", "-t", small(workflow.item("A", "todo")).name, "--state", "failed"]
+    for form, shown in (("table", 0), ("tsv", 1)):
+        ended = run("pyanamo.py", *words, "--output", form)
+        assert (ended.returncode, ended.stderr) == (0, "pyanamo.py: no item is failed\n")
+        # Scripts get the headings all the same
+        assert len(ended.stdout.splitlines()) == shown
+
+
 FORMULA = '=HYPERLINK("http://example.invalid/?leak="&A1)'
 
 
@@ -295,8 +304,8 @@ def test_throttling_slows_down_and_changes_nothing(
     [
         (["status", "-t", "Nowhere"], 3, "table Nowhere does not exist in us-east-1"),
         (["status", "-t", "{}", "--state", "wat"], 2, "no item is in state wat; states: todo"),
-        (["status", "-t", "{}", "--watch", "--output", "json"], 2, "--watch has one form only"),
-        (["status", "-t", "{}", "--check", "--output", "json"], 2, "--check has one form only"),
+        (["status", "-t", "{}", "--watch", "--output", "json"], 2, "--watch cannot be combined"),
+        (["status", "-t", "{}", "--check", "--output", "json"], 2, "--check cannot be combined"),
         (["status", "-t", "{}", "--html", "/nowhere/x.html"], 2, "cannot be written"),
         (["logs", "-t", "Nowhere", "x"], 3, "table Nowhere does not exist"),
         (["logs", "-t", "{}"], 2, "whose logs?"),
@@ -312,7 +321,7 @@ def test_what_is_wrong_is_said_in_a_line(
 ) -> None:
     ended = run("pyanamo.py", *(word.format(table.name) for word in words))
     assert ended.returncode == code
-    assert said in ended.stderr.splitlines()[-1]
+    assert said in ended.stderr.splitlines()[0]
     assert ended.stdout == ""
 
 
@@ -408,8 +417,16 @@ def test_50000_items_are_counted_right(run: Run, table: Table, dynamodb_client: 
     assert found["tasks"] == {**tasks, "total": 150_000}
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["pyanamo.py", "status", "-t", "Testing"],
+        ["pyanamo.py", "-t", "Testing", "-b", "bucket"],
+        ["import-items-generic.py", "-t", "Testing", "-d", "tasks.txt", "-s", "|"],
+    ],
+)
 def test_an_endpoint_that_does_not_answer_is_named_meanwhile(
-    start: Run, dynamodb: str, make_proxy: Callable[[str], Proxy]
+    start: Run, dynamodb: str, make_proxy: Callable[[str], Proxy], words: list[str], tmp_path: Path
 ) -> None:
     answered = threading.Event()
 
@@ -420,11 +437,14 @@ def test_an_endpoint_that_does_not_answer_is_named_meanwhile(
     proxy = make_proxy(dynamodb)
     proxy.behaviour = silent
     env = {"AWS_ENDPOINT_URL_DYNAMODB": proxy.url}
-    status = start("pyanamo.py", "status", "-t", "Testing", env=env)
+    tasks = tmp_path / "tasks.txt"
+    tasks.write_text("S1|Testing|seq 1\n")
+    waiting = start(*(str(tasks) if word == "tasks.txt" else word for word in words), env=env)
     try:
-        said = f"pyanamo.py: waiting for DynamoDB at {proxy.url} (us-east-1): no response for 5 s; "
-        eventually(lambda: said in status.stderr)
+        where = f"DynamoDB at {proxy.url} (us-east-1)"
+        said = f"{words[0]}: waiting for {where}: no response for 5 s; "
+        eventually(lambda: said in waiting.stderr)
     finally:
         answered.set()
-        status.signal(signal.SIGINT)
-    assert status.wait().returncode in (3, 130)
+        waiting.signal(signal.SIGINT)
+    assert waiting.wait().returncode in (3, 130)

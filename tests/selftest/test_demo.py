@@ -61,7 +61,7 @@ def test_every_command_can_be_tried_in_a_shell_that_ends_clean(
     ended = scripts.run(*command, stdin=TYPED, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert "table Testing: created" in ended.stderr
-    assert "Testing: 4 items new, 0 there already" in ended.stdout
+    assert "Testing: 4 new items, 0 already there" in ended.stdout
     assert "items: 4 done; tasks: 12 done, 0 failed" in ended.stderr
     assert "PyAnamo/Testing/Task-1/" in ended.stdout
     assert f"folder of demo: {checkout}\n" in ended.stdout

@@ -97,7 +97,7 @@ def through(url: str) -> dict[str, str]:
 def counts(ended: subprocess.CompletedProcess[str]) -> tuple[int, int]:
     """Return how many items an import said were new, and how many there already."""
     assert ended.returncode == 0, ended.stderr
-    said = re.search(r": ([\d,]+) items? new, ([\d,]+) there already", ended.stdout)
+    said = re.search(r": ([\d,]+) new items?, ([\d,]+) already there", ended.stdout)
     assert said, ended.stdout
     new, there = (int(number.replace(",", "")) for number in said.groups())
     return new, there

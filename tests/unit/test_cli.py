@@ -207,8 +207,24 @@ def test_a_command_that_is_not_there_is_guessed(words: list[str], said: str) -> 
     ended = started("pyanamo.py", *words)
     assert (ended.returncode, ended.stdout) == (ExitStatus.USAGE, "")
     first, second = ended.stderr.splitlines()
-    assert first == "pyanamo.py: usage: python pyanamo.py --help"
-    assert second.startswith(f"pyanamo.py: {said}")
+    assert first.startswith(f"pyanamo.py: {said}")
+    assert second == "pyanamo.py: see python pyanamo.py --help"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-t", "Align", "status"], "the following arguments are required: -b/--bucket"),
+        (["--debug", "status", "-t", "T"], "the following arguments are required: -b/--bucket"),
+        (["-b", "logs", "status", "-t", "Align"], "unrecognized arguments: status"),
+    ],
+)
+def test_a_command_after_flags_is_told_to_come_first(words: list[str], said: str) -> None:
+    ended = started("pyanamo.py", *words)
+    assert (ended.returncode, ended.stdout) == (ExitStatus.USAGE, "")
+    assert ended.stderr.splitlines()[0] == (
+        f"pyanamo.py: {said}; a command comes first: python pyanamo.py status ..."
+    )
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -227,8 +243,13 @@ def test_help_is_as_wide_as_the_terminal(columns: int, monkeypatch: pytest.Monke
 
 def test_a_usage_error_names_the_help_of_the_command() -> None:
     assert started("pyanamo.py", "status").stderr == (
-        "pyanamo.py status: usage: python pyanamo.py status --help\n"
         "pyanamo.py status: the following arguments are required: -t/--table\n"
+        "pyanamo.py status: see python pyanamo.py status --help\n"
+    )
+    script = "import-items-generic.py"
+    assert started(script, "-t", "Tab").stderr == (
+        f"{script}: the following arguments are required: -d/--data, -s/--separator\n"
+        f"{script}: see python {script} --help\n"
     )
 
 
@@ -500,15 +521,15 @@ def test_no_time_at_all_is_refused_for_what_would_never_end_or_never_begin(
 ) -> None:
     ended = started(*command)
     assert ended.returncode == ExitStatus.USAGE
-    assert "is not allowed: it must be more than 0" in ended.stderr.splitlines()[-1]
+    assert "is not allowed: it must be more than 0" in ended.stderr.splitlines()[0]
 
 
 def test_a_flag_that_a_command_does_not_know_is_reported_with_the_help_of_the_command() -> None:
     ended = started("pyanamo.py", "hold", "-t", "Tab", "--regoin", "us-east-1")
     assert ended.returncode == ExitStatus.USAGE
     assert ended.stderr.splitlines() == [
-        "pyanamo.py hold: usage: python pyanamo.py hold --help",
         "pyanamo.py hold: unrecognized arguments: --regoin; did you mean --region?",
+        "pyanamo.py hold: see python pyanamo.py hold --help",
     ]
 
 

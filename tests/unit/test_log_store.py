@@ -57,6 +57,17 @@ def test_a_missing_bucket_is_named(tasks: Tasks, s3_client: S3Client) -> None:
         store.put(tasks.pack([tasks.ended()]))
 
 
+@pytest.mark.parametrize("name", ["Bad_Bucket", "bucket-"])
+def test_a_bucket_that_cannot_be_created_is_not_offered_for_creation(
+    s3_client: S3Client, name: str
+) -> None:
+    with pytest.raises(BucketMissing) as caught:
+        LogStore(s3_client, name).check("PyAnamo/")
+    assert str(caught.value) == (
+        f"bucket {name} does not exist: it is no valid name of a bucket (3 to 63 of a-z 0-9 . -)"
+    )
+
+
 def test_a_usable_bucket_passes(s3_client: S3Client, bucket: str) -> None:
     for _ in range(2):
         LogStore(s3_client, bucket).check("PyAnamo/Table/")

@@ -190,16 +190,21 @@ def test_a_file_that_cannot_be_written_is_refused_first_and_only_said_later(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "gone"
-    with pytest.raises(UsageError, match="cannot be written: No such file or directory"):
-        begun_metrics(["Align"], [folder / "worker.prom"])
+    file = folder / "worker.prom"
+    for above, why in ((folder, "No such file or directory"), (tmp_path / "f", "Not a directory")):
+        (tmp_path / "f").touch()
+        with pytest.raises(UsageError) as caught:
+            begun_metrics(["Align"], [above / "worker.prom"])
+        assert str(caught.value) == f"--metrics: {above / 'worker.prom'}: cannot be written: {why}"
     folder.mkdir()
-    begun = begun_metrics(["Align"], [folder / "worker.prom"])
-    (folder / "worker.prom").unlink()
+    begun = begun_metrics(["Align"], [file])
+    file.unlink()
     folder.rmdir()
     with caplog.at_level(logging.WARNING, "anamo"):
         begun.write()
         begun.write()
     assert caplog.text.count("metrics cannot be written") == 1
+    assert repr(str(file)) in caplog.text
 
 
 def test_where_metrics_go_is_checked() -> None:

@@ -19,7 +19,7 @@ from anamo.operator.plan.price import Price
 from tests.support.scripts import ROOT
 
 SINGLE = single_item("Sample000001", "align --fast")
-BASIS = Basis("one of 25 items", "indexes as the table has them")
+BASIS = Basis("every item is like the median", "indexes as the table has them", held=7)
 
 
 def nested(tasks: int) -> Item:
@@ -126,7 +126,7 @@ def test_what_a_new_table_takes_doubles_every_half_hour_and_is_never_split() -> 
     in_three = replace(plan, items=int(7 * first))
     assert forecast_of(in_three).seconds == pytest.approx(3 * DOUBLING_SECONDS, rel=0.001)
     printed = "\n".join(lines(plan))
-    assert "twice that after half an hour" in printed
+    assert "which double every half hour" in " ".join(printed.split())
     assert "if DynamoDB splits it" not in printed
 
 
@@ -189,6 +189,23 @@ def test_figures_are_written_as_people_write_them() -> None:
     assert "import    less than a second," in printed
 
 
+def test_amounts_that_are_almost_nothing_are_not_called_nothing() -> None:
+    few = lines(Plan(10, SINGLE, 1, 1.0))
+    assert [line.split()[-4:] for line in few if line.startswith("total")] == [
+        ["less", "than", "0.01", "USD"]
+    ]
+    for seconds, hours in ((1.0, "less than 0.1"), (360.0, "1.0"), (3_600.0, "10")):
+        (line,) = (each for each in lines(Plan(10, SINGLE, 1, seconds)) if "worker hours" in each)
+        assert line.split("   ")[-2].strip() == hours
+    assert "0.00 USD" in "\n".join(lines(Plan(10, SINGLE, 1, 1.0), price=0.0))
+
+
+def test_the_ceiling_names_what_limits_it() -> None:
+    printed = " ".join(" ".join(lines(Plan(10, SINGLE, 1, 1.0))).split())
+    assert "in one table, limited by the partition of locked items in ItemStateIndex" in printed
+    assert "splits it, limited by the partition of done items in LoggingIndex" in printed
+
+
 @pytest.mark.parametrize(
     ("items", "workers", "said"),
     [
@@ -206,7 +223,8 @@ def test_what_is_assumed_is_printed() -> None:
     plan = Plan(100, nested(50), 10, 1.0, at_once=2, imported=True)
     printed = " ".join(" ".join(lines(plan)).split())
     for assumed in (
-        "one of 25 items stands for all",
+        "every item is like the median",
+        "7 items are held, and are counted as if resumed now",
         "a command line has 7 characters",
         "tasks this long seldom end within 0.05 s of each other",
         "no claim is lost to another worker; a query of candidates serves 1 claim",

@@ -82,6 +82,21 @@ def test_a_lease_of_another_tool_in_milliseconds_has_no_time_of_day() -> None:
     ]
 
 
+def test_a_table_of_several_in_which_no_item_ended_had_none_unless_the_worker_left_early() -> None:
+    def of_call(tally: WorkerTotals) -> str:
+        tally.items["done"] = tally.by_table["Align"]["done"] = 1
+        lines: list[str] = []
+        summarise(tally, ["Align", "Call"], 1, [], lines.append)
+        return lines[2]
+
+    assert of_call(WorkerTotals()) == "table Call: nothing to do"
+    for early in (WorkerTotals(ended_early=True), WorkerTotals(errors=["no"])):
+        assert of_call(early) == "table Call: no item ended"
+    lines: list[str] = []
+    summarise(WorkerTotals(errors=["no"]), ["Align"], 1, [], lines.append)
+    assert lines[0] == "items: none; tasks: 0 done, 0 failed"
+
+
 def test_the_summary_adds_up() -> None:
     tally = WorkerTotals(
         Counter(done=100, failed=2, todo=1, lost=1), done=9, failed=3, locked_by_others=2

@@ -163,6 +163,12 @@ def test_what_else_a_shell_would_replace(script: str, found: str) -> None:
     assert (warning or "").partition(" is passed")[0] == found
 
 
+def test_all_that_a_shell_would_expand_in_a_line_is_named_once() -> None:
+    assert shell_syntax.warning("cat *.bam ~/S?.bam ~/*.txt") == (
+        "*, ~ and ? are passed literally: no shell expands them (write bash -c '…')"
+    )
+
+
 def test_the_help_shows_the_form_for_nested_arguments() -> None:
     command = [sys.executable, "import-items-generic.py", "--help"]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -238,8 +238,11 @@ def test_an_empty_nested_argument_is_named(arguments: str, which: str) -> None:
 
 def test_a_foreign_table_is_named() -> None:
     assert complaint("Task-1|Tasting|seq|1") == (
-        "table 'Tasting' is not one of those that -t names: Testing"
+        "the line names table Tasting, but -t only Testing"
     )
+    assert complaint("Task-1||seq|1") == "the line names table '', but -t only Testing"
+    with pytest.raises(BadLines, match="table Call, but -t only Align and Merge"):
+        parse("S|Call|seq 1\n", SINGLE, ["Align", "Merge"])
 
 
 def test_a_task_id_that_no_index_takes_is_named() -> None:
@@ -328,7 +331,12 @@ def test_every_bad_line_has_its_own_reason() -> None:
     content = b"x\n|Testing|seq|1\nGood|Testing|seq|1\nA|Else|seq|1\n\xff\n"
     with pytest.raises(BadLines) as caught:
         parse(content)
-    reasons = ["1 field instead of 4", "the task id is empty", "table 'Else'", "not UTF-8"]
+    reasons = [
+        "1 field instead of 4",
+        "the task id is empty",
+        "the line names table Else",
+        "not UTF-8",
+    ]
     for line, number, reason in zip(
         str(caught.value).splitlines(), [1, 2, 4, 5], reasons, strict=False
     ):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from anamo.core.item import single_item
 from anamo.importer.importer import Importer
-from anamo.workflow import UsageError, Workflow
+from anamo.workflow import TableCounts, UsageError, Workflow
 from tests.support.scripts import ROOT
 
 
@@ -20,7 +21,7 @@ def test_bad_lines_are_refused_before_any_request(capsys: pytest.CaptureFixture[
     steps = Workflow("Align", region="nowhere")
     with pytest.raises(UsageError, match="line:2: the task id is empty"):
         steps.import_tasks(["S7|Align|seq 1", "|Align|seq 1"], "|")
-    with pytest.raises(UsageError, match="line:1: table 'Call' is not one of those"):
+    with pytest.raises(UsageError, match="line:1: the line names table Call, but -t only Align"):
         steps.import_tasks(["S7|Call|seq|1,2\n"], "|", ",")
     # A line break inside a line begins another, as in a file
     with pytest.raises(UsageError, match="line:2: 1 field instead of 3"):
@@ -62,3 +63,12 @@ def test_ctrl_c_during_an_import_leaves_a_notebooks_handler_as_it_was() -> None:
     # A second one meanwhile ends the process at once
     assert during == [signal.SIG_DFL]
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_counts_show_what_was_counted_and_no_more() -> None:
+    counts = TableCounts("Align", Counter(done=2), Counter(done=6))
+    counts.instances.add("i-1")
+    assert repr(counts) == (
+        "TableCounts(table='Align', items=Counter({'done': 2}), tasks=Counter({'done': 6}), "
+        "expired=0)"
+    )

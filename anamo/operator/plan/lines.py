@@ -24,6 +24,9 @@ WIDTH = 60
 LARGEST = 10**15
 """From here on, numbers are written with a power of ten."""
 
+FEW_HOURS = 10
+"""Below, worker hours have a decimal."""
+
 INDENT = " " * 10
 
 PERIODS = (("a second", 1), ("a minute", 60), ("an hour", 3_600), ("a day", 86_400))
@@ -34,12 +37,14 @@ class Basis:
     """What a plan rests on, in words.
 
     Attributes:
-        typical: Which item stands for all; empty where the command line says what it is.
+        typical: Which item all are taken to be like; empty where the command line says what it is.
         indexes: What is assumed of the indexes.
+        held: How many of the items are held.
     """
 
     typical: str
     indexes: str
+    held: int = 0
 
 
 def plan_lines(table: str, plan: Plan, found: Forecast, basis: Basis) -> Iterator[str]:
@@ -75,19 +80,20 @@ def _speed(plan: Plan, found: Forecast) -> Iterator[str]:
     yield f"takes     {_duration(found.seconds)}"
     yield f"{INDENT}{count(plan.workers, 'worker')}, {_plain(plan.task_seconds)} s a task"
     yield f"rate      {_rate(found.rate)}"
-    yield f"ceiling   {_rate(lowest.rate)} in one table:"
-    yield f"{INDENT}{_place(lowest)}"
-    if lowest.place == TABLE:
-        yield f"{INDENT}twice that after half an hour, and so on"
-    elif lowest.splits:
-        yield f"{INDENT}{_rate(beyond.rate)}, if DynamoDB splits it:"
-        yield f"{INDENT}{_place(beyond)}"
+    yield f"ceiling   {_rate(lowest.rate)} in one table,"
+    yield from _limited_by(lowest)
+    if lowest.splits:
+        yield f"{INDENT}{_rate(beyond.rate)} if DynamoDB splits it,"
+        yield from _limited_by(beyond)
 
 
-def _place(limit: Limit) -> str:
+def _limited_by(limit: Limit) -> list[str]:
+    index, state = limit.place
+    what = f"the partition of {state} items in {index}"
     if limit.place == TABLE:
-        return f"what a new table takes, {FIRST_WRITES:,} units a second"
-    return " ".join(limit.place)
+        what = f"a new table's {FIRST_WRITES:,} write units a second, which double every half hour"
+    text = f"limited by {what}"
+    return textwrap.wrap(text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
 
 
 def _workers(plan: Plan, found: Forecast) -> Iterator[str]:
@@ -121,11 +127,12 @@ def _bill(plan: Plan, found: Forecast) -> Iterator[str]:
         ("log objects", _large(found.puts), price.of(0, 0, found.puts)),
         ("total", "", found.dollars),
     ]
-    width = max(17, *(len(number) for _, number, _ in rows), len(_large(hours)))
-    dollars_width = max(14, 2 + max(len(_large(dollars, 2)) for *_, dollars in rows))
+    worked = _figure(hours, 1 if hours < FEW_HOURS else 0)
+    width = max(17, *(len(number) for _, number, _ in rows), len(worked))
+    dollars_width = max(14, 2 + max(len(_figure(dollars, 2)) for *_, dollars in rows))
     for name, number, dollars in rows:
-        yield f"{name:<13}{number:>{width}}{_large(dollars, 2):>{dollars_width}} USD"
-    yield f"{'worker hours':<13}{_large(hours):>{width}}   at your machines' price"
+        yield f"{name:<13}{number:>{width}}{_figure(dollars, 2):>{dollars_width}} USD"
+    yield f"{'worker hours':<13}{worked:>{width}}   at your machines' price"
 
 
 def _assumptions(plan: Plan, found: Forecast, basis: Basis) -> Iterator[str]:
@@ -137,11 +144,14 @@ def _assumptions(plan: Plan, found: Forecast, basis: Basis) -> Iterator[str]:
         f"lease of {plan.lease} s"
     )
     if basis.typical:
-        yield f"{basis.typical} stands for all"
+        yield basis.typical
     scripts = plan.typical.scripts
     yield f"a command line has {round(sum(map(len, scripts)) / len(scripts)):,} characters"
     if plan.imported:
         yield "items that are locked begin anew"
+    if basis.held:
+        are = "item is held, and is" if basis.held == 1 else "items are held, and are"
+        yield f"{basis.held:,} {are} counted as if resumed now"
     yield from _recording(plan, found)
     yield "all tasks succeed and print little; run times differ around the one given"
     yield f"{OVERHEAD_SECONDS:g} s an item beside its tasks"
@@ -202,6 +212,12 @@ def _duration(seconds: float) -> str:
     if seconds < 10:
         return f"{seconds:.1f} s"
     return format_duration(seconds)
+
+
+def _figure(number: float, digits: int) -> str:
+    """A number that is 0 only if nothing is there."""
+    least = 10.0**-digits
+    return f"less than {least:g}" if 0 < number < least else _large(number, digits)
 
 
 def _large(number: float, digits: int = 0) -> str:

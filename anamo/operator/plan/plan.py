@@ -10,7 +10,7 @@ from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import workflow_indexes
 from anamo.aws.table_reads import Projection
 from anamo.core.capacity import Index
-from anamo.core.errors import AccessDenied, TableMissing, UsageError
+from anamo.core.errors import AccessDenied, AwsError, TableMissing, UsageError
 from anamo.core.item import Item, NestedTask, State, nested_item, new_values, single_item
 from anamo.core.item_size import ITEM_LIMIT, SMALLEST_TAIL, fitting_tasks, size_of, tail_limit
 from anamo.core.text import count, printable
@@ -20,7 +20,7 @@ from anamo.operator.plan.lines import Basis, plan_lines
 from anamo.operator.plan.price import Price
 
 SAMPLE = 25
-"""Items in a state that are read of a table; the one of median size stands for all."""
+"""Items in a state that are read of a table; all are taken to be like the one of median size."""
 
 TASK_ID = "Sample000001"
 
@@ -66,7 +66,10 @@ def print_plan(request: PlanRequest, say: Callable[[str], object]) -> None:
         try:
             plan, indexes, basis = _from_table(request, OperatorRetry(say))
         except TableMissing as missing:
-            raise TableMissing(f"{missing} (--items N plans without a table)") from missing
+            # Advice of its own: who plans may not have a table yet
+            raise AwsError(
+                f"{missing}: check -t and -r, or plan without a table with --items N"
+            ) from missing
     else:
         plan, indexes, basis = _from_command_line(request, request.items)
     if plan.items == 0:
@@ -116,12 +119,16 @@ def _from_table(request: PlanRequest, retry: OperatorRetry) -> tuple[Plan, Seque
     seen = _sample(table, retry) if left else []
     seen.sort(key=lambda item: size_of(new_values(item)))
     typical = seen[len(seen) // 2] if seen else _usual_item(1)
-    of = (
-        f"one of {count(len(seen), 'item')}"
-        if seen
-        else "no item could be read: a usual single one"
-    )
-    return _plan(request, left, typical), indexes, Basis(of, said)
+    basis = Basis(_likeness(len(seen)), said, counts.items[State.HELD])
+    return _plan(request, left, typical), indexes, basis
+
+
+def _likeness(read: int) -> str:
+    """What all items are taken to be like, where so many were read."""
+    if not read:
+        return "no item could be read: every item is taken to be a usual single one"
+    which = "the one" if read == 1 else f"the median of the {read:,}"
+    return f"every item is taken to be like {which} that {'was' if read == 1 else 'were'} read"
 
 
 def _sample(table: WorkflowTable, retry: OperatorRetry) -> list[Item]:
