@@ -52,7 +52,6 @@ class Prerequisites:
         progress_bar: Shows the progress of the change of a table.
 
     Raises:
-        UsageError: A table is its own earlier step.
         AwsError: A request failed.
     """
 
@@ -67,12 +66,6 @@ class Prerequisites:
         self._target = find_target(words, self._retry)
         steps = Words([[table] for table in earlier], [], words.region)
         self._earlier = find_target(steps, self._retry)
-        own = {*earlier} & {*(table.name for table in self._target.tables), *self._target.faults}
-        if own:
-            raise UsageError(
-                f"--after {min(own)}: items of {min(own)} would wait for themselves; give the "
-                "tables of earlier steps"
-            )
         self._say = say
         self._progress_bar = progress_bar
 
@@ -93,9 +86,17 @@ class Prerequisites:
             sleep: Waits for some seconds.
 
         Raises:
-            UsageError: A name is unknown.
+            UsageError: A name is unknown, or a table is its own earlier step.
             AwsError: A request failed.
         """
+        own = {table.name for table in self._target.tables} & {
+            table.name for table in self._earlier.tables
+        }
+        if own:
+            raise UsageError(
+                f"--after {min(own)}: items of {min(own)} would wait for themselves without end; "
+                "give the tables of earlier steps"
+            )
         self._retry.fault_seconds = UNATTENDED_SECONDS
         said: set[str] = set()
         waiting: Sequence[str] | None = None

@@ -17,7 +17,7 @@ from anamo.aws.clock import DatabaseClock
 from anamo.aws.instance import has_metadata_service, instance_id, job_attempt
 from anamo.aws.log_store import LogStore
 from anamo.aws.metadata import Interruption, SpotNotices
-from anamo.aws.retry import OperatorRetry, RetryPolicy
+from anamo.aws.retry import RetryPolicy
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import CHECK_SECONDS, NOT_RETRIED
 from anamo.aws.table_writes import Holder
@@ -153,25 +153,21 @@ def _gave_back_recently(totals: WorkerTotals) -> bool:
 
 
 def _check(options: Options, signals: Signals, screen: Screen) -> list[WorkflowTable]:
-    client, tables = _tables(options)
-    report = OperatorRetry(screen.say)
-    report.where = session.where(client)
+    tables = _tables(options)
     for table in tables:
-        table.prepare(signals.sleep, screen.say, waiting=report.waiting)
-    s3 = session.s3_client(options.region)
-    logs = LogStore(s3, options.bucket)
+        table.prepare(signals.sleep, screen.say)
+    logs = LogStore(session.s3_client(options.region), options.bucket)
     for name in options.tables:
         check = partial(logs.check, log_folder(options.prefix, name))
-        with report.waiting(CHECK_SECONDS, session.where(s3)):
-            RetryPolicy(signals.sleep).retry(check, CHECK_SECONDS, not_retried=NOT_RETRIED)
+        RetryPolicy(signals.sleep).retry(check, CHECK_SECONDS, not_retried=NOT_RETRIED)
     return tables
 
 
-def _tables(options: Options) -> tuple[Any, list[WorkflowTable]]:
-    """A client of DynamoDB, and the tables with it and one clock."""
+def _tables(options: Options) -> list[WorkflowTable]:
+    """The tables, with one client and one clock."""
     dynamodb, clock = partial(session.dynamodb_client, options.region), DatabaseClock()
     client, renew = dynamodb(), partial(dynamodb, renew=True)
-    return client, [WorkflowTable(client, name, clock, renew) for name in options.tables]
+    return [WorkflowTable(client, name, clock, renew) for name in options.tables]
 
 
 def make_claimers(
@@ -238,7 +234,7 @@ def _process(
     anamo.handlers = [ForwardingHandler(control.send, anamo.handlers)]
     try:
         s3 = partial(session.s3_client, options.region)
-        _, tables = _tables(options)
+        tables = _tables(options)
         logs = LogStore(s3(), options.bucket, renew_client=partial(s3, renew=True))
         in_flight = InFlightClaims(control.send, inherited)
         holder = holder.as_process()

@@ -145,7 +145,8 @@ def test_an_earlier_step_that_does_not_exist_is_an_error(run: Run, small: Any, s
 
 def test_a_step_does_not_wait_for_itself(run: Run, small: Any) -> None:
     align, call = small(workflow.item("A", "done")), small(workflow.item("A", "held"))
-    ended = run("pyanamo.py", "resume", "-t", call.name, "--after", align.name, call.name)
+    ended = run("pyanamo.py", "resume", "-t", call.name, "--after", align.name, call.name,
+                "--watch", "1")  # fmt: skip
     assert (ended.returncode, ended.stdout) == (2, "")
     assert f"--after {call.name}: items of {call.name} would wait for themselves" in ended.stderr
     assert call.states() == {"held": 1}

@@ -421,7 +421,6 @@ def test_50000_items_are_counted_right(run: Run, table: Table, dynamodb_client: 
     "words",
     [
         ["pyanamo.py", "status", "-t", "Testing"],
-        ["pyanamo.py", "-t", "Testing", "-b", "bucket"],
         ["import-items-generic.py", "-t", "Testing", "-d", "tasks.txt", "-s", "|"],
     ],
 )
