@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
         help="items that are done when that run is cut off; default: what shows the steady "
         "state")  # fmt: skip
     add("--items", type=number,
-        help="items of the run to the end, twice as many as workers or more; default: three a "
+        help="items of the run to the end, twice as many as workers or more; default: two a "
         "worker, or 20 s at the ceiling")  # fmt: skip
     add("--of", type=number, default=10_000_000, help="items that they stand for")
     add("--wide", action="store_true", help="indexes that hold whole items")
