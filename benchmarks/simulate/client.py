@@ -2,7 +2,7 @@
 lose replies.
 
 Guaranteed: a request whose reply is lost was executed. Not guaranteed: anything of boto3 but the
-methods that importers and workers call.
+methods that workers call.
 """
 
 from __future__ import annotations
@@ -61,10 +61,6 @@ class SimulatedClient:
         """UpdateItem."""
         return self._send("UpdateItem", self._database.update_item, request)
 
-    def transact_write_items(self, **request: Any) -> Answer:
-        """TransactWriteItems."""
-        return self._send("TransactWriteItems", self._database.transact_write_items, request)
-
     def query(self, **request: Any) -> Answer:
         """Query."""
         return self._send("Query", self._database.query, request)
@@ -72,10 +68,6 @@ class SimulatedClient:
     def scan(self, **request: Any) -> Answer:
         """Scan."""
         return self._send("Scan", self._database.scan, request)
-
-    def batch_get_item(self, **request: Any) -> Answer:
-        """BatchGetItem."""
-        return self._send("BatchGetItem", self._database.batch_get_item, request)
 
     def _send(
         self, operation: str, execute: Callable[[Request], Answer], request: Request

@@ -2,7 +2,7 @@
 
 Guaranteed: conditions and updates are evaluated as the package sends them, by the evaluator that
 the model tests hold to DynamoDB Local. A request with a parameter that is not known here raises a
-NotImplementedError. Not guaranteed: any request but those of importers and workers.
+NotImplementedError. Not guaranteed: any request but those of workers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from botocore.exceptions import ClientError
 
 from anamo.core.capacity import Index, index_write, read_units, write_units
-from benchmarks.simulate.listing import Listing, Page, Selection, TableOrder, projection
+from benchmarks.simulate.listing import Listing, Page, Selection, TableOrder
 from benchmarks.simulate.partitions import Capacity, KeyRange, Limits
 from benchmarks.simulate.sizes import Image, key_number, position
 from benchmarks.simulate.virtual_time import VirtualTime
@@ -98,31 +98,13 @@ class SimulatedDatabase:
         answer = small_dynamodb.update(before, request)
         if not answer.applied:
             self._refuse(key, before, "UpdateItem")
+        # There is no update that creates an item
+        assert before is not None
         assert answer.image is not None
         after = Image(answer.image)
         units = self._write(key, before, after)
         attributes = {"Attributes": after} if request["ReturnValues"] == "ALL_NEW" else {}
         return {**attributes, "ConsumedCapacity": {"CapacityUnits": units}}
-
-    def transact_write_items(self, request: Request) -> Answer:
-        """TransactWriteItems of puts."""
-        puts = [each["Put"] for each in request["TransactItems"]]
-        new = {key_number(put["Item"]["itemID"]): put for put in puts}
-        answers = [small_dynamodb.put(self.images.get(key), put) for key, put in new.items()]
-        if not all(answer.applied for answer in answers):
-            reasons = [
-                {"Code": "None"}
-                if answer.applied
-                else {"Code": "ConditionalCheckFailed", "Item": answer.image}
-                for answer in answers
-            ]
-            cancelled: Any = {"Error": {"Code": "TransactionCanceledException"}}
-            cancelled["CancellationReasons"] = reasons
-            raise ClientError(cancelled, "TransactWriteItems")
-        for key, put in new.items():
-            # To prepare it and to commit it
-            self._write(key, None, Image(put["Item"]), table_factor=2)
-        return {}
 
     def query(self, request: Request) -> Answer:
         """Query of an index."""
@@ -148,20 +130,6 @@ class SimulatedDatabase:
         self._use("read", [(self._table, first, units)])
         return _answer(page, units, items)
 
-    def batch_get_item(self, request: Request) -> Answer:
-        """BatchGetItem."""
-        ((name, asked),) = request["RequestItems"].items()
-        keys = [key_number(key["itemID"]) for key in asked["Keys"]]
-        consistent = asked.get("ConsistentRead", False)
-        found = [self.images[key] for key in keys if key in self.images]
-        uses = [
-            (self._table, position(key), read_units(size, consistent=consistent))
-            for key in keys
-            for size in [self.images[key].size if key in self.images else 0]
-        ]
-        self._take("read", uses)
-        return {"Responses": {name: [projection(image, asked, None) for image in found]}}
-
     # Without requests
 
     def fill(self, images: Sequence[Image]) -> None:
@@ -178,25 +146,23 @@ class SimulatedDatabase:
 
     # Parts of requests
 
-    def _write(self, key: Any, before: Image | None, after: Image, table_factor: int = 1) -> float:
-        sizes = [image.size for image in (before, after) if image]
-        uses: list[Use] = [
-            (self._table, position(key), float(table_factor * write_units(max(sizes))))
-        ]
+    def _write(self, key: Any, before: Image, after: Image) -> float:
+        in_table = float(write_units(max(before.size, after.size)))
+        uses: list[Use] = [(self._table, position(key), in_table)]
         for index in self._indexes:
             write = index_write(index, before, after, lambda entry: _sized(entry).size)
             for image, units in ((before, write.left), (after, write.entered)):
-                if image and units:
+                if units:
                     place = self._place(index, image[index.partition_key]["S"])
                     uses.append((place, _sort_key(image[index.sort_key]), float(units)))
         self._take("write", uses)
         self.images[key] = after
-        if before is not None and len(self._order) == len(self.images):
+        if len(self._order) == len(self.images):
             self._order.wrote(key)
         self._list_later(key, before, after)
         return sum(units for _, _, units in uses)
 
-    def _list_later(self, key: Any, before: Image | None, after: Image) -> None:
+    def _list_later(self, key: Any, before: Image, after: Image) -> None:
         """Have the indexes show a write after their lag, and each item's writes in their order."""
         changes: list[Callable[[], None]] = []
         for index in self._indexes:
@@ -280,7 +246,7 @@ def _sized(entry: Mapping[str, Any]) -> Image:
     return entry if isinstance(entry, Image) else Image(entry)
 
 
-def _keyed(index: Index, image: Image | None) -> tuple[str, Image] | None:
+def _keyed(index: Index, image: Image) -> tuple[str, Image] | None:
     """The key value of an item's entry in an index, and the entry; None where there is none."""
     entry = index.entry(image)
     return None if entry is None else (entry[index.partition_key]["S"], _sized(entry))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -52,12 +53,14 @@ class Work:
 
     Attributes:
         workers: Worker processes.
-        items: Single items.
+        items: Single items that it works through.
         task_seconds: Run time of a task; each takes up to a tenth more or less.
         ramp: Seconds in which the workers start.
         lease: Seconds of a lease.
         seed: Of everything that is drawn.
         lines: A task prints up to so many lines, each number as often as another.
+        left: Further items of the table. With any, the run is cut off once `items` are done, as
+            one that goes on for long.
     """
 
     workers: int
@@ -67,17 +70,18 @@ class Work:
     lease: int = 600
     seed: int = 1
     lines: int = 0
+    left: int = 0
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What had happened when so many items were done."""
+    """What had happened when so many items were done; throttled requests by kind and place."""
 
     done: int
     seconds: float
     writes: float
     reads: float
-    throttled: int
+    throttled: Counter[str]
     refused: int
 
 
@@ -87,18 +91,25 @@ class Tally:
     Attributes:
         marks: How things stood when certain numbers of items were done, in order.
         ended: When workers had ended.
-        conflicts: Claims lost to others.
         faults: What ended workers early.
+
+    Args:
+        time: In which they work.
+        meter: What the database counts.
+        marks: Numbers of done items at which to note how things stand.
+        stop_at: A number of done items at which the run is cut off; None is never.
     """
 
-    def __init__(self, time: VirtualTime, meter: Meter, marks: Collection[int]) -> None:
+    def __init__(
+        self, time: VirtualTime, meter: Meter, marks: Collection[int], stop_at: int | None
+    ) -> None:
         self.marks: list[Mark] = []
         self.ended: list[float] = []
-        self.conflicts = 0
         self.faults: list[AwsError] = []
         self._time = time
         self._meter = meter
         self._wanted = marks
+        self._stop_at = stop_at
         self._done = 0
 
     def note_done(self) -> None:
@@ -110,10 +121,12 @@ class Tally:
                 seconds=self._time.now,
                 writes=self._meter.total("write"),
                 reads=self._meter.total("read"),
-                throttled=self._meter.throttled.total(),
+                throttled=self._meter.throttled.copy(),
                 refused=self._meter.refused.total(),
             )
             self.marks.append(mark)
+        if self._done == self._stop_at:
+            self._time.stop()
 
 
 class Control:
@@ -214,6 +227,11 @@ class SimulatedWorker:
         self._ended = False
         self._loop = self._real_loop(finder)
 
+    @property
+    def conflicts(self) -> int:
+        """Claims that it lost to others."""
+        return self._claimer.conflicts
+
     def start(self, after: float) -> None:
         """Have it work from some time on."""
         self.time.start(self._run, after)
@@ -254,7 +272,6 @@ class SimulatedWorker:
             self.control.wait(None)
         self._ended = True
         self._tally.ended.append(self.time.now)
-        self._tally.conflicts += self._claimer.conflicts
 
     def finish(self, item: Item) -> None:
         """Record an item as done."""
@@ -297,7 +314,7 @@ def images(work: Work) -> list[Image]:
     """The items as an import leaves them."""
     draw = random.Random(work.seed)
     template = imported_image(single_item("Sample000000", "align --fast reads_000000.fq"))
-    ids = draw.sample(range(1 << 53), work.items)
+    ids = draw.sample(range(1 << 53), work.items + work.left)
     return [
         Image({**template, "itemID": {"N": str(each)}, "taskID": {"S": f"Sample{number:06}"}})
         for number, each in enumerate(ids)

@@ -33,6 +33,7 @@ class VirtualTime:
         self._due: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
         self._scheduler: greenlet = getcurrent()
+        self._stopped = False
 
     def monotonic(self) -> float:
         """Seconds since the beginning."""
@@ -51,10 +52,14 @@ class VirtualTime:
         self.at(self.now + max(seconds, 0.0), getcurrent().switch)
         self._scheduler.switch()
 
+    def stop(self) -> None:
+        """End `run` as soon as the job that calls this sleeps or ends."""
+        self._stopped = True
+
     def run(self) -> None:
-        """Run all jobs to their ends. Raises what a job raises."""
+        """Run all jobs to their ends, or until `stop`. Raises what a job raises."""
         self._scheduler = getcurrent()
-        while self._due:
+        while self._due and not self._stopped:
             self.now, _, call = heapq.heappop(self._due)
             call()
 

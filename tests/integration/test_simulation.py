@@ -13,14 +13,14 @@ import pytest
 from anamo.aws.table import WorkflowTable
 from anamo.aws.table_admin import workflow_indexes
 from anamo.aws.table_writes import Holder
-from anamo.core.capacity import Index, write_units
+from anamo.core.capacity import Index
 from anamo.core.item import Item, State, nested_item, single_item
 from anamo.operator.plan.item_life import Write, item_life, typical_entry
-from benchmarks.simulate.database import Meter
-from benchmarks.simulate.fleet import Work, images
+from benchmarks.simulate.database import Meter, SimulatedDatabase
+from benchmarks.simulate.fleet import EPOCH, Work, images
 from benchmarks.simulate.partitions import Limits
-from benchmarks.simulate.run import run, simulate
-from benchmarks.simulate.sizes import key_number, position, size_of
+from benchmarks.simulate.run import Result, run
+from benchmarks.simulate.sizes import Image, key_number, position
 from benchmarks.simulate.virtual_time import VirtualTime
 from tests.support.table import KEY_TYPES
 
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 WORK = Work(workers=5, items=60, task_seconds=1.0, ramp=1.0)
+RENEWING = Work(workers=5, items=40, task_seconds=20.0, ramp=1.0, lease=30)
+"""Tasks during which a lease is renewed once or twice."""
+
+REFUSED_UNITS = 1.0
+"""What DynamoDB bills for a write whose condition fails: by the size of the item that is there, so
+one unit for any under 1 KB."""
 
 
 @contextmanager
@@ -79,10 +85,9 @@ class Engine:
     def update_item(self, request: Mapping[str, Any]) -> Any:
         try:
             answer = self._client.update_item(**self._named(request))
-        except self._client.exceptions.ConditionalCheckFailedException as refused:
+        except self._client.exceptions.ConditionalCheckFailedException:
             # The answer does not say what it costs
-            there = refused.response.get("Item", {})
-            self.meter.units["write", "table"] += write_units(size_of(there))
+            self.meter.units["write", "table"] += REFUSED_UNITS
             self.meter.refused["UpdateItem"] += 1
             raise
         return self._count("write", answer)
@@ -129,19 +134,67 @@ def merged(meter: Meter) -> dict[tuple[str, str], float]:
 def test_requests_units_and_conflicts_are_those_of_dynamodb_local(
     dynamodb_client: DynamoDBClient, wide: bool
 ) -> None:
+    model, real = in_both(dynamodb_client, WORK, images(WORK), wide=wide)
+    assert_equal(model, real)
+    assert real.conflicts > 0
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_so_they_are_where_leases_are_renewed_and_one_that_ended_is_taken_over(
+    dynamodb_client: DynamoDBClient, wide: bool
+) -> None:
+    *todo, last = images(RENEWING)
+    ended = {"Lease_Expires": {"N": f"{EPOCH - 60:.0f}"}, "Attempts": {"N": "1"}}
+    left = Image({**last, **ended, "ItemState": {"S": State.LOCKED}, "InstanceID": {"S": "i-dead"}})
+    model, real = in_both(dynamodb_client, RENEWING, [*todo, left], wide=wide)
+    assert_equal(model, real)
+    # Each item is claimed and finished: the others are renewals
+    updates = real.meter.requests["UpdateItem"] - real.meter.refused["UpdateItem"]
+    assert updates - 2 * RENEWING.items > RENEWING.items
+    # One was not todo before the start, and was done by who took it over
+    assert model.meter.units["write", "ItemStateIndex todo"] == RENEWING.items - 1
+    assert model.meter.units["write", "ItemStateIndex done"] == RENEWING.items
+
+
+def in_both(
+    client: DynamoDBClient, work: Work, filled: Sequence[Image], *, wide: bool
+) -> tuple[Result, Result]:
+    """What comes of the same work in the model and in DynamoDB Local.
+
+    Args:
+        client: Of DynamoDB Local.
+        work: What the fleet does.
+        filled: The items of the table before the start.
+        wide: Whether the indexes hold whole items.
+    """
     indexes = [index.wide if wide else index for index in workflow_indexes()]
     limits = Limits(unlimited=True, lag=0.0)
-    model = simulate(WORK, indexes, limits)
+    time = VirtualTime()
+    database = SimulatedDatabase(indexes, limits, time, work.seed)
+    database.fill(filled)
+    model = run(work, limits, time, database, database.meter)
     name = f"Test-{uuid4().hex[:8]}"
-    with table_with(dynamodb_client, name, indexes):
-        for image in images(WORK):
-            dynamodb_client.put_item(TableName=name, Item=image)
-        engine = Engine(dynamodb_client, name)
-        real = run(WORK, limits, VirtualTime(), engine, engine.meter)
+    with table_with(client, name, indexes):
+        for image in filled:
+            client.put_item(TableName=name, Item=image)
+        engine = Engine(client, name)
+        real = run(work, limits, VirtualTime(), engine, engine.meter)
+    return model, real
+
+
+def assert_equal(model: Result, real: Result) -> None:
+    """Requests by operation, units by table and index, refused writes and lost claims are the same.
+
+    The model counts a byte or two more for some numbers: of a page of the table whose size is next
+    to a multiple of 4 KB it may think that it is beyond.
+    """
     assert model.meter.requests == real.meter.requests
-    assert merged(model.meter) == merged(real.meter)
     assert model.meter.refused == real.meter.refused
-    assert model.conflicts == real.conflicts > 0
+    assert model.conflicts == real.conflicts
+    modelled, counted = merged(model.meter), merged(real.meter)
+    more = modelled.pop(("read", "table")) - counted.pop(("read", "table"))
+    assert 0 <= more <= model.meter.requests["Scan"]
+    assert modelled == counted
 
 
 class Counting:

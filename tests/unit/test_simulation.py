@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,9 +15,17 @@ from anamo.core.item import nested_item, single_item
 from anamo.operator.plan import item_life
 from anamo.operator.plan.forecast import Plan, forecast
 from anamo.operator.plan.price import Price
+from benchmarks.simulate.__main__ import main
 from benchmarks.simulate.fleet import Work, images
 from benchmarks.simulate.partitions import Capacity, KeyRange, Limits
-from benchmarks.simulate.run import Result, simulate
+from benchmarks.simulate.run import (
+    Estimate,
+    Result,
+    simulate,
+    steady_work,
+    throttled_requests,
+    work_to_the_end,
+)
 from benchmarks.simulate.virtual_time import Event, VirtualTime
 
 SMALL = Work(workers=6, items=60, task_seconds=1.0, ramp=2.0, lease=60_000)
@@ -69,6 +78,7 @@ def test_an_index_of_another_tool_may_have_several_attributes_of_a_kind_in_its_k
     [
         pytest.param(SMALL, Limits(lost=0.02), id="where replies are lost"),
         pytest.param(BUSY, TIGHT, id="where requests are throttled"),
+        pytest.param(replace(BUSY, left=600), TIGHT, id="where the run is cut off"),
     ],
 )
 def test_a_seed_gives_the_same_run(work: Work, limits: Limits) -> None:
@@ -101,6 +111,78 @@ def test_it_reaches_the_ceiling_that_the_plan_names_and_not_more(wide: bool) -> 
     assert 0.7 * ceiling < result.rate < 1.2 * ceiling
     assert any("locked" in place for place in result.meter.throttled)
     assert simulate(BUSY, indexes, Limits(unlimited=True)).rate > 1.5 * ceiling
+
+
+def test_a_run_that_is_cut_off_ends_with_its_last_item() -> None:
+    result = simulate(replace(SMALL, left=1_000), workflow_indexes(), Limits())
+    assert result.last.done == SMALL.items
+    assert result.ended == result.finished == result.last.seconds
+    # Nobody looks for the last items, nor reads the table
+    assert not result.meter.requests["Scan"]
+
+
+def test_the_more_items_are_left_the_fewer_claims_are_lost() -> None:
+    small, large = (
+        simulate(replace(BUSY, left=left), workflow_indexes(), Limits()) for left in (0, 10_000)
+    )
+    assert large.meter.refused.total() < small.meter.refused.total() / 2
+
+
+def test_the_steady_state_is_that_of_the_same_fleet_in_a_larger_table() -> None:
+    to_the_end = work_to_the_end(1_000, 10.0)
+    steady = steady_work(to_the_end)
+    assert steady.items + steady.left == 1_000_000
+    assert replace(steady, items=to_the_end.items, left=0) == to_the_end
+    # However small the table is to be, no worker sees its end
+    assert steady_work(to_the_end, 10_000, 10_000).left >= 1_000
+
+
+def test_requests_throttled_at_the_beginning_and_the_end_count_for_the_whole_run() -> None:
+    # Fifty tasks begin within a second, which a partition does not take, and later end one by one
+    work = Work(workers=50, items=300, task_seconds=30.0, ramp=0.1, lease=60_000)
+    limits = Limits(partition_writes=40)
+    whole = simulate(work, workflow_indexes(), limits)
+    steady = simulate(replace(work, items=250, left=500), workflow_indexes(), limits)
+    estimate = Estimate(steady, whole)
+    assert whole.meter.throttled.total() > 0
+    assert steady.an_item(throttled_requests) == 0
+    assert estimate.throttled(10_000) == whole.meter.throttled.total()
+
+
+def test_each_further_item_takes_what_it_takes_in_the_steady_state() -> None:
+    whole = simulate(BUSY, workflow_indexes(), TIGHT)
+    steady = simulate(replace(BUSY, left=600), workflow_indexes(), TIGHT)
+    estimate = Estimate(steady, whole)
+    more = 1_000
+    of_steady = steady.an_item(throttled_requests)
+    assert of_steady > 0
+    assert estimate.seconds(BUSY.items) == whole.ended
+    assert estimate.seconds(BUSY.items + more) == whole.ended + more * (1 / steady.rate)
+    assert estimate.throttled(BUSY.items + more) == (
+        whole.meter.throttled.total() + more * of_steady
+    )
+
+
+def test_a_row_tells_the_throttled_requests_of_the_steady_state_from_all(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All workers read the table when nothing is left to claim
+    monkeypatch.setattr(f"{main.__module__}.Limits", partial(Limits, partition_reads=10))
+    words = "--workers 20 --task-time 10s --items 60 --steady 60 --table 600 --of 1000"
+    assert main(words.split()) == 0
+    header, _, row = capsys.readouterr().out.splitlines()
+    cells = dict(zip(cells_of(header), cells_of(row), strict=True))
+    assert cells["workers"] == "20"
+    assert cells["throttled requests an item"] == "0.00"
+    assert cells["throttled most"] == "nothing"
+    assert int(cells["throttled requests to the end"]) > 0
+    assert cells["throttled requests for all"] == cells["throttled requests to the end"]
+    assert cells["throttled most to the end"] == "read table 100%"
+
+
+def cells_of(line: str) -> list[str]:
+    """The cells of a row of a Markdown table."""
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_every_item_is_done_once_although_replies_are_lost() -> None:
