@@ -128,12 +128,21 @@ class Samples:
             return ""
         several = self._every > 1
         where = " in every step" if several else ""
-        if not all_steps:
+        if self._is_split:
+            done += found.pop(IMPORTED_DONE, 0)
+            where = ", each in its one table"
+        elif not all_steps:
             where += " of the tables shown" if several else " in the table shown"
         verb = "is" if 1 in (done, total) else "are"
         others = ("failed", "unfinished", IMPORTED_DONE)
         more = "".join(f"; {found[each]:,} {each}" for each in others if found[each])
         return f"{done:,} of {count(total, 'sample')} {verb} done{where}{more}"
+
+    @property
+    def _is_split(self) -> bool:
+        """Whether the tables are parts of one step: no two have items of the same sample."""
+        tables = {bits & self._every for bits in self._bits.values()}
+        return len(tables) > 1 and all(each.bit_count() == 1 for each in tables)
 
     def _standing(self, bits: int) -> str:
         if bits & self._failed:

@@ -238,6 +238,14 @@ def test_done_means_all_items_of_a_sample_and_another_state_one_of_them() -> Non
             ["A:done B:failed", "A:todo"],
             "0 of 2 samples are done in every step; 1 failed; 1 unfinished",
         ),
+        (
+            ["A:done", "B:done", "B:todo"],
+            "2 of 3 samples are done, each in its one table; 1 unfinished",
+        ),
+        (
+            ["A:done", "A:done"],
+            "0 of 2 samples are done in every step; 2 done (imported steps only)",
+        ),
     ],
 )
 def test_samples_are_counted_by_what_has_become_of_them(items: list[str], said: str) -> None:
