@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import boto3
 import pytest
 
 from anamo.aws.table import WorkflowTable
@@ -34,6 +35,16 @@ RENEWING = Work(workers=5, items=40, task_seconds=20.0, ramp=1.0, lease=30)
 REFUSED_UNITS = 1.0
 """What DynamoDB bills for a write whose condition fails: by the size of the item that is there, so
 one unit for any under 1 KB."""
+
+
+@pytest.fixture
+def unobserved(dynamodb: str) -> Iterator[DynamoDBClient]:
+    """A client of DynamoDB Local of which no `WorkflowTable` was made: the handlers that one
+    registers would set the clocks of simulated workers to the time of day.
+    """
+    client: DynamoDBClient = boto3.client("dynamodb", endpoint_url=dynamodb)
+    yield client
+    client.close()
 
 
 @contextmanager
@@ -132,21 +143,21 @@ def merged(meter: Meter) -> dict[tuple[str, str], float]:
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_requests_units_and_conflicts_are_those_of_dynamodb_local(
-    dynamodb_client: DynamoDBClient, wide: bool
+    unobserved: DynamoDBClient, wide: bool
 ) -> None:
-    model, real = in_both(dynamodb_client, WORK, images(WORK), wide=wide)
+    model, real = in_both(unobserved, WORK, images(WORK), wide=wide)
     assert_equal(model, real)
     assert real.conflicts > 0
 
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_so_they_are_where_leases_are_renewed_and_one_that_ended_is_taken_over(
-    dynamodb_client: DynamoDBClient, wide: bool
+    unobserved: DynamoDBClient, wide: bool
 ) -> None:
     *todo, last = images(RENEWING)
     ended = {"Lease_Expires": {"N": f"{EPOCH - 60:.0f}"}, "Attempts": {"N": "1"}}
     left = Image({**last, **ended, "ItemState": {"S": State.LOCKED}, "InstanceID": {"S": "i-dead"}})
-    model, real = in_both(dynamodb_client, RENEWING, [*todo, left], wide=wide)
+    model, real = in_both(unobserved, RENEWING, [*todo, left], wide=wide)
     assert_equal(model, real)
     # Each item is claimed and finished: the others are renewals
     updates = real.meter.requests["UpdateItem"] - real.meter.refused["UpdateItem"]
