@@ -45,8 +45,8 @@ LAG = """Counts come from an index of the table, which lags behind it by a momen
 workers use changes while it is read. DynamoDB bills every entry of the index that is read;
 in tables of earlier versions, an entry is a whole item."""
 
-STILL_TO_COME = """The table of a later step may not be there yet: where the words after -t are
-tables and otherwise nothing that is known, those that are missing are reported, the others are
+STILL_TO_COME = """The table of a later step may not exist yet. So if some words after -t are not
+tables, and none of these is a sample either, they are reported as missing tables, the others are
 shown, and the exit code is 3."""
 
 FIELDS = """Fields of --output json, a list with an object per table: table, todo, locked, done,

@@ -67,9 +67,8 @@ class Hints:
         if held:
             # Not all: what has failed in the step before must not go on
             them = f"those that are done in {earlier}" if earlier else "all" if held > 1 else "it"
-            reason = (
-                f"{count(held, 'held item')} of {counts.table}, not to be claimed; resume {them}"
-            )
+            items = f"{count(held, 'held item')} of {counts.table}"
+            reason = f"{items}, which no worker claims; resume {them}"
             after = ["--after", earlier] if earlier else []
             hints.append((reason, self.command("resume", [counts.table], *after)))
         return hints

@@ -92,7 +92,7 @@ def test_status_counts_held_items_and_says_how_to_resume_them(run: Run, small: A
     table = small(workflow.item("A", "held"), workflow.item("B", "done"))
     shown = run("pyanamo.py", "status", "-t", table.name).stdout
     assert "held" in shown.splitlines()[0].split()
-    assert f"1 held item of {table.name}, not to be claimed; resume it:" in shown
+    assert f"1 held item of {table.name}, which no worker claims; resume it:" in shown
     assert f"pyanamo.py resume -t {table.name}" in shown
     assert '"held": 1' in run("pyanamo.py", "status", "-t", table.name, "--output", "json").stdout
     assert "held=1" in run("pyanamo.py", "status", "-t", table.name, "--output", "tsv").stdout

@@ -140,7 +140,7 @@ def test_held_items_are_resumed_after_the_step_before() -> None:
     counts = TableCounts("Call", Counter(held=3))
     hints = Hints("pyanamo", None)
     assert hints.after_counting(counts) == [
-        ("3 held items of Call, not to be claimed; resume all", "pyanamo resume -t Call")
+        ("3 held items of Call, which no worker claims; resume all", "pyanamo resume -t Call")
     ]
     [(reason, resume)] = hints.after_counting(counts, "Align")
     assert reason.endswith("; resume those that are done in Align")
