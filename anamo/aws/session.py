@@ -27,9 +27,6 @@ CONNECT_SECONDS = 4
 DYNAMODB_READ_SECONDS = 8
 """Single-item requests take milliseconds. A worker told to stop has some 25 s for everything."""
 
-DYNAMODB_REQUEST_SECONDS = 2 * (CONNECT_SECONDS + DYNAMODB_READ_SECONDS) + 2
-"""What a request without a response takes, with the one more that botocore sends, and its pause."""
-
 S3_READ_SECONDS = 30
 """S3 may take seconds to respond to a part of a large upload."""
 

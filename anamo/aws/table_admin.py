@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from anamo.aws.dynamodb import STATE_INDEX, TableExists, TableRequests
 from anamo.aws.retry import RetryPolicy
-from anamo.aws.session import DYNAMODB_REQUEST_SECONDS
 from anamo.core.capacity import Index
 from anamo.core.errors import CredentialsExpired, TableMissing, TableUnusable, Unreachable
 
@@ -23,9 +21,6 @@ NOT_RETRIED = (Unreachable, CredentialsExpired)
 
 ACTIVATION_SECONDS = 900
 """How long to wait for a table that is being created; four indexes take a minute or two."""
-
-Waiting = Callable[[float], AbstractContextManager[object]]
-"""Makes a context in which something is waited for, at most so many seconds."""
 
 _KEYS = {"itemID": "N", "ItemState": "S", "taskID": "S", "InstanceID": "S", "Log_Length": "N"}
 """The attributes of the keys of a table and its indexes, and their types."""
@@ -80,7 +75,6 @@ class TableAdmin(TableRequests):
         say: Callable[[str], object],
         *,
         create: bool = False,
-        waiting: Waiting = nullcontext,
     ) -> None:
         """Check key and indexes, and wait until the table is active.
 
@@ -90,7 +84,6 @@ class TableAdmin(TableRequests):
             sleep: Waits that many seconds.
             say: Told what is waited for.
             create: Create the table if it does not exist.
-            waiting: Makes the context in which the response to a request is waited for.
 
         Raises:
             TableMissing: It does not exist.
@@ -101,12 +94,9 @@ class TableAdmin(TableRequests):
         """
 
         def attempt() -> None:
-            if create:
-                with waiting(DYNAMODB_REQUEST_SECONDS):
-                    created = self.create()
-                if created:
-                    say(f"table {self.name}: created")
-            self._wait_until_usable(sleep, say, waiting)
+            if create and self.create():
+                say(f"table {self.name}: created")
+            self._wait_until_usable(sleep, say)
 
         RetryPolicy(sleep).retry(
             attempt,
@@ -120,30 +110,28 @@ class TableAdmin(TableRequests):
         return _indexes(self.send(self._client.describe_table)["Table"])
 
     def _wait_until_usable(
-        self, sleep: Callable[[float], object], say: Callable[[str], object], waiting: Waiting
+        self, sleep: Callable[[float], object], say: Callable[[str], object]
     ) -> None:
         deadline = self.clock.monotonic() + ACTIVATION_SECONDS
-        described = self._describe(sleep, waiting)
+        described = self._describe(sleep)
         _check_schema(self.name, described)
-        said = False
+        waiting = False
         while not_ready := _not_ready(described):
             if self.clock.monotonic() > deadline:
                 raise TableUnusable(f"table {self.name}: still not active: {not_ready}")
-            if not said:
+            if not waiting:
                 say(f"waiting for table {self.name}: {not_ready}")
-            said = True
+            waiting = True
             sleep(2)
-            described = self._describe(sleep, waiting)
+            described = self._describe(sleep)
 
-    def _describe(self, sleep: Callable[[float], object], waiting: Waiting) -> Mapping[str, Any]:
+    def _describe(self, sleep: Callable[[float], object]) -> Mapping[str, Any]:
         try:
-            with waiting(DYNAMODB_REQUEST_SECONDS):
-                response = self.send(self._client.describe_table)
+            response = self.send(self._client.describe_table)
         except TableMissing:
             # Right after CreateTable, DescribeTable may not find the table yet
             sleep(1)
-            with waiting(DYNAMODB_REQUEST_SECONDS):
-                response = self.send(self._client.describe_table)
+            response = self.send(self._client.describe_table)
         table: Mapping[str, Any] = response["Table"]
         return table
 

@@ -114,7 +114,7 @@ def import_all(
     retry.where = session.where(client)
     tables = [WorkflowTable(client, name) for name in task_file.items]
     for table in tables:
-        table.prepare(time.sleep, say, create=options.create, waiting=retry.waiting)
+        _prepare(table, options.create, say)
     for table in tables:
         items = {
             item_id: replace(item, state=options.state.value)
@@ -165,6 +165,10 @@ def _unless_refused(check: Callable[[], T]) -> T | None:
     except AwsError as error:
         logger.info("not checking for items with other commands: %s", error)
         return None
+
+
+def _prepare(table: WorkflowTable, create: bool, say: Callable[[str], object]) -> None:
+    table.prepare(time.sleep, say, create=create)
 
 
 class Importer:
